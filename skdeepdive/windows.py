@@ -239,8 +239,8 @@ default=None
     >>> from skdeepdive.windows import sliding_windows, split_windows
     >>> X, y, origin = sliding_windows(np.arange(100), n_timesteps=10, horizon=5)
     >>> train, validation, test = split_windows(origin, horizon=5)
-    >>> y[train].max(), y[validation].min(), y[validation].max(), y[test].min()
-    (np.int64(59), np.int64(60), np.int64(79), np.int64(80))
+    >>> [(int(y[part].min()), int(y[part].max())) for part in (train, validation, test)]
+    [(10, 59), (60, 79), (80, 99)]
     """
     horizon = _check_count("horizon", horizon, minimum=1)
     gap = _check_count("gap", gap, minimum=0)
