@@ -1,0 +1,121 @@
+"""Hourly electricity loads of Portuguese clients."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from skdeepdive.datasets._base import load_arrays, load_description
+from skdeepdive.windows import calendar_factors
+
+_SUBSETS = ("clients_2", "clients_321")
+_FACTOR_NAMES = ["hour", "weekday", "month"]
+
+
+def load_electricity(subset: str = "clients_2", *, as_frame: bool = False) -> Bunch:
+    """Load hourly electricity loads with their true timestamps.
+
+    Two slices of the 26304 hours x 321 clients that Lai et al. [1]_ made from the UCI data
+    ElectricityLoadDiagrams20112014 [2]_; CC BY 4.0.
+
+    ============================  ================  ================
+    Subset                        ``"clients_2"``   ``"clients_321"``
+    ============================  ================  ================
+    Hours                         26304 (3 years)   840 (35 days)
+    Clients                       2 (0 and 320)     321 (all)
+    First hour                    2012-01-01 00:00  2014-11-27 00:00
+    Last hour                     2014-12-31 23:00  2014-12-31 23:00
+    Labels that vary enough       all               hour, weekday
+    ============================  ================  ================
+
+    Parameters
+    ----------
+    subset : {"clients_2", "clients_321"}, default="clients_2"
+        The slice to load.
+    as_frame : bool, default=False
+        If True, `data` and `factors` are pandas DataFrames over hourly timestamps.
+
+    Returns
+    -------
+    bunch : :class:`~sklearn.utils.Bunch`
+        Dictionary-like object with the attributes
+
+        data : float32 ndarray or DataFrame of shape (n_hours, n_clients)
+            Loads, integer-valued, in the unit of the file of [1]_; see `DESCR`.
+        timestamps : datetime64 ndarray of shape (n_hours,)
+            Hours, on the Portuguese clock.
+        feature_names : list of str
+            ``"client_000"`` to ``"client_320"``: the number is the column of the client, counted
+            from 0, in the file of [1]_.
+        factors : int64 ndarray or DataFrame of shape (n_hours, 3)
+            Hour (0 to 23), weekday (0 is Monday) and month (1 to 12) of every row; for windows
+            take those of their origins.
+        factor_names : list of str
+            ``["hour", "weekday", "month"]``, the columns of `factors`.
+        DESCR : str
+            Description of the data, with its caveats.
+        filename : str
+            Name of the file the data was read from.
+
+    Raises
+    ------
+    ValueError
+        If `subset` is unknown.
+    ImportError
+        If `as_frame` is True and pandas is not installed.
+
+    See Also
+    --------
+    skdeepdive.windows.sliding_windows : Cut the loads into windows and their futures.
+
+    References
+    ----------
+    .. [1] G. Lai, W.-C. Chang, Y. Yang, H. Liu, "Modeling Long- and Short-Term Temporal Patterns
+       with Deep Neural Networks", SIGIR 2018, arXiv:1703.07015.
+    .. [2] A. Trindade, "ElectricityLoadDiagrams20112014", UCI Machine Learning Repository, 2015,
+       doi:10.24432/C58C86.
+
+    Examples
+    --------
+    >>> from skdeepdive.datasets import load_electricity
+    >>> electricity = load_electricity()
+    >>> electricity.data.shape, electricity.feature_names
+    ((26304, 2), ['client_000', 'client_320'])
+    >>> electricity.factors[0]  # midnight, a Sunday, January
+    array([0, 6, 1])
+    """
+    if subset not in _SUBSETS:
+        raise ValueError(
+            f"'subset' must be one of {', '.join(map(repr, _SUBSETS))}, got {subset!r}."
+        )
+    filename = f"electricity_{subset}.npz"
+    arrays = load_arrays(filename)
+    data = arrays["series"].astype(np.float32, order="C")
+    hours = np.timedelta64(1, "h") * (np.arange(len(data)) + arrays["first_row"])
+    timestamps = np.datetime64("2012-01-01T00:00:00") + hours
+    feature_names = [f"client_{client:03d}" for client in arrays["clients"]]
+    index = timestamps
+    if as_frame:
+        pandas = _import_pandas()
+        index = pandas.DatetimeIndex(timestamps, name="time", freq="infer")
+        data = pandas.DataFrame(data, index=index, columns=feature_names)
+    return Bunch(
+        data=data,
+        timestamps=timestamps,
+        feature_names=feature_names,
+        factors=calendar_factors(index, _FACTOR_NAMES),
+        factor_names=list(_FACTOR_NAMES),
+        DESCR=load_description("electricity.rst"),
+        filename=filename,
+    )
+
+
+def _import_pandas():
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            "'as_frame=True' needs pandas, which is not installed. Install it, or pass "
+            "as_frame=False for NumPy arrays."
+        ) from error
+    return pandas
