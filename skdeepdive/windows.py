@@ -26,7 +26,10 @@ from numpy.typing import ArrayLike
 
 __all__ = ["calendar_factors", "sliding_windows", "split_windows"]
 
-_PART_NAMES = {2: ("train", "test"), 3: ("train", "validation", "test")}
+_PART_NAMES = {
+    2: ("the training part", "the test part"),
+    3: ("the training part", "the validation part", "the test part"),
+}
 
 
 def sliding_windows(
@@ -261,10 +264,9 @@ default=None
     for k, name in enumerate(names):
         if starts[k] >= stops[k]:
             raise ValueError(
-                f"The {name} part, rows {edges[k]}:{edges[k + 1]}, is left without windows: it "
-                f"must hold all {horizon} target rows of at least one. Change "
-                f"{'fractions' if dates is None else 'dates'!r}, lower 'horizon', or pass a "
-                "longer series."
+                f"{'fractions' if dates is None else 'dates'!r} must leave windows for every "
+                f"part, but none has all its {horizon} target rows in {name}, rows "
+                f"{edges[k]}:{edges[k + 1]}. Make that part longer, or lower 'horizon'."
             )
     return tuple(slice(int(a), int(b)) for a, b in zip(starts, stops, strict=True))
 
@@ -404,7 +406,7 @@ def _check_timestamps(name: str, index: Any) -> Any:
         )
     if is_pandas:
         stamps = pandas.DatetimeIndex(stamps)
-    n_missing = int(np.isnat(np.asarray(stamps.to_numpy() if is_pandas else stamps)).sum())
+    n_missing = int((stamps.isna() if is_pandas else np.isnat(stamps)).sum())
     if n_missing:
         raise ValueError(
             f"{name!r} must not hold NaT, got {n_missing} of them. Fill or drop those rows first."
@@ -484,8 +486,13 @@ def _check_origin(origin: Any) -> np.ndarray:
 
 
 def _cuts_at_fractions(fractions: Any, n_steps: int) -> list[int]:
-    shares = np.asarray(fractions, dtype=np.float64)
-    if shares.ndim != 1 or not len(shares) or not np.all(shares > 0):
+    shares = np.asarray(fractions)
+    if (
+        shares.dtype.kind not in "iuf"
+        or shares.ndim != 1
+        or not len(shares)
+        or not np.all(shares > 0)
+    ):
         raise ValueError(
             f"'fractions' must be a sequence of positive numbers, got {fractions!r}. Leave out "
             "the parts you do not need."
