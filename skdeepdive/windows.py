@@ -249,7 +249,7 @@ default=None
     gap = _check_count("gap", gap, minimum=0)
     origin = _check_origin(origin)
     n_covered = int(origin[-1]) + gap + horizon + 1
-    n_steps = n_covered if index is None else len(index)
+    n_steps = n_covered if index is None else np.size(index)
     if n_steps < n_covered:
         raise ValueError(
             f"'index' must cover the {n_covered} rows that the windows reach, got {n_steps} "
@@ -415,7 +415,7 @@ def _check_timestamps(name: str, index: Any) -> Any:
 
 
 def _check_factor_names(names: Any) -> list[str]:
-    if isinstance(names, str):
+    if isinstance(names, str) or not np.iterable(names):
         raise TypeError(f"'names' must be a list of factor names, got {names!r}. Pass [{names!r}].")
     names = list(names)
     valid = ", ".join(map(repr, _CALENDAR))

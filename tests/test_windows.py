@@ -423,6 +423,7 @@ def test_factors_of_windows_are_those_of_their_origins():
     ("names", "error", "message"),
     [
         ("hour", TypeError, r"'names' must be a list of factor names, got 'hour'. Pass \['hour'\]"),
+        (5, TypeError, "'names' must be a list of factor names, got 5"),
         ([], ValueError, "'names' must name at least one factor"),
         (["hour", "year"], ValueError, "'names' must be among 'minute', .*, got 'year'"),
         ([3], ValueError, "'names' must be among .* got 3"),
