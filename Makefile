@@ -1,0 +1,45 @@
+# The single entry point: `make` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SHORT ?=
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint format clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.demo  ## forecast electricity load with plots; SHORT=1 for the short form
+	$(BIN)/python examples/plot_electricity.py $(if $(SHORT),--short)
+
+test: lint  ## check style, spelling and imports, then run all tests with coverage
+	$(BIN)/python -m pytest --cov
+
+lint: $(VENV)/.test  ## check style, spelling and imports only
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/codespell
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test  ## format the code and sort its imports
+	$(BIN)/ruff check --select I --fix
+	$(BIN)/ruff format
+
+clean:  ## remove the environment, builds and caches
+	rm -rf $(VENV) build dist *.egg-info .coverage htmlcov
+	rm -rf .pytest_cache .ruff_cache .import_linter_cache
+	find skdeepdive tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/pyvenv.cfg:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per extra: each installs what it needs on top of what is there already.
+$(VENV)/.demo $(VENV)/.test: $(VENV)/.%: $(REQUIREMENTS) | $(VENV)/pyvenv.cfg
+	$(PIP_INSTALL) --editable '.[$*]'
+	@touch $@
