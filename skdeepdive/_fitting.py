@@ -1,0 +1,166 @@
+"""From checked arrays to a trained module: scaling, labels, closed-form start, training."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+
+from ._closed_form import fit_basis, fit_discriminants, fit_linear_forecast, forecast_noise
+from ._torch_utils import Scaling, WindowData, make_generator
+from ._training import Settings, train
+from ._validation import Factors, location_and_scale
+from .nn import DeepDIVE
+from .nn._layers import WindowFeatures
+
+# Clusters are looked for in this many principal components, which are computed from as many
+# windows as hold this many values (64 MB in single precision).
+_CLUSTER_COMPONENTS = 16
+_CLUSTER_ENTRIES = 2**24
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Numbers of latent dimensions, hidden units and clusters; 0 for an absent latent part."""
+
+    n_marginal: int
+    n_conditional: int
+    n_hidden: int
+    n_clusters: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a fit leaves behind."""
+
+    module: DeepDIVE
+    x_scaling: Scaling
+    y_scaling: Scaling
+    factors: Factors | None
+    history: list[dict]
+
+
+def fit_module(
+    X: np.ndarray,
+    y: np.ndarray,
+    factors: Factors | None,
+    n_valid: int,
+    sizes: Sizes,
+    settings: Settings,
+    device: torch.device,
+) -> Trained:
+    """Train DeepDIVE on windows (n, n_timesteps, n_channels) and futures (n, horizon, n_targets).
+
+    The last `n_valid` windows are held out: they choose the penalties, the epoch and the
+    shrinkage of the correction. Where there are marginal dimensions and no factors, clusters are
+    discovered.
+    """
+    n_fit = len(X) - n_valid
+    x_scaling = Scaling(*location_and_scale(X[:n_fit]))
+    y_scaling = Scaling(*location_and_scale(y[:n_fit]))
+    anchors = find_anchors(X[:n_fit], y[:n_fit], x_scaling, y_scaling)
+    if anchors is not None:  # the past and the future of a series in the same units
+        y_scaling = Scaling(x_scaling.loc[anchors], x_scaling.scale[anchors])
+
+    discover = bool(sizes.n_marginal) and factors is None
+    if not sizes.n_marginal:
+        factors = Factors([], [], np.empty((len(X), 0), dtype=np.int64))
+    elif discover:
+        factors = discover_clusters(X, n_fit, x_scaling, sizes.n_clusters, settings.seed)
+
+    data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
+    train_data, valid = data.part(slice(0, n_fit)), data.part(slice(n_fit, None))
+    module = start_module(train_data, valid, anchors, factors, sizes, settings.seed, not discover)
+    history = train(module, train_data, valid, settings)
+    return Trained(module, x_scaling, y_scaling, factors, history)
+
+
+def start_module(
+    train_data: WindowData,
+    valid: WindowData,
+    anchors: np.ndarray | None,
+    factors: Factors,
+    sizes: Sizes,
+    seed: int,
+    interleave: bool,
+) -> DeepDIVE:
+    """Build the module and give it its closed-form start."""
+    device = train_data.device
+    _, n_timesteps, n_channels = train_data.X.shape
+    features = WindowFeatures(n_timesteps, n_channels).to(device)
+    fit_basis(train_data, features)
+    anchors = None if anchors is None else torch.as_tensor(anchors, device=device)
+    forecast = fit_linear_forecast(train_data, valid, anchors)
+    class_counts = [len(classes) for classes in factors.classes]
+    module = DeepDIVE(
+        features,
+        forecast,
+        [
+            torch.as_tensor(_frequencies(codes, n_classes), dtype=torch.float32)
+            for codes, n_classes in zip(factors.codes.T, class_counts, strict=True)
+        ],
+        n_marginal=sizes.n_marginal,
+        n_conditional=sizes.n_conditional,
+        n_hidden=sizes.n_hidden,
+        generator=make_generator(seed, torch.device("cpu")),
+        interleave=interleave,
+    ).to(device)
+    module.set_start(
+        forecast_noise(forecast, train_data),
+        fit_discriminants(train_data, valid, features, class_counts) if class_counts else None,
+    )
+    return module
+
+
+def _frequencies(codes: np.ndarray, n_classes: int) -> np.ndarray:
+    """π_k = n_k / n over the labelled windows."""
+    counts = np.bincount(codes[codes >= 0], minlength=n_classes)
+    return counts / counts.sum()
+
+
+def find_anchors(
+    X: np.ndarray, y: np.ndarray, x_scaling: Scaling, y_scaling: Scaling
+) -> np.ndarray | None:
+    """Find the channel that each target continues, (n_targets,), or None.
+
+    With as many targets as channels they correspond in order. Otherwise a target continues the
+    channel whose last value differs from its first with the least variance. None where the levels
+    or scales of a target and its channel are too different to be those of one series.
+    """
+    n_channels, n_targets = X.shape[2], y.shape[2]
+    anchors = np.arange(n_targets)
+    if n_targets != n_channels:
+        rows = np.unique(np.linspace(0, len(X) - 1, 2000).astype(int))
+        last, first = X[rows, -1].astype(np.float64), y[rows, 0].astype(np.float64)
+        anchors = np.array(
+            [np.var(first[:, [j]] - last, axis=0).argmin() for j in range(n_targets)]
+        )
+    ratio = y_scaling.scale / x_scaling.scale[anchors]
+    shift = np.abs(y_scaling.loc - x_scaling.loc[anchors]) / x_scaling.scale[anchors]
+    alike = (ratio > 0.1) & (ratio < 10) & (shift < 3)
+    return anchors if alike.all() else None
+
+
+def discover_clusters(
+    X: np.ndarray, n_fit: int, scaling: Scaling, n_clusters: int, seed: int
+) -> Factors:
+    """Start clusters by KMeans on the leading principal components of the windows."""
+    size = X[0].size
+    rows = np.unique(
+        np.linspace(0, n_fit - 1, min(n_fit, 1 + _CLUSTER_ENTRIES // size)).astype(int)
+    )
+    sample = scaling.apply(X[rows]).reshape(len(rows), size)
+    n_components = min(_CLUSTER_COMPONENTS, *sample.shape)
+    pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit(sample)
+    step = max(1, _CLUSTER_ENTRIES // size)
+    scores = np.concatenate(
+        [
+            pca.transform(scaling.apply(X[start : start + step]).reshape(-1, size))
+            for start in range(0, len(X), step)
+        ]
+    )
+    n_clusters = min(n_clusters, len(np.unique(scores[:n_fit], axis=0)))
+    kmeans = KMeans(n_clusters, n_init=5, random_state=seed).fit(scores[:n_fit])
+    codes = kmeans.predict(scores).astype(np.int64)
+    return Factors(["cluster"], [np.arange(n_clusters)], codes[:, None])

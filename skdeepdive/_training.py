@@ -1,0 +1,188 @@
+"""The training loop: labels first, then interleaved epochs, then the forecast's calibration.
+
+The loop gets the module as an argument and knows only its losses, its two sets of parameters and
+its forecast.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from . import _schedule
+from ._torch_utils import WindowData, make_generator
+
+# Evaluations draw the same noise every time, so that epochs differ by their weights alone.
+_EVALUATION_SEED = 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a training run is told beside the module and the data."""
+
+    max_epochs: int
+    batch_size: int
+    learning_rate: float
+    patience: int | None  # epochs without a better validation loss; None: run them all
+    seed: int
+    report: Callable[[dict], None]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One part of the training: which loss is lowered, at which rates, and for how long."""
+
+    name: str
+    loss: Callable  # (module, batch, generator, kl_weight) -> loss and mean terms
+    rates: dict[str, float]  # learning rates of the parameter groups, relative
+    max_epochs: int
+    patience: int | None
+
+
+@dataclass
+class BestWeights:
+    """The weights of the lowest validation loss so far, and how long ago that was."""
+
+    module: torch.nn.Module
+    loss: float = float("inf")
+    n_epochs_since: int = 0
+    weights: dict = field(default_factory=dict)
+
+    def update(self, loss: float) -> None:
+        """Take the validation loss of the start, or of one more epoch."""
+        self.n_epochs_since += 1
+        if loss < self.loss:
+            self.loss, self.n_epochs_since = loss, 0
+            self.weights = {k: v.clone() for k, v in self.module.state_dict().items()}
+
+    def restore(self) -> None:
+        """Give the module its best weights back."""
+        self.module.load_state_dict(self.weights)
+
+
+def train(module, data: WindowData, valid: WindowData, settings: Settings) -> list[dict]:
+    """Train in place; return a record of every epoch, with its mean terms in nats per window."""
+    generator = make_generator(settings.seed, data.device)
+    order = np.random.default_rng(settings.seed)
+    history: list[dict] = []
+    for phase in _phases(module, settings):
+        optimizer = torch.optim.Adam(
+            [
+                {"params": parameters, "lr": settings.learning_rate * phase.rates[name]}
+                for name, parameters in module.parameter_groups().items()
+                if name in phase.rates
+            ]
+        )
+        best = BestWeights(module)
+        best.update(evaluate(module, valid, phase, settings.batch_size)["validation_loss"])
+        for epoch in range(1, phase.max_epochs + 1):
+            record = {"phase": phase.name, "epoch": epoch}
+            record |= _run_epoch(module, data, phase, settings, optimizer, generator, order, epoch)
+            record |= evaluate(module, valid, phase, settings.batch_size)
+            _check_finite(record)
+            history.append(record)
+            settings.report(record)
+            best.update(record["validation_loss"])
+            if phase.patience is not None and best.n_epochs_since >= phase.patience:
+                break
+        if phase.patience is not None:
+            best.restore()
+    calibrate_forecast(module, valid, settings.batch_size)
+    return history
+
+
+def _phases(module, settings: Settings) -> list[Phase]:
+    """Labels alone where there are any, then both steps of the interleaving on every batch."""
+    marginal = Phase(
+        "marginal",
+        marginal_loss,
+        _schedule.MARGINAL_RATES,
+        min(_schedule.MARGINAL_EPOCHS, settings.max_epochs),
+        settings.patience and min(_schedule.MARGINAL_PATIENCE, settings.patience),
+    )
+    interleaved = Phase(
+        "interleaved",
+        interleaved_loss,
+        _schedule.INTERLEAVED_RATES,
+        settings.max_epochs,
+        settings.patience,
+    )
+    return [marginal, interleaved] if module.has_marginal else [interleaved]
+
+
+def marginal_loss(module, batch, generator, kl_weight):
+    """Cross-entropy and KL of b: what the marginal step of the interleaving lowers."""
+    x, _, labels = batch
+    kl_b, cross_entropy = module.marginal_terms(module.infer_marginal(x, generator), labels)
+    means = {"kl_b": kl_b.detach().mean(), "cross_entropy": cross_entropy.detach().mean()}
+    return (kl_b + cross_entropy).mean(), means
+
+
+def interleaved_loss(module, batch, generator, kl_weight):
+    """Sum of the losses of the marginal and of the conditional step.
+
+    Their parameter sets are disjoint and b is detached where it enters the conditional path, so
+    the gradient of the sum is that of either step for its own parameters.
+    """
+    terms = module.loss(*batch, generator)
+    return terms.objective(kl_weight).mean(), terms.means()
+
+
+def _run_epoch(module, data, phase, settings, optimizer, generator, order, epoch):
+    n_batches = -(-len(data) // settings.batch_size)
+    totals: dict = {}
+    for i, rows in enumerate(np.array_split(order.permutation(len(data)), n_batches)):
+        kl_weight = _schedule.kl_weight(epoch - 1 + (i + 1) / n_batches)
+        loss, means = phase.loss(module, data.batch(rows), generator, kl_weight)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        _accumulate(totals, means, len(rows) / len(data))
+    return {name: float(total) for name, total in totals.items()}
+
+
+@torch.no_grad()
+def evaluate(module, valid: WindowData, phase: Phase, batch_size: int) -> dict[str, float]:
+    """Mean loss and terms on the validation windows."""
+    generator = make_generator(_EVALUATION_SEED, valid.device)
+    totals: dict = {}
+    for batch in valid.batches(batch_size):
+        loss, means = phase.loss(module, batch, generator, 1.0)
+        _accumulate(totals, {"loss": loss, **means}, len(batch[0]) / len(valid))
+    return {f"validation_{name}": float(total) for name, total in totals.items()}
+
+
+def _accumulate(totals: dict, means: dict, weight: float) -> None:
+    for name, value in means.items():
+        totals[name] = totals.get(name, 0.0) + weight * value.detach()
+
+
+def _check_finite(record: dict) -> None:
+    for name, value in record.items():
+        if name != "phase" and not np.isfinite(value):
+            raise FloatingPointError(
+                f"The training term '{name}' became {value} in epoch {record['epoch']} of the "
+                f"{record['phase']} phase. Lower 'learning_rate', or look for extreme values in "
+                "the data."
+            )
+
+
+@torch.no_grad()
+def calibrate_forecast(module, valid: WindowData, batch_size: int) -> None:
+    """Shrink the latent correction, and set the noise of p(y | a, b, x), by validation windows.
+
+    The correction of every target is multiplied by the factor in [0, 1] that has the least squared
+    error. So the forecast is never worse there than the linear one it starts from.
+    """
+    residual_square = product = correction_square = 0.0
+    for x, y, _ in valid.batches(batch_size):
+        start, correction = module.forecast_parts(x)
+        residual = (y - start).double()
+        correction = correction.double()
+        residual_square = residual_square + residual.square().sum(0)
+        product = product + (residual * correction).sum(0)
+        correction_square = correction_square + correction.square().sum(0)
+    factor = (product.sum(0) / correction_square.sum(0).clamp(min=1e-12)).clamp(0.0, 1.0)
+    squared = residual_square - 2 * factor * product + factor.square() * correction_square
+    module.set_forecast_calibration(factor, (squared.clamp(min=0.0) / len(valid)).sqrt())

@@ -1,0 +1,279 @@
+"""The one place where arguments are checked: shapes, values, labels and parameters."""
+
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils.multiclass import type_of_target
+
+UNLABELLED = -1
+LATENTS = ("both", "conditional", "marginal")
+
+
+def check_integer(name: str, value: Any, minimum: int = 1) -> int:
+    """Return `value` as an int of at least `minimum`."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"'{name}' must be an integer, got {value!r}.")
+    if value < minimum:
+        kind = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
+        raise ValueError(f"'{name}' must be {kind}, got {value}.")
+    return int(value)
+
+
+def check_number(name: str, value: Any, upper: float = np.inf) -> float:
+    """Return `value` as a float above 0 and below `upper`."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"'{name}' must be a number, got {value!r}.")
+    if not 0 < value < upper:
+        bound = "a positive number" if np.isinf(upper) else f"between 0 and {upper:g}, exclusive"
+        raise ValueError(f"'{name}' must be {bound}, got {value}.")
+    return float(value)
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """Return `value` if it is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"'{name}' must be one of {', '.join(map(repr, choices))}, got {value!r}.")
+    return value
+
+
+def check_window_shape(X: Any, n_channels: int | None) -> None:
+    """Raise unless X has two or three dimensions that agree with `n_channels`."""
+    if X.ndim not in (2, 3):
+        raise ValueError(
+            "'X' must have shape (n_samples, n_timesteps) or (n_samples, n_timesteps, n_channels), "
+            f"got an array of {X.ndim} dimension(s), shape {X.shape}. Reshape your data with "
+            "X.reshape(-1, 1) for one time step a sample, or X.reshape(1, -1) for one sample."
+        )
+    if n_channels is None:
+        return
+    if X.ndim == 3 and X.shape[2] != n_channels:
+        raise ValueError(f"'n_channels' is {n_channels}, but 'X' has {X.shape[2]} channels.")
+    if X.ndim == 2 and X.shape[1] % n_channels:
+        raise ValueError(
+            f"'n_channels' is {n_channels}, which does not divide the {X.shape[1]} columns of the "
+            "flattened 'X'. Its columns must run over the channels of the first time step, then "
+            "those of the second, and so on."
+        )
+
+
+def to_windows(X: np.ndarray, n_channels: int | None) -> np.ndarray:
+    """Return X of two or three dimensions as (n_samples, n_timesteps, n_channels)."""
+    return X if X.ndim == 3 else X.reshape(len(X), -1, n_channels or 1)
+
+
+def check_fitted_shape(X: Any, window_shape: tuple[int, ...]) -> None:
+    """Raise if X has another number of dimensions, or other channels, than in fit.
+
+    The number of columns of 2-D input is left to scikit-learn, which names them.
+    """
+    ndim = getattr(X, "ndim", None) or np.ndim(X)
+    flat = len(window_shape) == 1
+    if ndim < 2 or (ndim == 2 and flat) or (ndim == 3 and tuple(X.shape[1:]) == window_shape):
+        return
+    expected = ", ".join(map(str, ("n_samples", *window_shape)))
+    raise ValueError(f"'X' must have shape ({expected}), as in fit, got {np.shape(X)}.")
+
+
+def check_numeric(name: str, values: Any) -> None:
+    """Raise if an array-like holds something else than numbers."""
+    array = values if hasattr(values, "dtype") else np.asarray(values)
+    kind = getattr(array.dtype, "kind", "f")  # other libraries' dtypes have no kind
+    if kind in "iufbc":
+        return
+    if kind != "O":
+        raise ValueError(f"'{name}' must hold numbers, got values of dtype {array.dtype}.")
+    try:
+        np.asarray(array, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"'{name}' must hold numbers: {error}.") from error
+
+
+def check_futures(y: Any, n_samples: int) -> np.ndarray:
+    """Return y of one to three dimensions; its length must be `n_samples`."""
+    y = np.asarray(y)
+    if not 1 <= y.ndim <= 3 or 0 in y.shape:
+        raise ValueError(
+            "'y' must have shape (n_samples,), (n_samples, horizon) or (n_samples, horizon, "
+            f"n_targets), with at least one step and one target, got shape {y.shape}."
+        )
+    _check_length("y", len(y), n_samples)
+    return y
+
+
+def check_validation_split(n_samples: int, validation_fraction: float) -> int:
+    """Return the number of windows held out: at least one, and at least one must be left."""
+    n_valid = max(1, round(validation_fraction * n_samples))
+    if n_valid >= n_samples:
+        raise ValueError(
+            f"'validation_fraction' {validation_fraction} leaves none of the {n_samples} windows "
+            "to train on. Lower it, or give more windows."
+        )
+    return n_valid
+
+
+def _check_length(name: str, length: int, n_samples: int) -> None:
+    if length != n_samples:
+        raise ValueError(
+            f"'{name}' must have one entry for each of the {n_samples} windows of 'X', got {length}."
+        )
+
+
+def distinct_rows(windows: np.ndarray) -> np.ndarray | None:
+    """Return the series that overlapping windows look at, (n_rows, n_channels), without a copy.
+
+    None where the windows are not evenly laid out over one stretch of memory.
+    """
+    n, n_timesteps, n_channels = windows.shape
+    step, row, _ = windows.strides
+    if n == 1:
+        return windows[0]
+    if row <= 0 or step <= 0 or step % row or step // row > n_timesteps:
+        return None
+    shape = ((n - 1) * (step // row) + n_timesteps, n_channels)
+    return np.lib.stride_tricks.as_strided(windows, shape, windows.strides[1:], writeable=False)
+
+
+def iterate_rows(windows: np.ndarray, n_entries: int = 2**20):
+    """Yield all rows of windows (n, n_timesteps, n_channels) in chunks, each row once if it can be."""
+    rows = distinct_rows(windows)
+    source = windows if rows is None else rows
+    length = max(1, n_entries // source[0].size)
+    for start in range(0, len(source), length):
+        yield source[start : start + length].reshape(-1, windows.shape[2])
+
+
+def check_finite(name: str, windows: np.ndarray) -> None:
+    """Raise if windows (n, n_timesteps, n_channels) hold NaN or infinity, without copying them."""
+    if windows.dtype.kind not in "fc":
+        return
+    for chunk in iterate_rows(windows):
+        if np.isfinite(chunk).all():
+            continue
+        kind = "NaN" if np.isnan(chunk).any() else "infinity (inf)"
+        raise ValueError(
+            f"'{name}' must be finite, but it contains {kind}. Impute the missing values or drop "
+            "the windows that hold them."
+        )
+
+
+def location_and_scale(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of every channel; the deviation of a constant channel is 1.
+
+    Deviations are taken from the first row and in units of the largest one, so that neither a
+    large offset nor extreme magnitudes cost precision.
+    """
+    reference = windows[0, 0].astype(np.float64)
+    largest = np.zeros_like(reference)
+    for chunk in iterate_rows(windows):
+        np.maximum(largest, np.abs(chunk - reference).max(axis=0), out=largest)
+    unit = np.where(largest > 0, largest, 1.0)
+    n, total, squares = 0, np.zeros_like(unit), np.zeros_like(unit)
+    for chunk in iterate_rows(windows):
+        deviation = (chunk - reference) / unit
+        n += len(deviation)
+        total += deviation.sum(axis=0)
+        squares += np.square(deviation).sum(axis=0)
+    variance = np.maximum(squares / n - (total / n) ** 2, 0.0)
+    loc = reference + unit * (total / n)
+    scale = unit * np.sqrt(variance)
+    # Rounding makes a constant channel seem to vary by a few units of the last place.
+    constant = scale <= 8 * np.finfo(windows.dtype if windows.dtype.kind == "f" else float).eps * (
+        np.abs(loc)
+    )
+    return loc, np.where(constant | (largest == 0), 1.0, scale)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Labels as codes: `codes[i, j]` indexes `classes[j]`, -1 where unlabelled."""
+
+    names: list[str]
+    classes: list[np.ndarray]
+    codes: np.ndarray
+
+
+def check_factors(factors: Any, n_samples: int) -> Factors:
+    """Return factors of shape (n_samples,) or (n_samples, n_factors) as codes.
+
+    -1, None and NaN (or pandas' NA) mark unlabelled entries.
+    """
+    names, columns = _factor_columns(factors)
+    for column in columns:
+        _check_length("factors", len(column), n_samples)
+    encoded = [_encode(name, column) for name, column in zip(names, columns, strict=True)]
+    return Factors(
+        names,
+        [classes for classes, _ in encoded],
+        np.stack([codes for _, codes in encoded], axis=1),
+    )
+
+
+def _factor_columns(factors: Any) -> tuple[list[str], list[np.ndarray]]:
+    if hasattr(factors, "columns") and hasattr(factors, "iloc"):
+        names = [str(name) for name in factors.columns]
+        columns = [_labels(factors.iloc[:, j]) for j in range(len(names))]
+    else:
+        named = getattr(factors, "name", None)
+        factors = _labels(factors)
+        if factors.ndim not in (1, 2):
+            raise ValueError(
+                "'factors' must have shape (n_samples,) or (n_samples, n_factors), got "
+                f"{factors.ndim} dimension(s), shape {factors.shape}."
+            )
+        table = factors.reshape(len(factors), -1) if factors.ndim == 2 else factors[:, None]
+        columns = list(table.T)
+        names = [f"factor{j}" for j in range(len(columns))]
+        if named is not None and len(columns) == 1:
+            names = [str(named)]
+    if not columns:
+        raise ValueError("'factors' must have at least one column, got none. Pass None instead.")
+    if len(set(names)) < len(names):
+        raise ValueError(f"'factors' must have distinct column names, got {names}.")
+    return names, columns
+
+
+def _labels(values: Any) -> np.ndarray:
+    """Labels as an array; lists that mix strings with None or numbers keep their types."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iufb" and not isinstance(values, np.ndarray):
+        array = np.asarray(values, dtype=object)
+    return array
+
+
+def _encode(name: str, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    unknown = np.array([_is_unlabelled(label) for label in column.tolist()], dtype=bool)
+    known = column[~unknown]
+    if known.size == 0:
+        raise ValueError(
+            f"Factor '{name}' of 'factors' has no labelled window. Drop the factor, or pass "
+            "factors=None to discover clusters."
+        )
+    if known.dtype.kind == "O":
+        known = np.array(known.tolist())
+        if len({isinstance(label, str) for label in column[~unknown].tolist()}) > 1:
+            raise TypeError(f"Factor '{name}' of 'factors' mixes strings with other labels.")
+    if type_of_target(known) == "continuous":
+        raise ValueError(
+            f"Factor '{name}' of 'factors' must hold discrete labels, got continuous values such "
+            f"as {known[0]!r}. Bin it, for example with KBinsDiscretizer."
+        )
+    classes, known_codes = np.unique(known, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"Factor '{name}' of 'factors' must have at least two classes, got only "
+            f"{classes[0]!r}. Drop the factor: it tells windows nothing apart."
+        )
+    codes = np.full(len(column), UNLABELLED, dtype=np.int64)
+    codes[~unknown] = known_codes
+    return classes, codes
+
+
+def _is_unlabelled(label: Any) -> bool:
+    if label is None or isinstance(label, str):
+        return label is None
+    try:
+        return bool(label == UNLABELLED or label != label)
+    except TypeError:  # pandas.NA is neither true nor false
+        return True

@@ -1,0 +1,62 @@
+"""Cross-attention of the conditional dimensions over the factors."""
+
+import torch
+from torch import nn
+from torch.nn.utils import skip_init
+
+
+class CrossAttentionFusion(nn.Module):
+    """Fuse conditional dimensions with factors.
+
+    Each of the `n_queries` conditional dimensions is a query token, its value along a learned
+    direction; each factor is a key and value token, the mean of learned class tokens under the
+    RBF responses p(k | b_i). The attended values are added to the queries.
+
+    Parameters
+    ----------
+    n_queries : int
+        Number of conditional dimensions, or of constant query tokens where there are none.
+    class_counts : sequence of int
+        Number of classes of each factor. Empty: the queries are passed on alone.
+    n_embed : int, default=32
+        Length of a token.
+    n_heads : int, default=4
+    """
+
+    def __init__(self, n_queries: int, class_counts, *, n_embed: int = 32, n_heads: int = 4):
+        super().__init__()
+        self.n_features = n_queries * n_embed
+        self.direction = nn.Parameter(torch.empty(n_queries, n_embed))
+        self.offset = nn.Parameter(torch.empty(n_queries, n_embed))
+        self.class_tokens = nn.ParameterList(
+            nn.Parameter(torch.empty(n_classes, n_embed)) for n_classes in class_counts
+        )
+        if class_counts:
+            self.attention = skip_init(nn.MultiheadAttention, n_embed, n_heads, batch_first=True)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw tokens and projections from `generator`."""
+        for tokens in (self.direction, self.offset, *self.class_tokens):
+            nn.init.normal_(tokens, std=tokens.shape[1] ** -0.5, generator=generator)
+        if self.class_tokens:
+            nn.init.xavier_uniform_(self.attention.in_proj_weight, generator=generator)
+            nn.init.zeros_(self.attention.in_proj_bias)
+
+    def forward(
+        self, a: torch.Tensor | None, responses: list[torch.Tensor], n_windows: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the fused features and the attention weights.
+
+        `a` is `(n, n_queries)` or None, `responses` holds `(n, n_classes_i)` for each factor. The
+        features are `(n, n_features)`, the weights `(n, n_queries, n_factors)` or None.
+        """
+        queries = self.offset.expand(n_windows, -1, -1)
+        if a is not None:
+            queries = queries + a.unsqueeze(-1) * self.direction
+        if not responses:
+            return queries.flatten(1), None
+        tokens = torch.stack(
+            [r @ tokens for r, tokens in zip(responses, self.class_tokens, strict=True)], dim=1
+        )
+        attended, weights = self.attention(queries, tokens, tokens)
+        return (queries + attended).flatten(1), weights

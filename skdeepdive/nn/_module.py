@@ -1,0 +1,283 @@
+"""DeepDIVE on one screen: infer, generate, loss.
+
+Source: Wong, Cheu, Chiam, Srinivasan, "Disentangled Interleaving Variational Encoding",
+arXiv:2501.08710.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.distributions import Normal, kl_divergence
+
+from ._fusion import CrossAttentionFusion
+from ._layers import LinearForecast, WindowFeatures
+from ._losses import ElboTerms
+from ._networks import (
+    ConditionalEncoder,
+    ForecastDecoder,
+    MarginalEncoder,
+    WindowDecoder,
+    make_priors,
+)
+
+UNLABELLED = -1
+
+# Least deviation of the forecast noise, in units of the standardised targets.
+_SMALLEST_NOISE = 1e-3
+
+
+@dataclass
+class Latents:
+    """q(b | x) and q(a | b, x) with one draw (or the mean) of each; None for an absent part.
+
+    `scale` is the deviation of every channel within the window.
+    """
+
+    qb: Normal | None = None
+    qa: Normal | None = None
+    b: torch.Tensor | None = None
+    a: torch.Tensor | None = None
+    scale: torch.Tensor | None = None
+
+
+class DeepDIVE(nn.Module):
+    """A variational autoencoder with marginal and conditional latent dimensions.
+
+    Parameters
+    ----------
+    features : WindowFeatures
+        What both encoders see of a window.
+    linear : LinearForecast
+        The forecast that p(y | a, b, x) starts from.
+    class_weights : sequence of tensors of shape (n_classes_i,)
+        Frequencies π of the labels of each factor; empty without marginal dimensions.
+    n_marginal : int
+        Most marginal dimensions of one factor.
+    n_conditional : int
+        Number of conditional dimensions; 0 for none.
+    n_hidden : int
+        Width of every hidden layer.
+    generator : torch.Generator
+        Source of the initial parameters.
+    interleave : bool, default=True
+        Keep the decoders' gradient away from the marginal path. False where labels were
+        discovered rather than given: then b must also serve the reconstruction.
+    """
+
+    # Constant query tokens of the fusion where there are no conditional dimensions.
+    _N_CONSTANT_QUERIES = 8
+
+    def __init__(
+        self,
+        features: WindowFeatures,
+        linear: LinearForecast,
+        class_weights,
+        *,
+        n_marginal: int,
+        n_conditional: int,
+        n_hidden: int,
+        generator: torch.Generator,
+        interleave: bool = True,
+    ):
+        super().__init__()
+        n_channels = features.n_features // (features.n_components + 2)
+        self.interleave = interleave
+        self.n_conditional = n_conditional
+        self.features = features
+        self.priors = make_priors(class_weights, n_marginal)
+        self.factor_dims = [prior.n_dims for prior in self.priors]
+        self.marginal_encoder = (
+            MarginalEncoder(features.n_features, self.priors, n_hidden) if self.priors else None
+        )
+        self.conditional_encoder = (
+            ConditionalEncoder(features.n_features, sum(self.factor_dims), n_conditional, n_hidden)
+            if n_conditional
+            else None
+        )
+        self.fusion = CrossAttentionFusion(
+            n_conditional or self._N_CONSTANT_QUERIES, [len(w) for w in class_weights]
+        )
+        n_fused = self.fusion.n_features
+        self.window_decoder = WindowDecoder(n_fused, features, n_channels, n_hidden)
+        self.forecast_decoder = ForecastDecoder(n_fused, linear, n_hidden)
+        initialise(self, generator)
+
+    @property
+    def has_marginal(self) -> bool:
+        """Whether there are marginal dimensions."""
+        return self.marginal_encoder is not None
+
+    def infer(self, x: torch.Tensor, generator: torch.Generator | None = None) -> Latents:
+        """Encode windows `(n, n_timesteps, n_channels)`: draw b, then a given b.
+
+        Without a generator b and a are the means.
+        """
+        features, scale = self.features(x)
+        latents = self._infer_marginal(features, generator)
+        latents.scale = scale
+        if self.conditional_encoder is not None:
+            latents.qa = self.conditional_encoder(features, self._for_decoders(latents.b))
+            latents.a = _draw(latents.qa, generator)
+        return latents
+
+    def infer_marginal(self, x: torch.Tensor, generator: torch.Generator | None = None) -> Latents:
+        """Encode the marginal dimensions alone."""
+        return self._infer_marginal(self.features(x)[0], generator)
+
+    def _infer_marginal(self, features, generator) -> Latents:
+        if not self.has_marginal:
+            return Latents()
+        qb = self.marginal_encoder(features, self.priors)
+        return Latents(qb=qb, b=_draw(qb, generator))
+
+    def generate(self, latents: Latents, x: torch.Tensor) -> tuple[Normal, Normal]:
+        """Decode p(x | a, b) and p(y | a, b, x)."""
+        fused, _ = self.fuse(latents.a, latents.b, len(x))
+        return self.decode_window(fused), self.forecast_decoder(fused, x, latents.scale)
+
+    def decode_window(self, fused: torch.Tensor) -> Normal:
+        """Decode p(x | a, b) from fused features."""
+        return self.window_decoder(fused, self.features.basis)
+
+    def forecast_parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the linear forecast and its latent correction, at the posterior means."""
+        latents = self.infer(x)
+        fused, _ = self.fuse(latents.a, latents.b, len(x))
+        correction = self.forecast_decoder.correction(fused, latents.scale)
+        return self.forecast_decoder.start(x), correction
+
+    def forecast(self, x: torch.Tensor) -> torch.Tensor:
+        """Mean of p(y | a, b, x) at the posterior means, `(n, horizon, n_targets)`."""
+        start, correction = self.forecast_parts(x)
+        return start + correction
+
+    def decode_embedding(self, z: torch.Tensor) -> torch.Tensor:
+        """Decode windows from embeddings [b | a] of shape `(n, n_marginal + n_conditional)`."""
+        b, a = z.split([sum(self.factor_dims), self.n_conditional], dim=1)
+        fused, _ = self.fuse(
+            a if self.n_conditional else None, b if self.has_marginal else None, len(z)
+        )
+        return self.decode_window(fused).loc
+
+    @property
+    def window_shape(self) -> tuple[int, int]:
+        """Number of time steps and of channels."""
+        return len(self.features.basis), len(self.window_decoder.log_scale)
+
+    @property
+    def future_shape(self) -> tuple[int, int]:
+        """Horizon and number of targets."""
+        return tuple(self.forecast_decoder.log_scale.shape)
+
+    def fuse(self, a, b, n_windows):
+        """Cross-attention of a `(n, n_conditional)` over the RBF responses to b `(n, n_marginal)`."""
+        responses = [self._for_decoders(r.exp()) for r in self.log_responses(b)]
+        return self.fusion(a, responses, n_windows)
+
+    def log_responses(self, b: torch.Tensor | None) -> list[torch.Tensor]:
+        """log p(k | b_i) of every factor, `(n, n_classes_i)` each."""
+        return [
+            prior.log_posterior(b_i) for prior, b_i in zip(self.priors, self._split(b), strict=True)
+        ]
+
+    def loss(self, x, y, labels, generator: torch.Generator) -> ElboTerms:
+        """Return the terms of the lower bound for windows, futures and labels `(n, n_factors)`."""
+        if not self.interleave:  # discovered labels only give the clusters their start
+            labels = torch.full_like(labels, UNLABELLED)
+        latents = self.infer(x, generator)
+        px, py = self.generate(latents, x)
+        kl_b, cross_entropy = self.marginal_terms(latents, labels)
+        return ElboTerms(
+            log_py=py.log_prob(y).flatten(1).sum(1),
+            log_px=px.log_prob(x).flatten(1).sum(1),
+            kl_a=self._kl_a(latents, len(x)),
+            kl_b=kl_b,
+            cross_entropy=cross_entropy,
+        )
+
+    def marginal_terms(self, latents: Latents, labels: torch.Tensor):
+        """KL of b and cross-entropy of the labels, summed over factors, `(n,)` each."""
+        kl_b = cross_entropy = torch.zeros(len(labels), device=labels.device)
+        if latents.qb is None:
+            return kl_b, cross_entropy
+        locs, scales = self._split(latents.qb.loc), self._split(latents.qb.scale)
+        draws = self._split(latents.b)
+        for prior, loc, scale, b, label in zip(
+            self.priors, locs, scales, draws, labels.T, strict=True
+        ):
+            q = Normal(loc, scale, validate_args=False)
+            known = label != UNLABELLED
+            label = label.clamp(min=0)
+            bound = prior.kl_to_component(q, label) - prior.log_weights[label]
+            kl_b = kl_b + torch.where(known, bound, prior.kl(q, b))
+            response = prior.log_posterior(b).gather(1, label.unsqueeze(1)).squeeze(1)
+            cross_entropy = cross_entropy - response * known
+        return kl_b, cross_entropy
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Split the parameters into the marginal path, its discriminants apart, and the rest.
+
+        The marginal path is q(b | x) and the RBF layers; the rest, the conditional path, is
+        q(a | b, x), the fusion and both decoders.
+        """
+        groups: dict[str, list[nn.Parameter]] = {"conditional": []}
+        for name, parameter in self.named_parameters():
+            group = "conditional"
+            if name.startswith(("marginal_encoder.", "priors.")):
+                group = "discriminant" if ".discriminant." in name else "marginal"
+            groups.setdefault(group, []).append(parameter)
+        return groups
+
+    @torch.no_grad()
+    def set_start(self, noise_scale: torch.Tensor, discriminants=None) -> None:
+        """Take over what was fitted in closed form.
+
+        `noise_scale` `(horizon, n_targets)` is the deviation of the linear forecast's errors,
+        `discriminants` a weight `(n_logits, n_features)` and a bias `(n_logits,)`.
+        """
+        self.forecast_decoder.log_scale.copy_(noise_scale.clamp(min=_SMALLEST_NOISE).log())
+        if discriminants is not None:
+            self.marginal_encoder.discriminant.weight.copy_(discriminants[0])
+            self.marginal_encoder.discriminant.bias.copy_(discriminants[1])
+
+    @torch.no_grad()
+    def set_forecast_calibration(self, shrinkage: torch.Tensor, noise_scale: torch.Tensor) -> None:
+        """Shrink the correction of every target, and set the noise `(horizon, n_targets)`."""
+        self.forecast_decoder.shrinkage.mul_(shrinkage)
+        self.forecast_decoder.log_scale.copy_(noise_scale.clamp(min=_SMALLEST_NOISE).log())
+
+    def _for_decoders(self, tensor):
+        return tensor.detach() if self.interleave and tensor is not None else tensor
+
+    def _split(self, b):
+        return [] if b is None else b.split(self.factor_dims, dim=1)
+
+    @staticmethod
+    def _kl_a(latents: Latents, n_windows: int) -> torch.Tensor:
+        """KL(q(a | b, x) ‖ N(0, I)): a priori a is independent of b, so what b tells, a need not."""
+        if latents.qa is None:
+            return latents.b.new_zeros(n_windows)
+        loc = latents.qa.loc
+        standard = Normal(torch.zeros_like(loc), torch.ones_like(loc), validate_args=False)
+        return kl_divergence(latents.qa, standard).sum(1)
+
+
+def _draw(q: Normal, generator: torch.Generator | None) -> torch.Tensor:
+    if generator is None:
+        return q.loc
+    noise = torch.empty_like(q.loc).normal_(generator=generator)
+    return q.loc + q.scale * noise
+
+
+def initialise(module: nn.Module, generator: torch.Generator) -> None:
+    """Draw the initial parameters of every layer from `generator`."""
+    for layer in module.modules():
+        if isinstance(layer, CrossAttentionFusion):
+            layer.initialise(generator)
+        elif isinstance(layer, nn.Linear):
+            bound = 0.0 if getattr(layer, "start_at_zero", False) else layer.in_features**-0.5
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

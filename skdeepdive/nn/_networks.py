@@ -1,0 +1,120 @@
+"""Encoders q(b | x) and q(a | b, x), decoders p(x | a, b) and p(y | a, b, x)."""
+
+import torch
+from torch import nn
+from torch.distributions import Normal
+
+from ._layers import LinearForecast, WindowFeatures, linear, mlp
+from ._priors import RBFMixture
+
+# Log scales are kept in this range (in units of the standardised data).
+_LOG_SCALE = (-6.0, 3.0)
+
+
+def _normal(loc: torch.Tensor, log_scale: torch.Tensor) -> Normal:
+    return Normal(loc, log_scale.clamp(*_LOG_SCALE).exp().expand_as(loc), validate_args=False)
+
+
+class MarginalEncoder(nn.Module):
+    """q(b | x) as a soft assignment to the centres of each factor's RBF layer.
+
+    A linear discriminant, fitted in closed form before training, and a network that starts at
+    zero give one logit a class; the location of b_i is the mean of the factor's centres under
+    the softmax of its logits.
+
+    Parameters
+    ----------
+    n_features : int
+        Length of the window features.
+    priors : sequence of RBFMixture
+        The RBF layer of each factor.
+    n_hidden : int
+    """
+
+    def __init__(self, n_features: int, priors, n_hidden: int):
+        super().__init__()
+        self.class_counts = [prior.n_classes for prior in priors]
+        n_logits = sum(self.class_counts)
+        n_dims = sum(prior.n_dims for prior in priors)
+        self.discriminant = linear(n_features, n_logits, start_at_zero=True)
+        self.trunk = nn.Sequential(linear(n_features, n_hidden), nn.GELU())
+        self.logits = linear(n_hidden, n_logits, start_at_zero=True)
+        self.log_scale = linear(n_hidden, n_dims, start_at_zero=True)
+
+    def forward(self, features: torch.Tensor, priors) -> Normal:
+        """Map features `(n, n_features)` to q(b | x) over `(n, n_marginal)`."""
+        hidden = self.trunk(features)
+        logits = (self.discriminant(features) + self.logits(hidden)).split(self.class_counts, dim=1)
+        loc = [
+            logit.softmax(-1) @ prior.centres for logit, prior in zip(logits, priors, strict=True)
+        ]
+        return _normal(torch.cat(loc, dim=1), self.log_scale(hidden))
+
+
+class ConditionalEncoder(nn.Module):
+    """q(a | b, x): the marginal sample enters the hidden layer beside the window features."""
+
+    def __init__(self, n_features: int, n_marginal: int, n_conditional: int, n_hidden: int):
+        super().__init__()
+        self.from_window = linear(n_features, n_hidden)
+        self.from_marginal = linear(n_marginal, n_hidden, bias=False) if n_marginal else None
+        self.head = linear(n_hidden, 2 * n_conditional)
+
+    def forward(self, features: torch.Tensor, b: torch.Tensor | None) -> Normal:
+        """Map features `(n, n_features)` and b `(n, n_marginal)` to q over `(n, n_conditional)`."""
+        hidden = self.from_window(features)
+        if self.from_marginal is not None:
+            hidden = hidden + self.from_marginal(b)
+        return _normal(*self.head(nn.functional.gelu(hidden)).chunk(2, dim=1))
+
+
+class WindowDecoder(nn.Module):
+    """p(x | a, b): coefficients in the features' basis, and a level, for every channel."""
+
+    def __init__(self, n_fused: int, features: WindowFeatures, n_channels: int, n_hidden: int):
+        super().__init__()
+        self.sizes = (features.n_components + 1, n_channels)
+        self.network = mlp(n_fused, n_hidden, self.sizes[0] * n_channels)
+        self.log_scale = nn.Parameter(torch.zeros(n_channels))
+
+    def forward(self, fused: torch.Tensor, basis: torch.Tensor) -> Normal:
+        """Map fused features `(n, n_fused)` to p(x | a, b), `(n, n_timesteps, n_channels)`."""
+        decoded = self.network(fused).unflatten(1, self.sizes)
+        shape = decoded[:, :-1]
+        if len(basis) > basis.shape[1]:
+            shape = torch.einsum("nkc,tk->ntc", shape, basis)
+        return _normal(shape + decoded[:, -1:], self.log_scale)
+
+
+class ForecastDecoder(nn.Module):
+    """p(y | a, b, x): the linear forecast from the window plus a latent correction.
+
+    The correction starts at zero. Where targets continue channels it is in units of the
+    channel's deviation within the window.
+    """
+
+    def __init__(self, n_fused: int, start: LinearForecast, n_hidden: int):
+        super().__init__()
+        self.start = start
+        horizon, n_targets = start.intercept.shape
+        self.network = mlp(n_fused, n_hidden, horizon * n_targets, start_at_zero=True)
+        self.log_scale = nn.Parameter(torch.zeros(horizon, n_targets))
+        self.register_buffer("shrinkage", torch.ones(n_targets))
+
+    def correction(self, fused: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        """Latent correction `(n, horizon, n_targets)`, given window scales `(n, 1, n_channels)`."""
+        correction = self.network(fused).unflatten(1, self.log_scale.shape)
+        if self.start.anchors is not None:
+            correction = correction * scale[..., self.start.anchors]
+        return self.shrinkage * correction
+
+    def forward(self, fused: torch.Tensor, x: torch.Tensor, scale: torch.Tensor) -> Normal:
+        """Map fused features, windows and their scales to p(y | a, b, x)."""
+        return _normal(self.start(x) + self.correction(fused, scale), self.log_scale)
+
+
+def make_priors(class_weights, n_marginal: int) -> nn.ModuleList:
+    """One RBF layer for each factor, with at most `n_marginal` and n_classes - 1 dimensions."""
+    return nn.ModuleList(
+        RBFMixture(weights, max(1, min(n_marginal, len(weights) - 1))) for weights in class_weights
+    )
