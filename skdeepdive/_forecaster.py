@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._fitting import Sizes, fit_module
 from ._progress import progress
-from ._torch_utils import WindowData, resolve_device
+from ._torch_utils import WindowData, for_inference, resolve_device, to_numpy_dtype
 from ._training import Settings
 from ._validation import (
     LATENTS,
@@ -52,8 +52,8 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
 
     A window is encoded into *marginal* dimensions, one group for each factor (a label known for
     the training windows, such as hour, weekday or gait type), and *conditional* dimensions, all
-    the rest. An RBF layer reads every factor from its own marginal dimensions alone. Cross-attention
-    fuses both parts, and two decoders turn them into the window and into its future.
+    the rest. An RBF layer reads every factor from its own marginal dimensions alone.
+    Cross-attention fuses both parts, and two decoders turn them into the window and its future.
 
     Training starts in closed form: the forecast is a ridge regression from the window, to which
     the latent part adds a correction; the marginal dimensions start at Fisher's linear
@@ -133,8 +133,9 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
 
     Notes
     -----
-    Results are float32, the precision of the networks. Clusters are started by KMeans on the
-    windows' principal components.
+    Training runs in single precision, everything after it in double, so that the result for a
+    window does not depend on which others come along. Results are float32 for float32 input,
+    otherwise float64. Clusters are started by KMeans on the windows' principal components.
 
     References
     ----------
@@ -236,11 +237,10 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
 
         Returns
         -------
-        y : float32 ndarray of the shape of `y` given to `fit`, n_samples aside
+        y : ndarray of the shape of `y` given to `fit`, n_samples aside
             In the units of `y`.
         """
-        forecast = self._y_scaling.invert(self._infer(X, lambda x: self.module_.forecast(x)))
-        return self._shaped(forecast, self._future_shape)
+        return self._infer(X, lambda x: self.module_.forecast(x), self._to_futures)
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Embed windows into the latent space.
@@ -251,7 +251,7 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
 
         Returns
         -------
-        Z : float32 ndarray of shape (n_samples, n_latent)
+        Z : ndarray of shape (n_samples, n_latent)
             Posterior means: the marginal dimensions of every factor, then the conditional ones.
             :meth:`get_feature_names_out` names them.
         """
@@ -291,7 +291,7 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
 
         Returns
         -------
-        proba : float32 ndarray of shape (n_samples, n_classes), or a list of them
+        proba : ndarray of shape (n_samples, n_classes), or a list of them
             Columns in the order of `factor_classes_`. A list, with one array for each factor, where
             there are several factors.
         """
@@ -308,19 +308,22 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
 
         Returns
         -------
-        X : float32 ndarray of the shape given to `fit`, n_samples aside
+        X : ndarray of the shape given to `fit`, n_samples aside
             In the units of `X`.
         """
         check_is_fitted(self)
-        Z = check_array(Z, dtype=np.float32, input_name="Z")
+        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
         n_latent = len(self.get_feature_names_out())
         if Z.shape[1] != n_latent:
             raise ValueError(
                 f"'Z' must have {n_latent} columns, one a latent dimension, got {Z.shape[1]}."
             )
         with torch.inference_mode():
-            decoded = self.module_.decode_embedding(torch.as_tensor(Z, device=self._module_device))
-        return self._shaped(self._x_scaling.invert(decoded.cpu().numpy()), self._window_shape)
+            embedding = torch.as_tensor(
+                Z, dtype=self._parameter.dtype, device=self._parameter.device
+            )
+            decoded = self.module_.decode_embedding(embedding).cpu().numpy()
+        return _match_precision(self._to_windows(decoded), Z)
 
     def reconstruct(self, X: ArrayLike) -> np.ndarray:
         """Decode windows from their own embeddings.
@@ -331,11 +334,12 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
 
         Returns
         -------
-        X_reconstructed : float32 ndarray of the shape of `X`
+        X_reconstructed : ndarray of the shape of `X`
             In the units of `X`.
         """
-        decoded = self._infer(X, lambda x: self.module_.decode_embedding(self._embed(x)))
-        return self._shaped(self._x_scaling.invert(decoded), self._window_shape)
+        return self._infer(
+            X, lambda x: self.module_.decode_embedding(self._embed(x)), self._to_windows
+        )
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Coefficient of determination R² of the forecasts.
@@ -416,7 +420,7 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         self._keep(trained)
 
     def _keep(self, trained) -> None:
-        self.module_ = trained.module
+        self.module_ = for_inference(trained.module)
         self._x_scaling, self._y_scaling = trained.x_scaling, trained.y_scaling
         self.factor_names_ = trained.factors.names
         self.factor_classes_ = trained.factors.classes
@@ -443,16 +447,22 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         )
         return sizes, resolve_device(self.device)
 
-    def _infer(self, X, compute) -> np.ndarray:
+    def _infer(self, X, compute, finish=lambda values: values) -> np.ndarray:
         """Check windows and compute something of them, batch by batch: all outputs start here."""
         windows = self._check_windows(X)
         data = WindowData(
-            windows, None, None, self._x_scaling, self._y_scaling, self._module_device
+            windows,
+            None,
+            None,
+            self._x_scaling,
+            self._y_scaling,
+            self._parameter.device,
+            to_numpy_dtype(self._parameter.dtype),
         )
         batch_size = max(1, _INFERENCE_ENTRIES // windows[0].size)
         with torch.inference_mode():
             parts = [compute(x).cpu().numpy() for x, _, _ in data.batches(batch_size)]
-        return np.concatenate(parts)
+        return _match_precision(finish(np.concatenate(parts)), windows)
 
     def _check_windows(self, X) -> np.ndarray:
         check_is_fitted(self)
@@ -476,13 +486,16 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         counts = [len(classes) for classes in self.factor_classes_]
         return np.split(self._infer(X, responses), np.cumsum(counts)[:-1], axis=1)
 
-    @staticmethod
-    def _shaped(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        return values.reshape(len(values), *shape).astype(np.float32)
+    def _to_windows(self, values: np.ndarray) -> np.ndarray:
+        return self._x_scaling.invert(values).reshape(len(values), *self._window_shape)
+
+    def _to_futures(self, values: np.ndarray) -> np.ndarray:
+        return self._y_scaling.invert(values).reshape(len(values), *self._future_shape)
 
     @property
-    def _module_device(self) -> torch.device:
-        return next(self.module_.parameters()).device
+    def _parameter(self) -> torch.Tensor:
+        """A parameter of the networks, for their device and precision."""
+        return next(self.module_.parameters())
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_")
@@ -490,15 +503,20 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
         """Move the networks to the CPU, so that a model fitted elsewhere opens anywhere."""
         state = super().__getstate__()
-        if "module_" in state and self._module_device.type != "cpu":
+        if "module_" in state and self._parameter.device.type != "cpu":
             state = {**state, "module_": copy.deepcopy(self.module_).cpu()}
         return state
+
+
+def _match_precision(values: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """Single precision for single-precision inputs, double for all others."""
+    return values.astype(np.float32 if inputs.dtype == np.float32 else np.float64, copy=False)
 
 
 def _seed(random_state) -> int:

@@ -1,6 +1,6 @@
 """Devices, generators, and batches of windows as tensors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,23 +18,35 @@ def make_generator(seed: int, device: torch.device) -> torch.Generator:
     return torch.Generator(device=device).manual_seed(seed)
 
 
+def for_inference(module: torch.nn.Module) -> torch.nn.Module:
+    """Put a trained module into double precision, where its device has it."""
+    module.requires_grad_(False).eval()
+    device = next(module.parameters()).device
+    return module if device.type == "mps" else module.double()
+
+
+def to_numpy_dtype(dtype: torch.dtype) -> type:
+    """Return the NumPy counterpart of torch's single or double precision."""
+    return {torch.float32: np.float32, torch.float64: np.float64}[dtype]
+
+
 @dataclass(frozen=True)
 class Scaling:
     """Affine standardisation of the last axis: (values - loc) / scale.
 
-    Computed in the precision of the values, so that an offset far above the scale costs a double
-    no digits; the networks' single precision comes after.
+    Computed in the precision of the values where that is higher than what is asked for, so that
+    an offset far above the scale costs a double no digits.
     """
 
     loc: np.ndarray
     scale: np.ndarray
 
-    def apply(self, values: np.ndarray) -> np.ndarray:
-        """Standardise a batch, of shape (..., n_channels), to float32."""
-        dtype = np.result_type(values.dtype, np.float32)
-        scaled = np.subtract(values, self.loc.astype(dtype), dtype=dtype)
-        scaled /= self.scale.astype(dtype)
-        return scaled.astype(np.float32, copy=False)
+    def apply(self, values: np.ndarray, dtype: type = np.float32) -> np.ndarray:
+        """Standardise a batch and return it as `dtype`."""
+        working = np.result_type(values.dtype, dtype)
+        scaled = np.subtract(values, self.loc.astype(working), dtype=working)
+        scaled /= self.scale.astype(working)
+        return scaled.astype(dtype, copy=False)
 
     def invert(self, values: np.ndarray) -> np.ndarray:
         """Return standardised values to their own units."""
@@ -51,14 +63,15 @@ class WindowData:
     x_scaling: Scaling
     y_scaling: Scaling
     device: torch.device
+    dtype: type = np.float32
 
     def __len__(self) -> int:
         return len(self.X)
 
     def batch(self, rows):
-        """Gather rows (a slice or an index array) as standardised float32 tensors."""
-        x = self._tensor(self.x_scaling.apply(self.X[rows]))
-        y = None if self.y is None else self._tensor(self.y_scaling.apply(self.y[rows]))
+        """Gather rows (a slice or an index array) as standardised tensors on the device."""
+        x = self._tensor(self.x_scaling.apply(self.X[rows], self.dtype))
+        y = None if self.y is None else self._tensor(self.y_scaling.apply(self.y[rows], self.dtype))
         labels = None if self.labels is None else self._tensor(self.labels[rows])
         return x, y, labels
 
@@ -69,9 +82,8 @@ class WindowData:
 
     def part(self, rows: slice) -> "WindowData":
         """Return the rows of a slice, as views."""
-        labels = None if self.labels is None else self.labels[rows]
-        y = None if self.y is None else self.y[rows]
-        return WindowData(self.X[rows], y, labels, self.x_scaling, self.y_scaling, self.device)
+        X, y, labels = (None if a is None else a[rows] for a in (self.X, self.y, self.labels))
+        return replace(self, X=X, y=y, labels=labels)
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

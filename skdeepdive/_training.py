@@ -72,7 +72,8 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
                 {"params": parameters, "lr": settings.learning_rate * phase.rates[name]}
                 for name, parameters in module.parameter_groups().items()
                 if name in phase.rates
-            ]
+            ],
+            fused=True,
         )
         best = BestWeights(module)
         best.update(evaluate(module, valid, phase, settings.batch_size)["validation_loss"])

@@ -68,12 +68,12 @@ def check_fitted_shape(X: Any, window_shape: tuple[int, ...]) -> None:
 
     The number of columns of 2-D input is left to scikit-learn, which names them.
     """
-    ndim = getattr(X, "ndim", None) or np.ndim(X)
-    flat = len(window_shape) == 1
-    if ndim < 2 or (ndim == 2 and flat) or (ndim == 3 and tuple(X.shape[1:]) == window_shape):
+    shape = tuple(X.shape if hasattr(X, "shape") else np.asarray(X).shape)
+    flat = len(shape) == 2 and len(window_shape) == 1
+    if len(shape) < 2 or flat or shape[1:] == window_shape:
         return
     expected = ", ".join(map(str, ("n_samples", *window_shape)))
-    raise ValueError(f"'X' must have shape ({expected}), as in fit, got {np.shape(X)}.")
+    raise ValueError(f"'X' must have shape ({expected}), as in fit, got {shape}.")
 
 
 def check_numeric(name: str, values: Any) -> None:
@@ -116,7 +116,8 @@ def check_validation_split(n_samples: int, validation_fraction: float) -> int:
 def _check_length(name: str, length: int, n_samples: int) -> None:
     if length != n_samples:
         raise ValueError(
-            f"'{name}' must have one entry for each of the {n_samples} windows of 'X', got {length}."
+            f"'{name}' must have one entry for each of the {n_samples} windows of 'X', got "
+            f"{length}."
         )
 
 
@@ -136,7 +137,7 @@ def distinct_rows(windows: np.ndarray) -> np.ndarray | None:
 
 
 def iterate_rows(windows: np.ndarray, n_entries: int = 2**20):
-    """Yield all rows of windows (n, n_timesteps, n_channels) in chunks, each row once if it can be."""
+    """Yield the rows of windows (n, n_timesteps, n_channels) in chunks, shared ones once."""
     rows = distinct_rows(windows)
     source = windows if rows is None else rows
     length = max(1, n_entries // source[0].size)

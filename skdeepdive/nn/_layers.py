@@ -97,13 +97,15 @@ class LinearForecast(nn.Module):
 
 
 def own_history(x: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
-    """The anchor channels less their last value, `(n_targets, n, n_timesteps)`."""
+    """Subtract the last value from the anchor channels, `(n_targets, n, n_timesteps)`."""
     own = x[..., anchors]
     return (own - own[:, -1:]).permute(2, 0, 1)
 
 
 def joint_history(x: torch.Tensor, anchors: torch.Tensor | None) -> torch.Tensor:
-    """All channels, `(n, n_timesteps * n_channels)`: less their last value where there are anchors.
+    """Flatten all channels, less their last value where there are anchors.
+
+    The result is `(n, n_timesteps * n_channels)`.
 
     The last step, zero by then, gives its place to the last value itself, so that no information
     is lost: only the penalty of the regression changes.

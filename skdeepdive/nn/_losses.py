@@ -26,7 +26,7 @@ class ElboTerms:
         return self.log_py + self.log_px - self.kl_a - self.kl_b
 
     def objective(self, kl_weight: float = 1.0) -> torch.Tensor:
-        """What training lowers: -L plus the cross-entropies, with the KL of a weighed."""
+        """Return what training lowers: -L plus the cross-entropies, with the KL of a weighed."""
         reconstruction = self.log_py + self.log_px
         return kl_weight * self.kl_a + self.kl_b + self.cross_entropy - reconstruction
 

@@ -4,7 +4,6 @@ Source: Wong, Cheu, Chiam, Srinivasan, "Disentangled Interleaving Variational En
 arXiv:2501.08710.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -172,12 +171,12 @@ class DeepDIVE(nn.Module):
         return tuple(self.forecast_decoder.log_scale.shape)
 
     def fuse(self, a, b, n_windows):
-        """Cross-attention of a `(n, n_conditional)` over the RBF responses to b `(n, n_marginal)`."""
+        """Attend from a `(n, n_conditional)` to the RBF responses to b `(n, n_marginal)`."""
         responses = [self._for_decoders(r.exp()) for r in self.log_responses(b)]
         return self.fusion(a, responses, n_windows)
 
     def log_responses(self, b: torch.Tensor | None) -> list[torch.Tensor]:
-        """log p(k | b_i) of every factor, `(n, n_classes_i)` each."""
+        """Log p(k | b_i) of every factor, `(n, n_classes_i)` each."""
         return [
             prior.log_posterior(b_i) for prior, b_i in zip(self.priors, self._split(b), strict=True)
         ]
@@ -256,7 +255,10 @@ class DeepDIVE(nn.Module):
 
     @staticmethod
     def _kl_a(latents: Latents, n_windows: int) -> torch.Tensor:
-        """KL(q(a | b, x) ‖ N(0, I)): a priori a is independent of b, so what b tells, a need not."""
+        """KL(q(a | b, x) ‖ N(0, I)).
+
+        A priori a is independent of b, so that repeating what b tells has its price.
+        """
         if latents.qa is None:
             return latents.b.new_zeros(n_windows)
         loc = latents.qa.loc

@@ -38,13 +38,13 @@ class RBFMixture(nn.Module):
         return (2 * self.log_gamma.exp()).rsqrt()
 
     def log_joint(self, b: torch.Tensor) -> torch.Tensor:
-        """log p(b, k) = log π_k + log N(b; c_k, 1 / (2 γ_k) I): `(n, n_dims)` to `(n, n_classes)`."""
+        """Log p(b, k) = log π_k + log N(b; c_k, 1 / (2 γ_k) I), `(n, n_classes)`."""
         squared = (b.unsqueeze(-2) - self.centres).square().sum(-1)
         log_norm = 0.5 * self.n_dims * (self.log_gamma - math.log(math.pi))
         return self.log_weights + log_norm - self.log_gamma.exp() * squared
 
     def log_posterior(self, b: torch.Tensor) -> torch.Tensor:
-        """log p(k | b), the logarithm of the normalised RBF responses, `(n, n_classes)`."""
+        """Log p(k | b), the logarithm of the normalised RBF responses, `(n, n_classes)`."""
         return self.log_joint(b).log_softmax(-1)
 
     def kl_to_component(self, qb: Normal, labels: torch.Tensor) -> torch.Tensor:
