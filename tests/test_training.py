@@ -1,0 +1,517 @@
+"""The training loop: what it lowers, keeps, restores and reports, and what it leaves alone."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from skdeepdive import _progress, _schedule, _training
+from skdeepdive._fitting import Sizes, start_module
+from skdeepdive._progress import progress
+from skdeepdive._torch_utils import Scaling, WindowData
+from skdeepdive._training import BestWeights, Settings, calibrate_forecast, evaluate, train
+from skdeepdive._validation import Factors
+from skdeepdive.windows import sliding_windows
+
+N_TIMESTEPS, HORIZON, PERIOD = 16, 4, 8
+LATENTS = {"both": (2, 4), "conditional": (0, 4), "marginal": (2, 0)}
+
+
+def make_data(n_steps=240, seed=0):
+    """Two noisy waves whose amplitude changes sign with a hidden state, and the phase as label."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(n_steps)
+    state = np.sign(np.sin(2 * np.pi * time / 60 + 0.5))
+    wave = np.sin(2 * np.pi * time / PERIOD)
+    series = np.stack([wave * state, np.abs(wave)], axis=1) + 0.1 * rng.normal(size=(n_steps, 2))
+    X, y, origin = sliding_windows(series, N_TIMESTEPS, HORIZON)
+    labels = (origin % PERIOD // 2)[:, None]
+    scaling = Scaling(series.mean(axis=0), series.std(axis=0))
+    data = WindowData(X, y, labels, scaling, scaling, torch.device("cpu"))
+    n_valid = len(X) // 4
+    return data.part(slice(0, -n_valid)), data.part(slice(-n_valid, None))
+
+
+def make_start(latent="both", seed=0, interleave=True):
+    """Training data, validation data, and a module at its closed-form start."""
+    data, valid = make_data()
+    n_marginal, n_conditional = LATENTS[latent]
+    if n_marginal:
+        factors = Factors(["phase"], [np.arange(4)], data.labels)
+    else:
+        factors = Factors([], [], data.labels[:, :0])
+    data, valid = (part_with_labels(part, bool(n_marginal)) for part in (data, valid))
+    sizes = Sizes(n_marginal, n_conditional, n_hidden=16, n_clusters=4)
+    module = start_module(data, valid, np.arange(2), factors, sizes, seed, interleave)
+    return module, data, valid
+
+
+def part_with_labels(data, has_labels):
+    labels = data.labels if has_labels else data.labels[:, :0]
+    return WindowData(data.X, data.y, labels, data.x_scaling, data.y_scaling, data.device)
+
+
+def make_settings(**changes):
+    settings = {
+        "max_epochs": 4,
+        "batch_size": 32,
+        "learning_rate": 1e-2,
+        "patience": None,
+        "seed": 0,
+        "report": lambda record: None,
+    }
+    return Settings(**(settings | changes))
+
+
+def interleaved(history):
+    return [record for record in history if record["phase"] == "interleaved"]
+
+
+def interleaved_phase(module):
+    return _training._phases(module, make_settings())[-1]
+
+
+@pytest.fixture
+def without_calibration(monkeypatch):
+    """Leave the weights as the loop left them."""
+    monkeypatch.setattr(_training, "calibrate_forecast", lambda *args: None)
+
+
+# Learning
+
+
+@pytest.mark.parametrize("interleave", [True, False])
+@pytest.mark.parametrize("latent", LATENTS)
+def test_reconstruction_and_objective_improve_on_training_and_validation_windows(
+    latent, interleave
+):
+    module, data, valid = make_start(latent, interleave=interleave)
+    start = evaluate(module, valid, interleaved_phase(module), 32)
+    history = interleaved(train(module, data, valid, make_settings(max_epochs=12)))
+    first, last = history[0], history[-1]
+    assert last["log_px"] > first["log_px"] + 1
+    assert last["validation_log_px"] > start["validation_log_px"] + 1
+    assert last["validation_loss"] < start["validation_loss"] - 1
+    assert last["log_py"] > first["log_py"]
+
+
+@pytest.mark.parametrize("latent", ["both", "marginal"])
+def test_the_marginal_phase_lowers_the_cross_entropy(latent):
+    module, data, valid = make_start(latent)
+    with torch.no_grad():  # forget the closed-form start
+        module.marginal_encoder.discriminant.weight.zero_()
+    history = train(module, data, valid, make_settings(max_epochs=10))
+    marginal = [record for record in history if record["phase"] == "marginal"]
+    assert len(marginal) > 1
+    assert marginal[-1]["cross_entropy"] < 0.8 * marginal[0]["cross_entropy"]
+    assert min(r["validation_loss"] for r in marginal[1:]) < marginal[0]["validation_loss"]
+
+
+@pytest.mark.parametrize("latent", ["both", "marginal"])
+def test_the_marginal_phase_moves_the_marginal_path_only(latent, monkeypatch):
+    module, data, valid = make_start(latent)
+    monkeypatch.setattr(_training, "_phases", lambda m, s, f=_training._phases: f(m, s)[:1])
+    before = {k: v.clone() for k, v in module.named_parameters()}
+    train(module, data, valid, make_settings(max_epochs=1, learning_rate=1e-3))
+    moved = {k for k, v in module.named_parameters() if not torch.equal(v, before[k])}
+    moved.discard("forecast_decoder.log_scale")  # by the calibration
+    assert moved
+    assert all(name.startswith(("marginal_encoder.", "priors.")) for name in moved)
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_phases_follow_each_other_where_there_are_marginal_dimensions(latent):
+    history = train(*make_start(latent), make_settings(max_epochs=2))
+    expected = [("interleaved", 1), ("interleaved", 2)]
+    if latent != "conditional":
+        expected = [("marginal", 1), ("marginal", 2), *expected]
+    assert [(record["phase"], record["epoch"]) for record in history] == expected
+
+
+def test_the_marginal_phase_has_a_limit_of_its_own(monkeypatch):
+    monkeypatch.setattr(_schedule, "MARGINAL_EPOCHS", 2)
+    history = train(*make_start(), make_settings(max_epochs=3))
+    assert [r["phase"] for r in history] == ["marginal"] * 2 + ["interleaved"] * 3
+
+
+def test_terms_of_an_epoch_are_means_over_all_windows(monkeypatch):
+    """With a learning rate of zero the batches do not matter to the noiseless terms."""
+    module, data, valid = make_start("both")
+    infer = module.infer
+    monkeypatch.setattr(module, "infer", lambda x, generator=None: infer(x))
+    settings = make_settings(max_epochs=1, learning_rate=0.0)
+    records = [train(module, data, valid, make_settings(**vars(settings) | {"batch_size": size}))
+               for size in (7, len(data))]  # fmt: skip
+    uneven, whole = (interleaved(record)[0] for record in records)
+    for term in ("log_px", "kl_a", "kl_b"):
+        assert uneven[term] == pytest.approx(whole[term], rel=1e-5)
+
+
+def test_validation_loss_is_the_whole_objective_of_its_terms():
+    record = interleaved(train(*make_start(), make_settings(max_epochs=1)))[0]
+    terms = {k.removeprefix("validation_"): v for k, v in record.items() if "validation" in k}
+    expected = terms["kl_a"] + terms["kl_b"] + terms["cross_entropy"]
+    expected -= terms["log_px"] + terms["log_py"]
+    assert terms["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_evaluations_draw_the_same_noise_every_time():
+    module, _, valid = make_start()
+    phase = interleaved_phase(module)
+    assert evaluate(module, valid, phase, 32) == evaluate(module, valid, phase, 32)
+
+
+def test_evaluation_leaves_no_gradients():
+    module, _, valid = make_start()
+    evaluate(module, valid, interleaved_phase(module), 32)
+    assert all(p.grad is None for p in module.parameters())
+
+
+# Early stopping
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+@pytest.mark.parametrize("learning_rate", [1e-2, 0.3])
+@pytest.mark.usefixtures("without_calibration")
+def test_the_best_weights_are_restored(latent, learning_rate):
+    module, data, valid = make_start(latent)
+    settings = make_settings(max_epochs=6, learning_rate=learning_rate, patience=6)
+    history = interleaved(train(module, data, valid, settings))
+    losses = [record["validation_loss"] for record in history]
+    final = evaluate(module, valid, interleaved_phase(module), 32)["validation_loss"]
+    assert final <= min(losses)
+    if latent == "conditional" and learning_rate < 0.1:
+        assert final == min(losses)
+
+
+@pytest.mark.usefixtures("without_calibration")
+def test_training_that_only_harms_ends_at_the_start():
+    module, data, valid = make_start()
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    history = train(module, data, valid, make_settings(learning_rate=50.0, patience=2))
+    assert len(history) == 4
+    after = module.state_dict()
+    assert all(torch.equal(after[k], before[k]) for k in before)
+
+
+@pytest.mark.parametrize("patience", [1, 2, 5])
+@pytest.mark.parametrize("latent", LATENTS)
+def test_training_stops_after_that_many_epochs_without_improvement(latent, patience):
+    settings = make_settings(max_epochs=20, learning_rate=0.0, patience=patience)
+    history = train(*make_start(latent), settings)
+    assert len(interleaved(history)) == patience
+    n_marginal = 0 if latent == "conditional" else min(patience, _schedule.MARGINAL_PATIENCE)
+    assert len(history) - patience == n_marginal
+
+
+@pytest.mark.usefixtures("without_calibration")
+def test_without_patience_all_epochs_run_and_the_last_weights_stay():
+    module, data, valid = make_start()
+    start = evaluate(module, valid, interleaved_phase(module), 32)["validation_loss"]
+    history = train(module, data, valid, make_settings(max_epochs=7, learning_rate=0.3))
+    assert [record["epoch"] for record in interleaved(history)] == list(range(1, 8))
+    losses = [record["validation_loss"] for record in interleaved(history)]
+    final = evaluate(module, valid, interleaved_phase(module), 32)["validation_loss"]
+    assert final == losses[-1]
+    assert final > start
+
+
+def test_best_weights_count_the_epochs_since_the_best():
+    module = torch.nn.Linear(1, 1, bias=False)
+    best, counts = BestWeights(module), []
+    for i, loss in enumerate([3.0, 2.0, 2.0, 2.5, float("nan"), 1.0, 4.0]):
+        torch.nn.init.constant_(module.weight, i)
+        best.update(loss)
+        counts.append(best.n_epochs_since)
+    best.restore()
+    assert counts == [0, 0, 1, 2, 3, 0, 1]
+    assert best.loss == 1.0
+    assert module.weight.item() == 5
+
+
+# Calibration
+
+
+def squared_errors(module, valid):
+    """Sums of squared errors of every target, of the linear start and of the forecast."""
+    x, y, _ = valid.batch(slice(None))
+    with torch.no_grad():
+        start, correction = (part.double() for part in module.forecast_parts(x))
+    return [(y - some).square().sum((0, 1)) for some in (start, start + correction)]
+
+
+def spoil(module, scale, seed=0):
+    """Give the correction arbitrary weights."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in module.forecast_decoder.network.parameters():
+        torch.nn.init.normal_(parameter, std=scale, generator=generator)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 10.0])
+@pytest.mark.parametrize("latent", LATENTS)
+def test_calibrated_forecast_is_never_worse_than_the_linear_start(latent, scale, seed):
+    module, _, valid = make_start(latent)
+    spoil(module, scale, seed)
+    calibrate_forecast(module, valid, 32)
+    start, corrected = squared_errors(module, valid)
+    assert (corrected <= start * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("learning_rate", [1e-3, 1.0])
+@pytest.mark.parametrize("patience", [None, 2])
+@pytest.mark.parametrize("latent", LATENTS)
+def test_a_trained_forecast_is_never_worse_than_the_linear_start(latent, patience, learning_rate):
+    module, data, valid = make_start(latent)
+    train(module, data, valid, make_settings(learning_rate=learning_rate, patience=patience))
+    start, corrected = squared_errors(module, valid)
+    assert (corrected <= start * (1 + 1e-6)).all()
+
+
+def make_folded_data(n=400):
+    """Waves of either sign whose future is the size of their amplitude: no linear map finds it."""
+    rng = np.random.default_rng(0)
+    amplitude = rng.normal(size=(n, 1, 1))
+    wave = np.sin(2 * np.pi * np.arange(N_TIMESTEPS) / PERIOD)[:, None]
+    X = amplitude * wave + 0.1 * rng.normal(size=(n, N_TIMESTEPS, 1))
+    y = np.abs(amplitude) * np.ones((HORIZON, 1)) + 0.1 * rng.normal(size=(n, HORIZON, 1))
+    labels = np.zeros((n, 0), dtype=np.int64)
+    scalings = [Scaling(v.mean((0, 1)), v.std((0, 1))) for v in (X, y)]
+    data = WindowData(X, y, labels, *scalings, torch.device("cpu"))
+    return data.part(slice(0, 300)), data.part(slice(300, None))
+
+
+def test_the_correction_learns_what_no_linear_map_can():
+    data, valid = make_folded_data()
+    sizes = Sizes(0, 4, n_hidden=32, n_clusters=1)
+    module = start_module(data, valid, None, Factors([], [], data.labels), sizes, 0, True)
+    train(module, data, valid, make_settings(max_epochs=25))
+    start, corrected = squared_errors(module, valid)
+    assert corrected.sum() < 0.5 * start.sum()
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.3])
+def test_calibration_finds_the_best_factor(scale):
+    module, _, valid = make_start()
+    spoil(module, scale)
+    x, y, _ = valid.batch(slice(None))
+    with torch.no_grad():
+        start, correction = (part.double() for part in module.forecast_parts(x))
+    calibrate_forecast(module, valid, 32)
+    grid = torch.linspace(0, 1, 10_001, dtype=torch.float64)
+    best = torch.stack(
+        [
+            grid[
+                ((y - start)[..., j].square().sum()
+                 - 2 * grid * ((y - start) * correction)[..., j].sum()
+                 + grid.square() * correction[..., j].square().sum()).argmin()
+            ]
+            for j in range(2)
+        ]
+    )  # fmt: skip
+    found = module.forecast_decoder.shrinkage.double()
+    torch.testing.assert_close(found, best, atol=1e-4, rtol=0)
+    assert ((best > 0) & (best < 1)).any()
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.1])
+def test_calibrated_noise_is_the_error_on_the_validation_windows(scale):
+    module, _, valid = make_start()
+    spoil(module, scale)
+    calibrate_forecast(module, valid, 32)
+    x, y, _ = valid.batch(slice(None))
+    with torch.no_grad():
+        expected = (y - module.forecast(x)).square().mean(0).sqrt()
+    torch.testing.assert_close(
+        module.forecast_decoder.log_scale.exp().detach(), expected, rtol=1e-4, atol=0
+    )
+
+
+# Divergence
+
+
+def make_break(module, term, after):
+    """Make a term of the loss NaN from the call number `after` on."""
+    loss, calls = module.loss, []
+
+    def broken(*args):
+        calls.append(None)
+        terms = loss(*args)
+        if len(calls) > after:
+            setattr(terms, term, getattr(terms, term) * float("nan"))
+        return terms
+
+    module.loss = broken
+
+
+@pytest.mark.parametrize("patience", [None, 3])
+@pytest.mark.parametrize(("term", "epoch"), [("log_py", 1), ("kl_a", 2), ("cross_entropy", 3)])
+def test_divergence_names_term_and_epoch(term, epoch, patience):
+    module, data, valid = make_start()
+    n_train, n_valid = (-(-len(part) // 256) for part in (data, valid))
+    # One evaluation of the start, then training and evaluation in every epoch.
+    make_break(module, term, n_valid + (epoch - 1) * (n_train + n_valid))
+    message = f"'{term}' became nan in epoch {epoch} of the interleaved phase.*'learning_rate'"
+    with pytest.raises(FloatingPointError, match=message):
+        train(module, data, valid, make_settings(batch_size=256, patience=patience))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_every_value_of_a_record_must_be_finite(value):
+    record = {"phase": "marginal", "epoch": 3, "kl_b": 1.0, "validation_loss": value}
+    message = f"'validation_loss' became {value} in epoch 3 of the marginal phase"
+    with pytest.raises(FloatingPointError, match=message):
+        _training._check_finite(record)
+
+
+def test_a_diverged_epoch_is_not_reported():
+    module, data, valid = make_start("conditional")
+    make_break(module, "log_py", 0)
+    records = []
+    with pytest.raises(FloatingPointError, match="'log_py' became nan in epoch 1"):
+        train(module, data, valid, make_settings(report=records.append))
+    assert records == []
+
+
+# Random numbers
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_the_same_seed_gives_the_same_bits(latent):
+    results = []
+    for _ in range(2):
+        module, data, valid = make_start(latent)
+        history = train(module, data, valid, make_settings(max_epochs=2))
+        results.append((module.state_dict(), history))
+    (first, first_history), (second, second_history) = results
+    assert first_history == second_history
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_another_seed_gives_another_training():
+    histories = [train(*make_start(), make_settings(max_epochs=1, seed=seed)) for seed in (0, 1)]
+    assert histories[0][-1]["log_px"] != histories[1][-1]["log_px"]
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_training_leaves_global_generators_and_settings_alone(latent):
+    module, data, valid = make_start(latent)
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    n_threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    train(module, data, valid, make_settings(max_epochs=2))
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+    assert (torch.get_num_threads(), torch.get_default_dtype()) == (n_threads, dtype)
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_global_seeds_do_not_enter_the_result(seed):
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
+    expected = train(*make_start(), make_settings(max_epochs=1))
+    try:
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        assert train(*make_start(), make_settings(max_epochs=1)) == expected
+    finally:
+        torch.set_rng_state(torch_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def test_data_are_not_changed():
+    module, data, valid = make_start()
+    copies = [np.array(a) for a in (data.X, data.y, data.labels, valid.X)]
+    train(module, data, valid, make_settings(max_epochs=1))
+    for array, copy in zip((data.X, data.y, data.labels, valid.X), copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+# Schedule
+
+
+@pytest.mark.parametrize(
+    ("part", "weight"), [(0.0, 0.0), (0.1, 0.1), (0.5, 0.5), (1.0, 1.0), (1.2, 1.0), (100.0, 1.0)]
+)
+def test_weight_of_the_kl_rises_evenly_to_one(part, weight):
+    epoch = part * _schedule.KL_WARMUP_EPOCHS
+    assert _schedule.kl_weight(epoch) == pytest.approx(weight)
+
+
+def test_the_weight_of_the_kl_rises_with_every_batch(monkeypatch):
+    epochs = []
+    monkeypatch.setattr(_schedule, "kl_weight", lambda epoch: epochs.append(epoch) or 1.0)
+    module, data, valid = make_start("conditional")
+    train(module, data, valid, make_settings(max_epochs=2, batch_size=len(data) // 4 + 1))
+    np.testing.assert_allclose(epochs, [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0])
+
+
+# Progress
+
+
+RECORDS = [
+    {"phase": "marginal", "epoch": 1, "kl_b": 2.0, "cross_entropy": 1.5, "validation_loss": 3.25},
+    {"phase": "interleaved", "epoch": 1, "log_py": -4.0, "log_px": -20.0, "validation_loss": 30.0},
+    {"phase": "interleaved", "epoch": 2, "log_py": -3.0, "log_px": -10.0, "validation_loss": 12.5},
+]
+
+
+def report_all(verbose, records=RECORDS):
+    with progress(verbose, 5) as report:
+        for record in records:
+            report(dict(record))
+
+
+@pytest.mark.parametrize("tqdm", ["present", "absent"])
+def test_nothing_is_shown_without_verbose(tqdm, capfd, monkeypatch):
+    if tqdm == "absent":
+        monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    report_all(0)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_without_tqdm_every_epoch_is_a_line_on_standard_error(capfd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    report_all(1)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "marginal epoch 1: validation_loss 3.25, kl_b 2, cross_entropy 1.5",
+        "interleaved epoch 1: validation_loss 30, log_py -4, log_px -20",
+        "interleaved epoch 2: validation_loss 12.5, log_py -3, log_px -10",
+    ]
+
+
+def test_with_tqdm_a_bar_counts_the_interleaved_epochs_on_standard_error(capfd):
+    pytest.importorskip("tqdm")
+    report_all(1)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert re.search(r"fit:\s+40%.* 2/5 .*validation_loss 12.5, log_py -3", err)
+
+
+def test_an_error_closes_the_bar(capfd):
+    pytest.importorskip("tqdm")
+    from tqdm.auto import tqdm
+
+    report_nothing = {}
+    with pytest.raises(KeyError):
+        report_all(1, [RECORDS[1], report_nothing])
+    assert not tqdm._instances
+    assert capfd.readouterr().err.endswith("\n")
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_reporting_does_not_change_the_training(verbose, capfd):
+    with progress(verbose, 2) as report:
+        history = train(*make_start(), make_settings(max_epochs=2, report=report))
+    assert history == train(*make_start(), make_settings(max_epochs=2))
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+def test_every_epoch_is_reported_once_and_in_order(latent):
+    records = []
+    history = train(*make_start(latent), make_settings(max_epochs=2, report=records.append))
+    assert records == history
+    assert all(_progress._line(record).count("validation_loss") == 1 for record in records)
