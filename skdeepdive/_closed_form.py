@@ -4,6 +4,7 @@ Both come from moments summed over batches in double precision, so that windows 
 in memory at once, and both choose their regularisation on the validation windows.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -22,41 +23,64 @@ TEMPERATURES = (1.0, 2.0, 4.0)
 
 @dataclass
 class Moments:
-    """Sums over windows for one regression, or for several side by side in the first axis."""
+    """Sums over windows for several regressions side by side in the first axis."""
 
     n: int
-    x: torch.Tensor  # (..., n_inputs)
-    y: torch.Tensor  # (..., n_outputs)
-    xx: torch.Tensor  # (..., n_inputs, n_inputs)
-    xy: torch.Tensor  # (..., n_inputs, n_outputs)
+    x: torch.Tensor  # (n_regressions, n_inputs)
+    y: torch.Tensor  # (n_regressions, n_outputs)
+    xx: torch.Tensor  # (n_regressions, n_inputs, n_inputs)
+    xy: torch.Tensor  # (n_regressions, n_inputs, n_outputs)
+    yy: torch.Tensor  # (n_regressions,), summed over outputs
 
-    def __add__(self, other: "Moments") -> "Moments":
-        return Moments(
-            self.n + other.n,
-            self.x + other.x,
-            self.y + other.y,
-            self.xx + other.xx,
-            self.xy + other.xy,
-        )
+    @classmethod
+    def zero(cls, n_regressions: int, n_inputs: int, n_outputs: int, like: torch.Tensor):
+        """Start a sum."""
+        x, y = like.new_zeros(n_regressions, n_inputs), like.new_zeros(n_regressions, n_outputs)
+        xx = like.new_zeros(n_regressions, n_inputs, n_inputs)
+        xy = like.new_zeros(n_regressions, n_inputs, n_outputs)
+        return cls(0, x, y, xx, xy, like.new_zeros(n_regressions))
+
+    def add(self, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
+        """Add windows: inputs and outputs are (n_regressions, n_windows, n_inputs or n_outputs)."""
+        self.n += inputs.shape[1]
+        self.x += inputs.sum(1)
+        self.y += outputs.sum(1)
+        self.xx.baddbmm_(inputs.mT, inputs)
+        self.xy.baddbmm_(inputs.mT, outputs)
+        self.yy += outputs.square().sum((1, 2))
 
     def pooled(self) -> "Moments":
         """Sum the side-by-side regressions to one that they share."""
-        sums = (m.sum(0, keepdim=True) for m in (self.x, self.y, self.xx, self.xy))
+        sums = (m.sum(0, keepdim=True) for m in (self.x, self.y, self.xx, self.xy, self.yy))
         return Moments(self.n * len(self.x), *sums)
 
     def ridge(self, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return weight `(..., n_inputs, n_outputs)` and intercept `(..., n_outputs)`."""
+        """Return weight and intercept.
+
+        They are (n_regressions, n_inputs, n_outputs) and (n_regressions, n_outputs).
+        """
         x, y = self.x / self.n, self.y / self.n
-        gram = self.xx / self.n - x.unsqueeze(-1) * x.unsqueeze(-2)
-        cross = self.xy / self.n - x.unsqueeze(-1) * y.unsqueeze(-2)
+        gram = self.xx / self.n
+        gram.baddbmm_(x.unsqueeze(2), x.unsqueeze(1), alpha=-1)
+        cross = self.xy / self.n
+        cross.baddbmm_(x.unsqueeze(2), y.unsqueeze(1), alpha=-1)
         weight = torch.cholesky_solve(cross, _penalised_cholesky(gram, penalty))
-        return weight, y - (weight * x.unsqueeze(-1)).sum(-2)
+        return weight, y - torch.einsum("rio,ri->ro", weight, x)
+
+    def squared_error(self, weight: torch.Tensor, intercept: torch.Tensor) -> float:
+        """Sum over these windows of the squared error of a regression."""
+        predicted = torch.einsum("rio,ri->ro", weight, self.x)
+        square = (weight * (self.xx @ weight)).sum() + self.n * intercept.square().sum()
+        cross = (weight * self.xy).sum() + (intercept * (self.y - predicted)).sum()
+        error = float(self.yy.sum() + square - 2 * cross)
+        return error if math.isfinite(error) else math.inf
 
 
 def _penalised_cholesky(gram: torch.Tensor, penalty: float) -> torch.Tensor:
-    level = gram.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-12)
-    ridge = penalty * level[..., None, None] * torch.eye(gram.shape[-1], dtype=gram.dtype)
-    return torch.linalg.cholesky(gram + ridge)
+    """Factorise Gram matrices with a penalty relative to their mean diagonal, which they get."""
+    diagonal = gram.diagonal(dim1=-2, dim2=-1)
+    diagonal += penalty * diagonal.mean(-1, keepdim=True).clamp(min=1e-12)
+    return torch.linalg.cholesky(gram)
 
 
 @dataclass(frozen=True)
@@ -76,23 +100,16 @@ class _Design:
                 inputs, outputs = joint_history(x, self.anchors)[None], y.flatten(1)[None]
             else:
                 inputs, outputs = own_history(x, self.anchors), y.permute(2, 0, 1)
-            sums = Moments(
-                len(x), inputs.sum(1), outputs.sum(1), inputs.mT @ inputs, inputs.mT @ outputs
-            )
-            total = sums if total is None else total + sums
+            if total is None:
+                total = Moments.zero(len(inputs), inputs.shape[2], outputs.shape[2], x)
+            total.add(inputs, outputs)
         return total
 
-    def solve(self, moments: Moments, shape: tuple[int, int]) -> list[LinearForecast]:
-        """One forecast for every penalty."""
-        forecasts = []
-        for penalty in PENALTIES:
-            weight, intercept = (t.float() for t in moments.ridge(penalty))
-            if self.joint:
-                weight, intercept = weight[0], intercept[0].reshape(shape)
-            else:
-                intercept = intercept.mT.expand(shape).contiguous()
-            forecasts.append(LinearForecast(weight, intercept, self.anchors))
-        return forecasts
+    def forecast(self, weight: torch.Tensor, intercept: torch.Tensor, shape) -> LinearForecast:
+        weight, intercept = weight.float(), intercept.float()
+        if self.joint:
+            return LinearForecast(weight[0], intercept[0].reshape(shape), self.anchors)
+        return LinearForecast(weight, intercept.mT.expand(shape).contiguous(), self.anchors)
 
 
 def fit_linear_forecast(
@@ -110,19 +127,21 @@ def fit_linear_forecast(
         The channel that each target continues, None where there is no such correspondence.
     """
     n_entries, shape = train.X[0].size, train.y.shape[1:]
-    forecasts = []
-    if n_entries <= MAX_JOINT_ENTRIES:
-        design = _Design(True, anchors)
-        forecasts += design.solve(design.moments(train), shape)
-    if anchors is not None:
-        design = _Design(False, anchors)
-        moments = design.moments(train)
-        forecasts += design.solve(moments, shape)
-        if len(anchors) > 1:
-            forecasts += design.solve(moments.pooled(), shape)
-    if not forecasts:
-        return _mean_forecast(train, shape)
-    return forecasts[int(_squared_errors(forecasts, valid).argmin())]
+    best_error, best = math.inf, None
+    for joint in (True, False):
+        if (joint and n_entries > MAX_JOINT_ENTRIES) or (not joint and anchors is None):
+            continue
+        design = _Design(joint, anchors)
+        moments = [(design.moments(train), design.moments(valid))]
+        if not joint and len(anchors) > 1:
+            moments.append(tuple(m.pooled() for m in moments[0]))
+        for fitted, held_out in moments:
+            for penalty in PENALTIES:
+                weight, intercept = fitted.ridge(penalty)
+                error = held_out.squared_error(weight, intercept)
+                if best is None or error < best_error:
+                    best_error, best = error, design.forecast(weight, intercept, shape)
+    return best or _mean_forecast(train, shape)
 
 
 def forecast_noise(forecast: LinearForecast, data: WindowData) -> torch.Tensor:
@@ -137,13 +156,6 @@ def forecast_noise(forecast: LinearForecast, data: WindowData) -> torch.Tensor:
 def _mean_forecast(train: WindowData, shape: tuple[int, int]) -> LinearForecast:
     mean = sum(y.double().sum(0) for _, y, _ in train.batches(_rows_per_batch(train))) / len(train)
     return LinearForecast(torch.zeros(train.X[0].size, mean.numel()), mean.float())
-
-
-def _squared_errors(forecasts: list[LinearForecast], data: WindowData) -> torch.Tensor:
-    errors = torch.zeros(len(forecasts), dtype=torch.float64)
-    for x, y, _ in data.batches(_rows_per_batch(data)):
-        errors += torch.stack([(f(x) - y).double().square().sum() for f in forecasts])
-    return errors.nan_to_num(torch.inf)
 
 
 def fit_discriminants(
@@ -161,12 +173,12 @@ def fit_discriminants(
     """
     n, total, scatter, sums, counts = _class_moments(train, features, class_counts)
     mean = total / n
-    covariance = scatter / n - torch.outer(mean, mean)
+    covariance = (scatter / n).addr_(mean, mean, alpha=-1)
     # Deviations of the class means; classes without a training window stay at the overall mean.
     means = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None] - mean, 0.0)
     solutions = {}
     for penalty in PENALTIES:
-        directions = torch.cholesky_solve(means.T, _penalised_cholesky(covariance, penalty))
+        directions = torch.cholesky_solve(means.T, _penalised_cholesky(covariance.clone(), penalty))
         parts = zip(
             means.split(class_counts), directions.T.split(class_counts),
             counts.split(class_counts), strict=True,
@@ -181,31 +193,38 @@ def fit_discriminants(
     return torch.cat(weight, dim=1).T.float(), torch.cat(bias).float()
 
 
-def _class_moments(data, features, class_counts):
+def _class_moments(train, features, class_counts):
     """Count windows and sum features, their products, and the features of every class."""
-    total = scatter = sums = counts = 0.0
-    for x, _, labels in data.batches(_rows_per_batch(data)):
+    n_logits, n_features = sum(class_counts), features.n_features
+    options = {"dtype": torch.float64, "device": train.device}
+    total, counts = torch.zeros(n_features, **options), torch.zeros(n_logits, **options)
+    scatter = torch.zeros(n_features, n_features, **options)
+    sums = torch.zeros(n_logits, n_features, **options)
+    for x, _, labels in train.batches(_rows_per_batch(train)):
         f = features(x)[0].double()
         member = torch.cat(
             [
-                (label[:, None] == torch.arange(k, device=label.device)).double()
+                label[:, None] == torch.arange(k, device=label.device)
                 for label, k in zip(labels.T, class_counts, strict=True)
             ],
             dim=1,
-        )
-        total, scatter = total + f.sum(0), scatter + f.T @ f
-        sums, counts = sums + member.T @ f, counts + member.sum(0)
-    return len(data), total, scatter, sums, counts
+        ).double()
+        total += f.sum(0)
+        counts += member.sum(0)
+        scatter.addmm_(f.T, f)
+        sums.addmm_(member.T, f)
+    return len(train), total, scatter, sums, counts
 
 
 def fit_basis(train: WindowData, features: WindowFeatures) -> None:
     """Set the features' basis to the leading principal components of the windows' shapes."""
-    if features.n_components == len(features.basis):
+    if not features.compressed:
         return
     scatter = 0.0
     for x, _, _ in train.batches(_rows_per_batch(train)):
         shape = features.standardise(x)[0].double().transpose(1, 2).flatten(0, 1)
         scatter = scatter + shape.T @ shape
+    scatter -= scatter.trace()  # the constant window has no place among the leading components
     vectors = torch.linalg.eigh(scatter).eigenvectors
     features.basis.copy_(vectors[:, -features.n_components :].flip(1))
 

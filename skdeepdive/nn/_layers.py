@@ -11,7 +11,7 @@ class WindowFeatures(nn.Module):
     Every channel of a window is standardised over its own time steps; what that removes, the
     location and the logarithm of the scale, is appended. Where a window has more entries than
     `max_features`, the shapes are compressed to their leading principal components, which all
-    channels share.
+    channels share. Their basis is orthonormal and orthogonal to the constant window.
 
     Parameters
     ----------
@@ -24,12 +24,12 @@ class WindowFeatures(nn.Module):
     # Variation below this part of a channel's overall deviation counts as noise.
     _SCALE_FLOOR = 1e-2
 
-    def __init__(self, n_timesteps: int, n_channels: int, max_features: int = 4096):
+    def __init__(self, n_timesteps: int, n_channels: int, max_features: int = 2048):
         super().__init__()
         self.n_components = min(n_timesteps, max(1, max_features // n_channels))
         self.n_features = n_channels * (self.n_components + 2)
-        basis = torch.eye(n_timesteps)[:, : self.n_components]
-        self.register_buffer("basis", basis)
+        self.compressed = self.n_components < n_timesteps
+        self.register_buffer("basis", _cosines(n_timesteps, self.n_components))
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Map windows `(n, n_timesteps, n_channels)` to features and scales.
@@ -37,7 +37,7 @@ class WindowFeatures(nn.Module):
         The features are `(n, n_features)`, the scales within the windows `(n, 1, n_channels)`.
         """
         shape, loc, scale = self.standardise(x)
-        if self.n_components < x.shape[1]:
+        if self.compressed:
             shape = torch.einsum("ntc,tk->nkc", shape, self.basis)
         features = [shape.flatten(1), loc.flatten(1), scale.log().flatten(1)]
         return torch.cat(features, dim=1), scale
@@ -48,6 +48,13 @@ class WindowFeatures(nn.Module):
         centred = x - loc
         scale = (centred.square().mean(dim=1, keepdim=True) + self._SCALE_FLOOR**2).sqrt()
         return centred / scale, loc, scale
+
+
+def _cosines(n_timesteps: int, n_components: int) -> torch.Tensor:
+    """Orthonormal cosines of increasing frequency, without the constant one."""
+    time = (torch.arange(n_timesteps) + 0.5) / n_timesteps
+    frequency = torch.arange(n_components) + 1
+    return (torch.pi * time.unsqueeze(1) * frequency).cos() * (2 / n_timesteps) ** 0.5
 
 
 def linear(n_in: int, n_out: int, *, bias: bool = True, start_at_zero: bool = False) -> nn.Linear:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Distribution, Normal, kl_divergence
 
 from ._fusion import CrossAttentionFusion
 from ._layers import LinearForecast, WindowFeatures
@@ -131,12 +131,12 @@ class DeepDIVE(nn.Module):
         qb = self.marginal_encoder(features, self.priors)
         return Latents(qb=qb, b=_draw(qb, generator))
 
-    def generate(self, latents: Latents, x: torch.Tensor) -> tuple[Normal, Normal]:
+    def generate(self, latents: Latents, x: torch.Tensor) -> tuple[Distribution, Distribution]:
         """Decode p(x | a, b) and p(y | a, b, x)."""
         fused, _ = self.fuse(latents.a, latents.b, len(x))
         return self.decode_window(fused), self.forecast_decoder(fused, x, latents.scale)
 
-    def decode_window(self, fused: torch.Tensor) -> Normal:
+    def decode_window(self, fused: torch.Tensor) -> Distribution:
         """Decode p(x | a, b) from fused features."""
         return self.window_decoder(fused, self.features.basis)
 
@@ -158,7 +158,7 @@ class DeepDIVE(nn.Module):
         fused, _ = self.fuse(
             a if self.n_conditional else None, b if self.has_marginal else None, len(z)
         )
-        return self.decode_window(fused).loc
+        return self.decode_window(fused).mean
 
     @property
     def window_shape(self) -> tuple[int, int]:
@@ -189,8 +189,8 @@ class DeepDIVE(nn.Module):
         px, py = self.generate(latents, x)
         kl_b, cross_entropy = self.marginal_terms(latents, labels)
         return ElboTerms(
-            log_py=py.log_prob(y).flatten(1).sum(1),
-            log_px=px.log_prob(x).flatten(1).sum(1),
+            log_py=py.log_prob(y),
+            log_px=px.log_prob(x),
             kl_a=self._kl_a(latents, len(x)),
             kl_b=kl_b,
             cross_entropy=cross_entropy,

@@ -1,8 +1,10 @@
 """Encoders q(b | x) and q(a | b, x), decoders p(x | a, b) and p(y | a, b, x)."""
 
+import math
+
 import torch
 from torch import nn
-from torch.distributions import Normal
+from torch.distributions import Distribution, Independent, Normal
 
 from ._layers import LinearForecast, WindowFeatures, linear, mlp
 from ._priors import RBFMixture
@@ -11,8 +13,17 @@ from ._priors import RBFMixture
 _LOG_SCALE = (-6.0, 3.0)
 
 
+def _bounded_exp(log_scale: torch.Tensor) -> torch.Tensor:
+    return log_scale.clamp(*_LOG_SCALE).exp()
+
+
 def _normal(loc: torch.Tensor, log_scale: torch.Tensor) -> Normal:
-    return Normal(loc, log_scale.clamp(*_LOG_SCALE).exp().expand_as(loc), validate_args=False)
+    return Normal(loc, _bounded_exp(log_scale).expand_as(loc), validate_args=False)
+
+
+def _independent(loc: torch.Tensor, log_scale: torch.Tensor) -> Independent:
+    """Sum the log density of a normal over all axes but the first."""
+    return Independent(_normal(loc, log_scale), loc.ndim - 1, validate_args=False)
 
 
 class MarginalEncoder(nn.Module):
@@ -68,22 +79,61 @@ class ConditionalEncoder(nn.Module):
         return _normal(*self.head(nn.functional.gelu(hidden)).chunk(2, dim=1))
 
 
+class BasisNormal(Distribution):
+    """Normal over windows whose mean is a level plus coefficients in an orthonormal basis.
+
+    The basis is orthogonal to the constant window, so the squared distance from the mean splits
+    into coefficients, level and a rest that does not depend on the mean: many channels over many
+    steps are scored without forming it.
+
+    Parameters
+    ----------
+    coefficients : tensor of shape (n, n_components, n_channels)
+    level : tensor of shape (n, 1, n_channels)
+    scale : tensor of shape (n_channels,)
+    basis : tensor of shape (n_timesteps, n_components)
+    """
+
+    def __init__(self, coefficients, level, scale, basis):
+        self.coefficients, self.level, self.scale, self.basis = coefficients, level, scale, basis
+        event_shape = (len(basis), len(scale))
+        super().__init__(coefficients.shape[:1], event_shape, validate_args=False)
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """Mean windows `(n, n_timesteps, n_channels)`."""
+        return torch.einsum("nkc,tk->ntc", self.coefficients, self.basis) + self.level
+
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
+        """Log density of windows `(n, n_timesteps, n_channels)`, `(n,)`."""
+        n_timesteps = x.shape[1]
+        level = x.mean(dim=1, keepdim=True)
+        centred = x - level
+        coefficients = torch.einsum("ntc,tk->nkc", centred, self.basis)
+        rest = (centred.square().sum(1) - coefficients.square().sum(1)).clamp(min=0.0)
+        distance = (coefficients - self.coefficients).square().sum(1) + rest
+        distance = distance + n_timesteps * (level - self.level).square().squeeze(1)
+        log_norm = n_timesteps * (self.scale.log() + 0.5 * math.log(2 * math.pi))
+        return -(0.5 * distance / self.scale.square() + log_norm).sum(1)
+
+
 class WindowDecoder(nn.Module):
-    """p(x | a, b): coefficients in the features' basis, and a level, for every channel."""
+    """p(x | a, b): in the features' basis where they are compressed, otherwise step by step."""
 
     def __init__(self, n_fused: int, features: WindowFeatures, n_channels: int, n_hidden: int):
         super().__init__()
-        self.sizes = (features.n_components + 1, n_channels)
-        self.network = mlp(n_fused, n_hidden, self.sizes[0] * n_channels)
+        self.compressed = features.compressed
+        self.shape = (features.n_components + features.compressed, n_channels)
+        self.network = mlp(n_fused, n_hidden, self.shape[0] * n_channels)
         self.log_scale = nn.Parameter(torch.zeros(n_channels))
 
-    def forward(self, fused: torch.Tensor, basis: torch.Tensor) -> Normal:
-        """Map fused features `(n, n_fused)` to p(x | a, b), `(n, n_timesteps, n_channels)`."""
-        decoded = self.network(fused).unflatten(1, self.sizes)
-        shape = decoded[:, :-1]
-        if len(basis) > basis.shape[1]:
-            shape = torch.einsum("nkc,tk->ntc", shape, basis)
-        return _normal(shape + decoded[:, -1:], self.log_scale)
+    def forward(self, fused: torch.Tensor, basis: torch.Tensor) -> Distribution:
+        """Map fused features `(n, n_fused)` to p(x | a, b) over windows."""
+        decoded = self.network(fused).unflatten(1, self.shape)
+        if not self.compressed:
+            return _independent(decoded, self.log_scale)
+        scale = _bounded_exp(self.log_scale)
+        return BasisNormal(decoded[:, 1:], decoded[:, :1], scale, basis)
 
 
 class ForecastDecoder(nn.Module):
@@ -108,9 +158,9 @@ class ForecastDecoder(nn.Module):
             correction = correction * scale[..., self.start.anchors]
         return self.shrinkage * correction
 
-    def forward(self, fused: torch.Tensor, x: torch.Tensor, scale: torch.Tensor) -> Normal:
-        """Map fused features, windows and their scales to p(y | a, b, x)."""
-        return _normal(self.start(x) + self.correction(fused, scale), self.log_scale)
+    def forward(self, fused: torch.Tensor, x: torch.Tensor, scale: torch.Tensor) -> Distribution:
+        """Map fused features, windows and their scales to p(y | a, b, x) over futures."""
+        return _independent(self.start(x) + self.correction(fused, scale), self.log_scale)
 
 
 def make_priors(class_weights, n_marginal: int) -> nn.ModuleList:
