@@ -428,10 +428,22 @@ def test_no_basis_of_that_size_keeps_more_of_the_shapes():
                                rtol=1e-4, atol=1e-6)  # fmt: skip
 
 
+def test_the_basis_is_orthonormal_and_orthogonal_to_the_constant_window_even_if_data_are_not_rich():
+    time = np.arange(12)[:, None]
+    X = np.stack([np.sin(time + phase) for phase in range(40)]).astype(np.float32)  # of rank two
+    features = WindowFeatures(12, 1, max_features=6)
+    fit_basis(make_data(X, dtype=np.float32), features)
+    basis = features.basis.double()
+    torch.testing.assert_close(basis.T @ basis, torch.eye(6).double(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(basis.sum(0), torch.zeros(6).double(), rtol=0, atol=1e-5)
+
+
 def test_windows_that_fit_keep_their_entries():
+    X = make_smooth_windows()
     features = WindowFeatures(12, 2)
-    fit_basis(make_data(make_smooth_windows(), dtype=np.float32), features)
-    assert torch.equal(features.basis, torch.eye(12))
+    fit_basis(make_data(X, dtype=np.float32), features)
+    x = torch.from_numpy(X)
+    assert torch.equal(features(x)[0][:, :24], features.standardise(x)[0].flatten(1))
 
 
 # Anchors

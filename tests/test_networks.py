@@ -108,8 +108,8 @@ def test_everything_has_its_shape(name, max_features):
     assert [r.shape for r in module.log_responses(latents.b)] == [(N, k) for k in class_counts]
 
     px, py = module.generate(latents, x)
-    assert px.loc.shape == px.scale.shape == x.shape
-    assert py.loc.shape == py.scale.shape == module.forecast(x).shape == y.shape
+    assert px.mean.shape == x.shape
+    assert py.mean.shape == module.forecast(x).shape == y.shape
     terms = module.loss(x, y, labels, make_generator(0, CPU))
     assert all(t.shape == (N,) for t in (*vars(terms).values(), terms.elbo, terms.objective()))
     embedding = torch.zeros(N, n_marginal + n_conditional)
@@ -132,15 +132,19 @@ def test_absent_latent_parts_are_none_and_cost_nothing(name):
 # The terms of the bound
 
 
+@pytest.mark.parametrize("max_features", [4096, 3 * 4, 1])
 @every_configuration
-def test_log_likelihoods_are_sums_over_elements_in_nats(name):
-    module, (x, y, labels) = make_generic(name), make_batch(name)
+def test_log_likelihoods_are_sums_over_elements_in_nats(name, max_features):
+    module, (x, y, labels) = make_generic(name, max_features=max_features), make_batch(name)
     terms = module.loss(x, y, labels, make_generator(7, CPU))
     px, py = module.generate(module.infer(x, make_generator(7, CPU)), x)
-    for value, likelihood, target in ((terms.log_px, px, x), (terms.log_py, py, y)):
-        z = (target - likelihood.loc) / likelihood.scale
-        elements = -0.5 * z.square() - likelihood.scale.log() - 0.5 * np.log(2 * np.pi)
-        torch.testing.assert_close(value, elements.sum((1, 2)))
+    for value, likelihood, target, decoder in (
+        (terms.log_px, px, x, module.window_decoder),
+        (terms.log_py, py, y, module.forecast_decoder),
+    ):
+        z = (target - likelihood.mean) / decoder.log_scale.exp()
+        elements = -0.5 * z.square() - decoder.log_scale - 0.5 * np.log(2 * np.pi)
+        torch.testing.assert_close(value, elements.sum((1, 2)), rtol=1e-6, atol=1e-6)
 
 
 def test_objective_is_the_negative_bound_plus_the_cross_entropy():
@@ -237,9 +241,10 @@ def test_draws_have_the_moments_of_the_posterior():
 
 @pytest.mark.parametrize("interleave", [True, False])
 @pytest.mark.parametrize("anchors", [ANCHORS, None])
+@pytest.mark.parametrize("max_features", [4096, 3 * 4])
 @every_configuration
-def test_every_parameter_gets_a_gradient(name, anchors, interleave):
-    module = make_generic(name, anchors=anchors, interleave=interleave)
+def test_every_parameter_gets_a_gradient(name, max_features, anchors, interleave):
+    module = make_generic(name, max_features=max_features, anchors=anchors, interleave=interleave)
     loss = module.loss(*make_batch(name), make_generator(0, CPU)).objective().mean()
     without = {k for k, _ in module.named_parameters()} - set(gradients(loss, module))
     unused = {"fusion.direction"} if name.startswith("marginal") else set()
@@ -388,7 +393,7 @@ def test_the_start_sets_the_forecast_noise():
     noise = torch.linspace(0.1, 0.8, HORIZON * 2).reshape(HORIZON, 2)
     module.set_start(noise)
     py = module.generate(module.infer(x), x)[1]
-    torch.testing.assert_close(py.scale, noise.expand(N, -1, -1))
+    torch.testing.assert_close(py.stddev, noise.expand(N, -1, -1))
 
 
 def test_calibration_shrinks_the_correction_of_every_target():
