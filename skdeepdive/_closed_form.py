@@ -99,7 +99,7 @@ class _Design:
             if self.joint:
                 inputs, outputs = joint_history(x, self.anchors)[None], y.flatten(1)[None]
             else:
-                inputs, outputs = own_history(x, self.anchors), y.permute(2, 0, 1)
+                inputs, outputs = own_history(x, self.anchors).permute(2, 0, 1), y.permute(2, 0, 1)
             if total is None:
                 total = Moments.zero(len(inputs), inputs.shape[2], outputs.shape[2], x)
             total.add(inputs, outputs)

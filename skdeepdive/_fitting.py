@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from ._closed_form import fit_basis, fit_discriminants, fit_linear_forecast, forecast_noise
-from ._torch_utils import Scaling, WindowData, make_generator
+from ._torch_utils import Scaling, WindowData, make_generator, threads_for
 from ._training import Settings, train
 from ._validation import Factors, location_and_scale
 from .nn import DeepDIVE
@@ -72,7 +72,8 @@ def fit_module(
     data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
     train_data, valid = data.part(slice(0, n_fit)), data.part(slice(n_fit, None))
     module = start_module(train_data, valid, anchors, factors, sizes, settings.seed, not discover)
-    history = train(module, train_data, valid, settings)
+    with threads_for(settings.batch_size * X[0].size):
+        history = train(module, train_data, valid, settings)
     return Trained(module, x_scaling, y_scaling, factors, history)
 
 

@@ -1,9 +1,13 @@
 """Devices, generators, and batches of windows as tensors."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+
+# Values in a batch of windows from which on several threads take its gradient step.
+_VALUES_FOR_THREADS = 2**21
 
 
 def resolve_device(device: str) -> torch.device:
@@ -28,6 +32,22 @@ def for_inference(module: torch.nn.Module) -> torch.nn.Module:
 def to_numpy_dtype(dtype: torch.dtype) -> type:
     """Return the NumPy counterpart of torch's single or double precision."""
     return {torch.float32: np.float32, torch.float64: np.float64}[dtype]
+
+
+@contextmanager
+def threads_for(n_values: int):
+    """Take small steps on one thread: more cost them more than they bring, on a busy machine most.
+
+    The cap holds for the calling thread only and is lifted at the end. Steps on many values keep
+    the threads that are set.
+    """
+    before = torch.get_num_threads()
+    if n_values < _VALUES_FOR_THREADS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

@@ -97,16 +97,18 @@ class LinearForecast(nn.Module):
         if self.weight.ndim == 2:
             history = joint_history(x, self.anchors)
             forecast = (history @ self.weight).unflatten(1, self.intercept.shape)
+        elif len(self.weight) == 1:
+            forecast = self.weight.mT @ own_history(x, self.anchors)
         else:
-            forecast = (own_history(x, self.anchors) @ self.weight).permute(1, 2, 0)
+            forecast = torch.einsum("ntk,kth->nhk", own_history(x, self.anchors), self.weight)
         forecast = forecast + self.intercept
         return forecast if self.anchors is None else forecast + x[:, -1:, self.anchors]
 
 
 def own_history(x: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
-    """Subtract the last value from the anchor channels, `(n_targets, n, n_timesteps)`."""
+    """Subtract the last value from the anchor channels, `(n, n_timesteps, n_targets)`."""
     own = x[..., anchors]
-    return (own - own[:, -1:]).permute(2, 0, 1)
+    return own - own[:, -1:]
 
 
 def joint_history(x: torch.Tensor, anchors: torch.Tensor | None) -> torch.Tensor:

@@ -1,0 +1,178 @@
+"""
+Forecast electricity load, and see what the forecast knows
+==========================================================
+
+Hourly loads of Portuguese clients: a week of history is encoded into an embedding that keeps
+hour, weekday and month apart from everything else, and decoded into the next day. The forecasts
+are compared with last week's value, ridge regression and a multilayer perceptron; all choices
+(penalties, epochs, variants) are made on validation windows, and the test windows come later in
+time than both.
+
+Run it with ``--short`` for a quick look.
+"""
+
+import argparse
+import itertools
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+from sklearn.neural_network import MLPRegressor
+
+from skdeepdive import DeepDIVEForecaster, sliding_windows, split_windows
+from skdeepdive.datasets import load_electricity
+from skdeepdive.metrics import rrse_score
+
+N_TIMESTEPS, HORIZON = 168, 24
+WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+
+
+def load(subset, dates=None, stride=1):
+    """Cut the clients' loads, standardised by their training hours, into windows and parts."""
+    data = load_electricity(subset)
+    options = {"n_timesteps": N_TIMESTEPS, "horizon": HORIZON, "stride": stride}
+    _, _, origin = sliding_windows(data.data, **options)
+    parts = split_windows(origin, HORIZON, dates=dates, index=data.timestamps)
+    hours = data.data[: origin[parts[0]][-1] + HORIZON + 1]
+    spread = np.where(hours.std(axis=0) > 0, hours.std(axis=0), 1)
+    series = ((data.data - hours.mean(axis=0)) / spread).astype("float32")
+    X, y, origin = sliding_windows(series, **options)
+    return X, y, pd.DataFrame(data.factors[origin], columns=data.factor_names), parts
+
+
+def forecast(model, variant, X, y, fit, at):
+    """Fit a regression to windows and futures less the last value, and forecast other windows.
+
+    "own": one model for each client; "shared": one model for any client; "joint": all at once.
+    """
+    if variant == "own":
+        clients = [(X[..., [c]], y[..., [c]]) for c in range(X.shape[2])]
+        forecasts = [forecast(model, "joint", *client, fit, at) for client in clients]
+        return np.concatenate(forecasts, axis=2)
+    last = X[:, -1:]
+    rows = {"joint": len, "shared": lambda a: len(a) * a.shape[1]}[variant]
+    past, future = ((a - last).transpose(0, 2, 1) for a in (X, y))
+    flat = [a.reshape(rows(a), -1) for a in (past[fit], future[fit], past[at])]
+    predicted = clone(model).fit(*flat[:2]).predict(flat[2])
+    return predicted.reshape(-1, X.shape[2], HORIZON).transpose(0, 2, 1) + last[at]
+
+
+def best_on_validation(models, variants, X, y, parts):
+    """Forecast the test windows with the model and variant that do best on validation windows."""
+    train, validation, test = parts[:3]
+
+    def validation_error(candidate):
+        predicted = forecast(*candidate, X, y, train, validation)
+        return np.square(predicted - y[validation]).mean()
+
+    best = min(itertools.product(models, variants), key=validation_error)
+    return forecast(*best, X, y, train, test)
+
+
+def deepdive(X, y, factors, parts, max_epochs, seed=0):
+    """Fit DeepDIVE, holding the validation windows out, with a progress bar."""
+    train, validation = parts[:2]
+    model = DeepDIVEForecaster(
+        max_epochs=max_epochs,
+        validation_fraction=(validation.stop - validation.start) / validation.stop,
+        random_state=seed,
+        verbose=1,
+    )
+    known = slice(train.start, validation.stop)
+    return model.fit(X[known], y[known], factors=factors.iloc[known])
+
+
+def compare(title, X, y, factors, parts, max_epochs):
+    """Print a table of test errors and the label accuracies; return the fitted forecaster."""
+    test = parts[2]
+    start = time.perf_counter()
+    model = deepdive(X, y, factors, parts, max_epochs)
+    seconds = time.perf_counter() - start
+    wide = X.shape[2] > 10
+    mlp = MLPRegressor(
+        hidden_layer_sizes=(256,), early_stopping=True, n_iter_no_change=3, random_state=0
+    )
+    ridges = [Ridge(alpha) for alpha in (1, 10, 100, 1000)]
+    forecasts = {
+        "last week's value": X[test, :HORIZON],
+        "ridge": best_on_validation(
+            ridges, ["own", "shared"] if wide else ["own", "shared", "joint"], X, y, parts
+        ),
+        "MLPRegressor": best_on_validation(
+            [mlp], ["shared"] if wide else ["shared", "joint"], X, y, parts
+        ),
+        "DeepDIVEForecaster": model.predict(X[test]),
+    }
+    print(f"\n{title}: {N_TIMESTEPS} h in, {HORIZON} h out, {test.stop - test.start} test windows")
+    print(f"{'':<20}{'RRSE':>8}{'MAE':>8}")
+    for name, predicted in forecasts.items():
+        mae = np.abs(predicted - y[test]).mean()
+        print(f"{name:<20}{rrse_score(y[test], predicted):>8.4f}{mae:>8.4f}")
+    accuracy = (model.predict_cluster(X[test]) == factors.iloc[test].to_numpy()).mean(axis=0)
+    read = ", ".join(f"{n} {a:.2f}" for n, a in zip(factors.columns, accuracy, strict=True))
+    print(f"labels read from the test windows: {read} (accuracy)")
+    print(f"fitted in {seconds:.0f} s, {model.n_iter_} epochs")
+    return model
+
+
+def plot_forecasts(axes, model, X, y, test, n_days=7):
+    """Draw a week of day-ahead forecasts, each made at midnight."""
+    days = np.arange(test.start, test.stop, HORIZON)[:n_days]
+    hours = np.arange(n_days * HORIZON) / HORIZON
+    predicted = model.predict(X[days])
+    for client, ax in enumerate(axes):
+        ax.plot(hours, y[days, :, client].ravel(), color="0.35", label="true load")
+        ax.plot(
+            hours, predicted[..., client].ravel(), color="C1", label="forecast, a day at a time"
+        )
+        ax.set(xlabel="days of the test part", ylabel="load (standard deviations)")
+        ax.set_title(f"Client {('000', '320')[client]}")
+    axes[0].legend(loc="upper right", frameon=False)
+
+
+def plot_embedding(axes, model, X, factors, test):
+    """Draw the first two marginal dimensions of hour and weekday, coloured by their labels."""
+    embedding = pd.DataFrame(model.transform(X[test]), columns=model.get_feature_names_out())
+    labels = factors.iloc[test]
+    for ax, name, colours in zip(axes, ["hour", "weekday"], ["twilight", "Dark2"], strict=True):
+        levels = np.sort(labels[name].unique())
+        points = ax.scatter(
+            embedding[f"{name}_0"], embedding[f"{name}_1"], c=labels[name], s=3, alpha=0.5,
+            cmap=plt.get_cmap(colours, len(levels)), vmin=levels[0] - 0.5, vmax=levels[-1] + 0.5,
+        )  # fmt: skip
+        bar = ax.figure.colorbar(points, ax=ax, label=name)
+        bar.solids.set_alpha(1)
+        if name == "weekday":
+            bar.set_ticks(levels, labels=[WEEKDAYS[level] for level in levels])
+        ax.set(xlabel=f"{name}_0", ylabel=f"{name}_1", title=f"Embedding coloured by {name}")
+        ax.set_aspect("equal", adjustable="datalim")
+
+
+def main(short=False, path="electricity.png"):
+    """Run both comparisons and write the figure."""
+    X, y, factors, parts = load("clients_2", stride=5 if short else 1)
+    model = compare("Two clients, three years", X, y, factors, parts, 6 if short else 30)
+
+    dates = ["2014-12-11", "2014-12-18", "2014-12-25"]  # the test ends before the holidays
+    wide = load("clients_321", dates)
+    labelled = (*wide[:2], wide[2].drop(columns="month"), wide[3])
+    compare("321 clients, 35 days", *labelled, 6 if short else 30)
+
+    figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
+    if short:  # forecasts a day apart need all windows
+        X, y, factors, parts = load("clients_2")
+    plot_forecasts(axes[0], model, X, y, parts[2])
+    plot_embedding(axes[1], model, X, factors, parts[2])
+    figure.savefig(path, dpi=120)
+    print(f"\nfigure: {path}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("--short", action="store_true", help="fewer windows and epochs")
+    parser.add_argument("--figure", default="electricity.png", help="where to write the figure")
+    arguments = parser.parse_args()
+    main(arguments.short, arguments.figure)
