@@ -637,10 +637,13 @@ def test_predicting_does_not_change_the_model(fitted):
 # Training
 
 
-@pytest.mark.parametrize("max_epochs", [1, 7])
-def test_without_early_stopping_all_epochs_are_run(max_epochs):
-    model, _, _ = fit(make_model(early_stopping=False, max_epochs=max_epochs, n_iter_no_change=1))
-    assert model.n_iter_ == max_epochs
+def test_without_early_stopping_all_epochs_are_run_and_the_last_weights_kept():
+    X, y, _ = make_windows()
+    impatient = {"latent": "conditional", "learning_rate": 0.03, "n_iter_no_change": 1}
+    stopped = make_model(max_epochs=60, **impatient).fit(X, y)
+    model = make_model(max_epochs=60, early_stopping=False, **impatient).fit(X, y)
+    assert stopped.n_iter_ < model.n_iter_ == len(model.history_["epoch"]) == 60
+    assert not np.array_equal(stopped.transform(X), model.transform(X))
 
 
 def test_early_stopping_waits_its_patience_and_keeps_the_best_weights():

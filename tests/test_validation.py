@@ -410,22 +410,34 @@ def test_integers_are_finite(dtype):
     check_finite("X", np.ones((3, 4, 2), dtype))
 
 
+def traced_peak(look, X):
+    tracemalloc.start()
+    try:
+        look(X)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("look", [lambda X: check_finite("X", X), location_and_scale])
 @pytest.mark.parametrize("stored", ["in memory", "memory-mapped"])
-def test_looking_at_windows_takes_the_memory_of_a_chunk(look, stored, tmp_path):
+def test_looking_at_windows_takes_the_memory_of_a_chunk_of_the_series(look, stored, tmp_path):
     n_steps, n_timesteps = 20_000, 500  # 0.3 MB as a series, 150 MB as windows
     if stored == "in memory":
         series = make_series(n_steps)
     else:
         series = make_memory_map(tmp_path / "series", n_steps)
     X, _, _ = sliding_windows(series, n_timesteps, 1)
-    tracemalloc.start()
-    try:
-        look(X)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 8 * series.nbytes < X.nbytes / 50
+    assert traced_peak(look, X) < 8 * series.nbytes < X.nbytes / 50
+
+
+@pytest.mark.parametrize("look", [lambda X: check_finite("X", X), location_and_scale])
+@pytest.mark.parametrize("layout", ["reversed in order", "reversed in time"])
+def test_windows_in_other_layouts_are_looked_at_in_chunks(look, layout):
+    series = make_series(20_000)
+    X, _, _ = sliding_windows(series, 500, 1)
+    X = X[::-1] if layout == "reversed in order" else X[:, ::-1]
+    assert traced_peak(look, X) < X.nbytes / 3
 
 
 def test_every_overlapping_row_is_visited_once():
