@@ -27,6 +27,8 @@ from skdeepdive.datasets import load_electricity
 from skdeepdive.metrics import rrse_score
 
 N_TIMESTEPS, HORIZON = 168, 24
+FEW = 10  # clients that one regression can look at jointly
+BEFORE_THE_HOLIDAYS = ["2014-12-11", "2014-12-18", "2014-12-25"]  # the test part ends there
 WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 
 
@@ -54,7 +56,7 @@ def forecast(model, variant, X, y, fit, at):
         return np.concatenate(forecasts, axis=2)
     last = X[:, -1:]
     rows = {"joint": len, "shared": lambda a: len(a) * a.shape[1]}[variant]
-    past, future = ((a - last).transpose(0, 2, 1) for a in (X, y))
+    past, future = ((a - last).transpose(0, 2, 1).astype(float) for a in (X, y))
     flat = [a.reshape(rows(a), -1) for a in (past[fit], future[fit], past[at])]
     predicted = clone(model).fit(*flat[:2]).predict(flat[2])
     return predicted.reshape(-1, X.shape[2], HORIZON).transpose(0, 2, 1) + last[at]
@@ -70,6 +72,19 @@ def best_on_validation(models, variants, X, y, parts):
 
     best = min(itertools.product(models, variants), key=validation_error)
     return forecast(*best, X, y, train, test)
+
+
+def ridge(X, y, parts):
+    """Forecast by the best of ridge regressions; of all clients jointly only if they are few."""
+    variants = ["own", "shared", "joint"] if X.shape[2] <= FEW else ["own", "shared"]
+    return best_on_validation([Ridge(10.0**power) for power in range(5)], variants, X, y, parts)
+
+
+def mlp(X, y, parts, seed=0):
+    """Forecast by the better of multilayer perceptrons for any client and for all jointly."""
+    model = MLPRegressor(hidden_layer_sizes=(256,), early_stopping=True, random_state=seed)
+    variants = ["shared", "joint"] if X.shape[2] <= FEW else ["shared"]
+    return best_on_validation([model], variants, X, y, parts)
 
 
 def deepdive(X, y, factors, parts, max_epochs, seed=0):
@@ -91,19 +106,10 @@ def compare(title, X, y, factors, parts, max_epochs):
     start = time.perf_counter()
     model = deepdive(X, y, factors, parts, max_epochs)
     seconds = time.perf_counter() - start
-    wide = X.shape[2] > 10
-    mlp = MLPRegressor(
-        hidden_layer_sizes=(256,), early_stopping=True, n_iter_no_change=3, random_state=0
-    )
-    ridges = [Ridge(alpha) for alpha in (1, 10, 100, 1000)]
     forecasts = {
         "last week's value": X[test, :HORIZON],
-        "ridge": best_on_validation(
-            ridges, ["own", "shared"] if wide else ["own", "shared", "joint"], X, y, parts
-        ),
-        "MLPRegressor": best_on_validation(
-            [mlp], ["shared"] if wide else ["shared", "joint"], X, y, parts
-        ),
+        "ridge": ridge(X, y, parts),
+        "MLPRegressor": mlp(X, y, parts),
         "DeepDIVEForecaster": model.predict(X[test]),
     }
     print(f"\n{title}: {N_TIMESTEPS} h in, {HORIZON} h out, {test.stop - test.start} test windows")
@@ -156,10 +162,9 @@ def main(short=False, path="electricity.png"):
     X, y, factors, parts = load("clients_2", stride=5 if short else 1)
     model = compare("Two clients, three years", X, y, factors, parts, 6 if short else 30)
 
-    dates = ["2014-12-11", "2014-12-18", "2014-12-25"]  # the test ends before the holidays
-    wide = load("clients_321", dates)
-    labelled = (*wide[:2], wide[2].drop(columns="month"), wide[3])
-    compare("321 clients, 35 days", *labelled, 6 if short else 30)
+    wide = list(load("clients_321", BEFORE_THE_HOLIDAYS))
+    wide[2] = wide[2].drop(columns="month")  # the slice has two months only
+    compare("321 clients, 35 days", *wide, 6 if short else 30)
 
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
     if short:  # forecasts a day apart need all windows

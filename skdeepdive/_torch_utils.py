@@ -13,8 +13,14 @@ _VALUES_FOR_THREADS = 2**21
 def resolve_device(device: str) -> torch.device:
     """Return the torch device of a name; "auto" takes CUDA where there is one, else the CPU."""
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        raise ValueError(
+            f'\'device\' must be "auto" or a torch device that this machine has, such as "cpu", '
+            f"got {device!r}."
+        ) from error
 
 
 def make_generator(seed: int, device: torch.device) -> torch.Generator:
