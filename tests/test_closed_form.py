@@ -554,6 +554,14 @@ def test_constant_channels_have_scale_one(constant, dtype):
     assert scale[0] != 1
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("constant", [0.1, -3.7, 1e9])
+def test_rounding_does_not_make_a_constant_channel_vary(constant, dtype):
+    values = np.full((20, 5, 1), constant, dtype=dtype)
+    values[::2] = np.nextafter(dtype(constant), dtype(np.inf))
+    assert location_and_scale(values)[1] == 1
+
+
 @pytest.mark.parametrize("stride", [1, 3, 8])
 @pytest.mark.parametrize("channels", [slice(None), slice(None, None, 2), slice(1, 2)])
 def test_overlapping_windows_weigh_every_row_of_their_series_once(channels, stride):
