@@ -360,16 +360,37 @@ def test_the_chosen_discriminant_has_the_least_validation_cross_entropy(monkeypa
     assert max(alone) > 1.01 * chosen
 
 
-@pytest.mark.parametrize("part", ["train", "valid"])
-def test_labels_hidden_at_random_change_the_discriminants_little(part):
-    X, labels = make_classes(n=4000)
-    hidden = labels.copy()
-    hidden[np.random.default_rng(1).random(len(X)) < 0.5] = -1
-    full, some = make_data(X, labels=labels[:, None]), make_data(X, labels=hidden[:, None])
-    pair = (some, full) if part == "train" else (full, some)
-    found = log_posterior(X, *fit_discriminants(*pair, flat, [3]))
-    expected = log_posterior(X, *fit_discriminants(full, full, flat, [3]))
-    assert np.abs(np.exp(found) - np.exp(expected)).mean() < 0.01
+@pytest.mark.parametrize("part", ["train", "valid", "both"])
+@pytest.mark.parametrize("n_unlabelled", [10, 600, 6000])
+def test_windows_without_a_label_do_not_enter_the_discriminants(n_unlabelled, part):
+    """Not even if they come from elsewhere, as do those between the exercises of a session."""
+    X, labels = make_classes()
+    rng = np.random.default_rng(1)
+    elsewhere = 2 + 0.3 * rng.normal(size=(n_unlabelled, 2, 2))
+    order = rng.permutation(len(X) + n_unlabelled)
+    codes = np.concatenate([labels, np.full(n_unlabelled, -1)])[order]
+    alone = make_data(X, labels=labels[:, None])
+    mixed = make_data(np.concatenate([X, elsewhere])[order], labels=codes[:, None])
+    train, valid = (mixed if part in (name, "both") else alone for name in ("train", "valid"))
+    found = log_posterior(X, *fit_discriminants(train, valid, flat, [3]))
+    expected = log_posterior(X, *fit_discriminants(alone, alone, flat, [3]))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_factors_may_be_labelled_on_different_windows():
+    X, labels = make_classes()
+    other = np.arange(len(X)) % 2
+    half, third = labels.copy(), other.copy()
+    half[::2], third[100:200] = -1, -1
+    both = make_data(X, labels=np.stack([half, third, labels], axis=1))
+    weight, bias = fit_discriminants(both, both, flat, [3, 2, 3])
+    parts = zip((slice(0, 3), slice(3, 5), slice(5, 8)), (half, third, labels), strict=True)
+    for part, column in parts:
+        known = column >= 0
+        data = make_data(X[known], labels=column[known, None])
+        alone = fit_discriminants(data, data, flat, [part.stop - part.start])
+        torch.testing.assert_close(weight[part], alone[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(bias[part], alone[1], rtol=1e-4, atol=1e-5)
 
 
 def test_classes_absent_from_training_are_finite_and_never_predicted():
@@ -562,16 +583,16 @@ def test_rounding_does_not_make_a_constant_channel_vary(constant, dtype):
     assert location_and_scale(values)[1] == 1
 
 
-@pytest.mark.parametrize("stride", [1, 3, 8])
+@pytest.mark.parametrize("stride", [1, 3, 8, 11])
+@pytest.mark.parametrize("n_windows", [1, 2, 40])
 @pytest.mark.parametrize("channels", [slice(None), slice(None, None, 2), slice(1, 2)])
-def test_overlapping_windows_weigh_every_row_of_their_series_once(channels, stride):
-    series = np.random.default_rng(0).normal(size=(100, 4)).cumsum(axis=0)
+def test_overlapping_windows_have_the_location_and_scale_of_their_copy(channels, n_windows, stride):
+    series = np.random.default_rng(0).normal(size=(600, 4)).cumsum(axis=0)
     X, _, _ = sliding_windows(series, 8, 1, stride=stride)
-    X = X[..., channels]
-    looked_at = series[: (len(X) - 1) * stride + 8, channels]
+    X = X[:n_windows, :, channels]
     loc, scale = location_and_scale(X)
-    np.testing.assert_allclose(loc, looked_at.mean(axis=0))
-    np.testing.assert_allclose(scale, looked_at.std(axis=0))
+    np.testing.assert_allclose(loc, X.mean(axis=(0, 1)))
+    np.testing.assert_allclose(scale, X.std(axis=(0, 1)))
 
 
 @pytest.mark.parametrize("layout", ["copy", "gaps", "reversed", "fortran", "channels first"])

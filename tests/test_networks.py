@@ -544,9 +544,9 @@ def test_compressed_windows_are_decoded_within_the_basis():
 def test_own_history_is_each_anchor_less_its_last_value():
     _, x = make_features_and_windows()
     history = own_history(x, ANCHORS)
-    assert history.shape == (2, N, N_TIMESTEPS)
-    torch.testing.assert_close(history[0], x[..., 2] - x[:, -1:, 2])
-    torch.testing.assert_close(history[1], x[..., 0] - x[:, -1:, 0])
+    assert history.shape == (N, N_TIMESTEPS, 2)
+    torch.testing.assert_close(history[..., 0], x[..., 2] - x[:, -1:, 2])
+    torch.testing.assert_close(history[..., 1], x[..., 0] - x[:, -1:, 0])
 
 
 def test_joint_history_loses_no_information():
