@@ -7,6 +7,7 @@ in memory at once, and both choose their regularisation on the validation window
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from ._torch_utils import WindowData
@@ -18,7 +19,9 @@ MAX_JOINT_ENTRIES = 4096
 
 # Penalties, relative to the mean square of the inputs.
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-TEMPERATURES = (1.0, 2.0, 4.0)
+TEMPERATURES = (2.0, 1.0, 4.0)
+# Together with the first temperature, for labels that no validation window has.
+DEFAULT_PENALTY = 1e-2
 
 
 @dataclass
@@ -155,7 +158,7 @@ def forecast_noise(forecast: LinearForecast, data: WindowData) -> torch.Tensor:
 
 def _mean_forecast(train: WindowData, shape: tuple[int, int]) -> LinearForecast:
     mean = sum(y.double().sum(0) for _, y, _ in train.batches(_rows_per_batch(train))) / len(train)
-    return LinearForecast(torch.zeros(train.X[0].size, mean.numel()), mean.float())
+    return LinearForecast(mean.new_zeros(train.X[0].size, mean.numel()).float(), mean.float())
 
 
 def fit_discriminants(
@@ -171,49 +174,57 @@ def fit_discriminants(
     weight : tensor of shape (sum of class_counts, n_features)
     bias : tensor of shape (sum of class_counts,)
     """
-    n, total, scatter, sums, counts = _class_moments(train, features, class_counts)
-    mean = total / n
-    covariance = (scatter / n).addr_(mean, mean, alpha=-1)
-    # Deviations of the class means; classes without a training window stay at the overall mean.
-    means = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None] - mean, 0.0)
+    complete = (train.labels != UNLABELLED).all(axis=0)
     solutions = {}
-    for penalty in PENALTIES:
-        directions = torch.cholesky_solve(means.T, _penalised_cholesky(covariance.clone(), penalty))
-        parts = zip(
-            means.split(class_counts), directions.T.split(class_counts),
-            counts.split(class_counts), strict=True,
-        )  # fmt: skip
-        logits = [_fisher_logits(m, d.T, c, mean) for m, d, c in parts]
-        for temperature in TEMPERATURES:
-            solutions[penalty, temperature] = [
-                (w / temperature, b / temperature) for w, b in logits
-            ]
-    best = _least_cross_entropy(list(solutions.values()), valid, features)
+    # Factors that are labelled throughout share a covariance; others look at their own windows.
+    for group in [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]:
+        if group.size:
+            solutions |= _group_solutions(train, features, class_counts, group.tolist())
+    best = _least_cross_entropy([solutions[j] for j in range(len(class_counts))], valid, features)
     weight, bias = zip(*best, strict=True)
     return torch.cat(weight, dim=1).T.float(), torch.cat(bias).float()
 
 
-def _class_moments(train, features, class_counts):
-    """Count windows and sum features, their products, and the features of every class."""
-    n_logits, n_features = sum(class_counts), features.n_features
+def _group_solutions(train, features, class_counts, group):
+    """Solve for every penalty and temperature; the first ones serve where nothing can choose."""
+    counts_of_group = [class_counts[j] for j in group]
+    n, total, scatter, sums, counts = _class_moments(train, features, counts_of_group, group)
+    mean = total / max(n, 1)
+    covariance = (scatter / max(n, 1)).addr_(mean, mean, alpha=-1)
+    # Deviations of the class means; classes without a training window stay at the overall mean.
+    means = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None] - mean, 0.0)
+    solutions = {j: [] for j in group}
+    for penalty in sorted(PENALTIES, key=lambda penalty: penalty != DEFAULT_PENALTY):
+        directions = torch.cholesky_solve(means.T, _penalised_cholesky(covariance.clone(), penalty))
+        parts = (means, directions.T, counts)
+        for j, m, d, c in zip(group, *(p.split(counts_of_group) for p in parts), strict=True):
+            weight, bias = _fisher_logits(m, d.T, c, mean)
+            solutions[j] += [(weight / t, bias / t) for t in TEMPERATURES]
+    return solutions
+
+
+def _class_moments(train, features, class_counts, group):
+    """Count labelled windows and sum features, their products, and the features of every class."""
+    n, n_logits, n_features = 0, sum(class_counts), features.n_features
     options = {"dtype": torch.float64, "device": train.device}
     total, counts = torch.zeros(n_features, **options), torch.zeros(n_logits, **options)
     scatter = torch.zeros(n_features, n_features, **options)
     sums = torch.zeros(n_logits, n_features, **options)
     for x, _, labels in train.batches(_rows_per_batch(train)):
-        f = features(x)[0].double()
-        member = torch.cat(
-            [
-                label[:, None] == torch.arange(k, device=label.device)
-                for label, k in zip(labels.T, class_counts, strict=True)
-            ],
-            dim=1,
-        ).double()
+        labels = labels[:, group]
+        known = (labels != UNLABELLED).all(1)
+        f = features(x[known])[0].double()
+        member = [
+            label[:, None] == torch.arange(k, device=label.device)
+            for label, k in zip(labels[known].T, class_counts, strict=True)
+        ]
+        member = torch.cat(member, dim=1).double()
+        n += len(f)
         total += f.sum(0)
         counts += member.sum(0)
         scatter.addmm_(f.T, f)
         sums.addmm_(member.T, f)
-    return len(train), total, scatter, sums, counts
+    return n, total, scatter, sums, counts
 
 
 def fit_basis(train: WindowData, features: WindowFeatures) -> None:
@@ -237,23 +248,29 @@ def _fisher_logits(means, directions, counts, overall_mean):
     """
     frequencies = counts / counts.sum().clamp(min=1)
     between = frequencies[:, None] * (means @ directions)
-    weight = directions @ torch.linalg.inv(torch.eye(len(counts), dtype=means.dtype) - between)
+    weight = directions @ torch.linalg.inv(torch.eye(len(counts)).to(means) - between)
     bias = -0.5 * (means * weight.T).sum(1) + frequencies.clamp(min=1e-6).log()
     return weight, bias - overall_mean @ weight
 
 
 def _least_cross_entropy(solutions, valid, features):
     """Choose for every factor the solution with the least cross-entropy on labelled windows."""
-    losses = torch.zeros(len(solutions), len(solutions[0]), dtype=torch.float64)
+    losses = [torch.zeros(len(candidates), dtype=torch.float64) for candidates in solutions]
     for x, _, labels in valid.batches(_rows_per_batch(valid)):
         f = features(x)[0].double()
-        for i, factors in enumerate(solutions):
-            for j, (weight, bias) in enumerate(factors):
-                losses[i, j] += torch.nn.functional.cross_entropy(
-                    f @ weight + bias, labels[:, j], ignore_index=UNLABELLED, reduction="sum"
-                )
-    choice = losses.nan_to_num(torch.inf).argmin(0)
-    return [solutions[i][j] for j, i in enumerate(choice.tolist())]
+        for loss, candidates, label in zip(losses, solutions, labels.T, strict=True):
+            loss += torch.stack(
+                [
+                    torch.nn.functional.cross_entropy(
+                        f @ weight + bias, label, ignore_index=UNLABELLED, reduction="sum"
+                    )
+                    for weight, bias in candidates
+                ]
+            ).cpu()
+    return [
+        candidates[int(loss.nan_to_num(torch.inf).argmin())]
+        for loss, candidates in zip(losses, solutions, strict=True)
+    ]
 
 
 def _rows_per_batch(data: WindowData, n_entries: int = 2**21) -> int:

@@ -41,6 +41,9 @@ class Trained:
     history: list[dict]
 
 
+# Whatever the caller's mode is.
+@torch.inference_mode(False)
+@torch.enable_grad()
 def fit_module(
     X: np.ndarray,
     y: np.ndarray,
@@ -89,7 +92,7 @@ def start_module(
     """Build the module and give it its closed-form start."""
     device = train_data.device
     _, n_timesteps, n_channels = train_data.X.shape
-    features = WindowFeatures(n_timesteps, n_channels).to(device)
+    features = WindowFeatures(n_timesteps, n_channels).to(device, torch.float32)
     fit_basis(train_data, features)
     anchors = None if anchors is None else torch.as_tensor(anchors, device=device)
     forecast = fit_linear_forecast(train_data, valid, anchors)
@@ -99,24 +102,24 @@ def start_module(
         forecast,
         [
             torch.as_tensor(_frequencies(codes, n_classes), dtype=torch.float32)
-            for codes, n_classes in zip(factors.codes.T, class_counts, strict=True)
+            for codes, n_classes in zip(train_data.labels.T, class_counts, strict=True)
         ],
         n_marginal=sizes.n_marginal,
         n_conditional=sizes.n_conditional,
         n_hidden=sizes.n_hidden,
         generator=make_generator(seed, torch.device("cpu")),
         interleave=interleave,
-    ).to(device)
+    ).to(device, torch.float32)
     module.set_start(
-        forecast_noise(forecast, train_data),
+        forecast_noise(forecast, valid),
         fit_discriminants(train_data, valid, features, class_counts) if class_counts else None,
     )
     return module
 
 
 def _frequencies(codes: np.ndarray, n_classes: int) -> np.ndarray:
-    """π_k = n_k / n over the labelled windows."""
-    counts = np.bincount(codes[codes >= 0], minlength=n_classes)
+    """π_k = n_k / n over labelled windows; a class without any counts as if it had one."""
+    counts = np.bincount(codes[codes >= 0], minlength=n_classes).clip(min=1)
     return counts / counts.sum()
 
 
@@ -126,21 +129,25 @@ def find_anchors(
     """Find the channel that each target continues, (n_targets,), or None.
 
     With as many targets as channels they correspond in order. Otherwise a target continues the
-    channel whose last value differs from its first with the least variance. None where the levels
-    or scales of a target and its channel are too different to be those of one series.
+    channel whose last value correlates best with its first. None where the levels or scales of a
+    target and its channel are too different to be those of one series.
     """
     n_channels, n_targets = X.shape[2], y.shape[2]
     anchors = np.arange(n_targets)
     if n_targets != n_channels:
         rows = np.unique(np.linspace(0, len(X) - 1, 2000).astype(int))
         last, first = X[rows, -1].astype(np.float64), y[rows, 0].astype(np.float64)
-        anchors = np.array(
-            [np.var(first[:, [j]] - last, axis=0).argmin() for j in range(n_targets)]
-        )
+        anchors = _correlation(first, last).argmax(axis=1)
     ratio = y_scaling.scale / x_scaling.scale[anchors]
     shift = np.abs(y_scaling.loc - x_scaling.loc[anchors]) / x_scaling.scale[anchors]
     alike = (ratio > 0.1) & (ratio < 10) & (shift < 3)
     return anchors if alike.all() else None
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Correlation of every column of a with every column of b; 0 for constant ones."""
+    a, b = ((c - c.mean(axis=0)) / np.where(np.ptp(c, axis=0), c.std(axis=0), 1) for c in (a, b))
+    return a.T @ b / len(a)
 
 
 def discover_clusters(
@@ -152,6 +159,8 @@ def discover_clusters(
         np.linspace(0, n_fit - 1, min(n_fit, 1 + _CLUSTER_ENTRIES // size)).astype(int)
     )
     sample = scaling.apply(X[rows]).reshape(len(rows), size)
+    if (sample == sample[0]).all():
+        return Factors(["cluster"], [np.arange(1)], np.zeros((len(X), 1), dtype=np.int64))
     n_components = min(_CLUSTER_COMPONENTS, *sample.shape)
     pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit(sample)
     step = max(1, _CLUSTER_ENTRIES // size)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._fitting import Sizes, fit_module
 from ._progress import progress
-from ._torch_utils import WindowData, for_inference, resolve_device, to_numpy_dtype
+from ._torch_utils import WindowData, for_inference, resolve_device, to_array, to_numpy_dtype
 from ._training import Settings
 from ._validation import (
     LATENTS,
@@ -22,6 +22,7 @@ from ._validation import (
     check_factors,
     check_finite,
     check_fitted_shape,
+    check_flag,
     check_futures,
     check_integer,
     check_number,
@@ -33,7 +34,12 @@ from ._validation import (
 
 # Finiteness is checked apart, in chunks: windows are views that must not be copied.
 _X_CHECKS = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": False}
-_Y_CHECKS = {**_X_CHECKS, "ensure_2d": False}
+_Y_CHECKS = {
+    **_X_CHECKS,
+    "ensure_2d": False,
+    "ensure_min_samples": 0,
+    "ensure_min_features": 0,
+}
 
 # Values of the windows in one batch of inference (16 MB in single precision).
 _INFERENCE_ENTRIES = 2**22
@@ -271,9 +277,10 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
             In the labels given to `fit`: one column for each factor, in the order of
             `factor_names_`; a single factor gives a single dimension.
         """
+        proba = self._cluster_proba(X)
         columns = [
-            classes[proba.argmax(axis=1)]
-            for classes, proba in zip(self.factor_classes_, self._cluster_proba(X), strict=True)
+            classes[p.argmax(axis=1)]
+            for classes, p in zip(self.factor_classes_, proba, strict=True)
         ]
         if len(columns) == 1:
             return columns[0]
@@ -319,9 +326,8 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
                 f"'Z' must have {n_latent} columns, one a latent dimension, got {Z.shape[1]}."
             )
         with torch.inference_mode():
-            embedding = torch.as_tensor(
-                Z, dtype=self._parameter.dtype, device=self._parameter.device
-            )
+            like = self._parameter
+            embedding = torch.tensor(Z, dtype=like.dtype, device=like.device)
             decoded = self.module_.decode_embedding(embedding).cpu().numpy()
         return _match_precision(self._to_windows(decoded), Z)
 
@@ -358,7 +364,7 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
             Mean of R² over all steps and targets of the future.
         """
         forecast = self.predict(X)
-        y = check_futures(y, len(forecast))
+        y = check_futures(check_numeric("y", to_array(y)), len(forecast))
         if y.shape != forecast.shape:
             raise ValueError(
                 f"'y' must have shape {forecast.shape}, as the forecasts, got {y.shape}."
@@ -391,9 +397,10 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
 
     def _fit(self, X, y, factors) -> None:
         sizes, device = self._check_parameters()
-        check_numeric("X", X)
-        if y is not None:
-            check_numeric("y", y)
+        X = check_numeric("X", to_array(X))
+        y = y if y is None else check_numeric("y", to_array(y))
+        if len(X.shape) != 2:
+            check_window_shape(X, self.n_channels)
         X, y = validate_data(
             self, X, y, validate_separately=({**_X_CHECKS, "ensure_min_samples": 2}, _Y_CHECKS)
         )
@@ -436,6 +443,7 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         for name in ("n_clusters", "n_marginal", "n_conditional", "n_hidden", "max_epochs",
                      "batch_size", "n_iter_no_change"):  # fmt: skip
             check_integer(name, getattr(self, name))
+        check_flag("early_stopping", self.early_stopping)
         check_integer("verbose", self.verbose, minimum=0)
         check_number("learning_rate", self.learning_rate)
         check_number("validation_fraction", self.validation_fraction, upper=1.0)
@@ -466,7 +474,7 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
 
     def _check_windows(self, X) -> np.ndarray:
         check_is_fitted(self)
-        check_numeric("X", X)
+        X = check_numeric("X", to_array(X))
         check_fitted_shape(X, self._window_shape)
         X = validate_data(self, X, reset=False, **_X_CHECKS)
         windows = to_windows(X, self.n_channels_)

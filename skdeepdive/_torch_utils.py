@@ -1,5 +1,6 @@
 """Devices, generators, and batches of windows as tensors."""
 
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -15,12 +16,22 @@ def resolve_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if device is None or torch.device(device).type == "meta":
+            raise TypeError("nothing can be computed there")
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
         raise ValueError(
             f'\'device\' must be "auto" or a torch device that this machine has, such as "cpu", '
             f"got {device!r}."
         ) from error
+
+
+def to_array(values):
+    """Return a torch tensor as a NumPy array, and everything else as it is."""
+    if not isinstance(values, torch.Tensor):
+        return values
+    values = values.detach().cpu()
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
 def make_generator(seed: int, device: torch.device) -> torch.Generator:
@@ -44,16 +55,26 @@ def to_numpy_dtype(dtype: torch.dtype) -> type:
 def threads_for(n_values: int):
     """Take small steps on one thread: more cost them more than they bring, on a busy machine most.
 
-    The cap holds for the calling thread only and is lifted at the end. Steps on many values keep
-    the threads that are set.
+    The cap is lifted at the end. Steps on many values keep the threads that are set.
     """
-    before = torch.get_num_threads()
-    if n_values < _VALUES_FOR_THREADS:
+    if n_values >= _VALUES_FOR_THREADS:
+        yield
+        return
+    with _cap_lock:
+        # A thread that comes while others are capped has inherited their cap: not its own number.
+        before = _cap["before"] = torch.get_num_threads() if not _cap["users"] else _cap["before"]
+        _cap["users"] += 1
         torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _cap_lock:
+            _cap["users"] -= 1
+            torch.set_num_threads(before)
+
+
+_cap_lock = threading.Lock()
+_cap = {"users": 0, "before": 1}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ The loop gets the module as an argument and knows only its losses, its two sets 
 its forecast.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -78,10 +79,10 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
         best = BestWeights(module)
         best.update(evaluate(module, valid, phase, settings.batch_size)["validation_loss"])
         for epoch in range(1, phase.max_epochs + 1):
-            record = {"phase": phase.name, "epoch": epoch}
-            record |= _run_epoch(module, data, phase, settings, optimizer, generator, order, epoch)
-            record |= evaluate(module, valid, phase, settings.batch_size)
-            _check_finite(record)
+            terms = _run_epoch(module, data, phase, settings, optimizer, generator, order, epoch)
+            terms |= evaluate(module, valid, phase, settings.batch_size)
+            _check_finite(phase, epoch, terms)
+            record = {"phase": phase.name, "epoch": epoch, **terms}
             history.append(record)
             settings.report(record)
             best.update(record["validation_loss"])
@@ -124,7 +125,8 @@ def interleaved_loss(module, batch, generator, kl_weight):
     """Sum of the losses of the marginal and of the conditional step.
 
     Their parameter sets are disjoint and b is detached where it enters the conditional path, so
-    the gradient of the sum is that of either step for its own parameters.
+    the gradient of the sum is that of either step for its own parameters: both steps are taken
+    from the same point, at the cost of one.
     """
     terms = module.loss(*batch, generator)
     return terms.objective(kl_weight).mean(), terms.means()
@@ -136,6 +138,8 @@ def _run_epoch(module, data, phase, settings, optimizer, generator, order, epoch
     for i, rows in enumerate(np.array_split(order.permutation(len(data)), n_batches)):
         kl_weight = _schedule.kl_weight(epoch - 1 + (i + 1) / n_batches)
         loss, means = phase.loss(module, data.batch(rows), generator, kl_weight)
+        if not torch.isfinite(loss):
+            _check_finite(phase, epoch, {**means, "loss": loss})
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -159,13 +163,12 @@ def _accumulate(totals: dict, means: dict, weight: float) -> None:
         totals[name] = totals.get(name, 0.0) + weight * value.detach()
 
 
-def _check_finite(record: dict) -> None:
-    for name, value in record.items():
-        if name != "phase" and not np.isfinite(value):
+def _check_finite(phase: Phase, epoch: int, terms: dict) -> None:
+    for name, value in terms.items():
+        if not math.isfinite(value):
             raise FloatingPointError(
-                f"The training term '{name}' became {value} in epoch {record['epoch']} of the "
-                f"{record['phase']} phase. Lower 'learning_rate', or look for extreme values in "
-                "the data."
+                f"The training term '{name}' became {float(value)} in epoch {epoch} of the "
+                f"{phase.name} phase. Lower 'learning_rate', or look for extreme values in 'X'."
             )
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from sklearn.utils.multiclass import type_of_target
 
 UNLABELLED = -1
+# What NumPy makes of the marks of unlabelled entries in an array of strings.
+_STRINGIFIED = {"-1", "nan", "None", "<NA>"}
 LATENTS = ("both", "conditional", "marginal")
 
 
@@ -31,6 +33,13 @@ def check_number(name: str, value: Any, upper: float = np.inf) -> float:
     return float(value)
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """Return `value` if it is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"'{name}' must be True or False, got {value!r}.")
+    return bool(value)
+
+
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Return `value` if it is one of `choices`."""
     if value not in choices:
@@ -40,19 +49,22 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
 
 def check_window_shape(X: Any, n_channels: int | None) -> None:
     """Raise unless X has two or three dimensions that agree with `n_channels`."""
-    if X.ndim not in (2, 3):
+    shape = tuple(X.shape)
+    if len(shape) not in (2, 3):
+        advice = " Reshape your data: X.reshape(1, -1) is one window." if len(shape) == 1 else ""
         raise ValueError(
             "'X' must have shape (n_samples, n_timesteps) or (n_samples, n_timesteps, n_channels), "
-            f"got an array of {X.ndim} dimension(s), shape {X.shape}. Reshape your data with "
-            "X.reshape(-1, 1) for one time step a sample, or X.reshape(1, -1) for one sample."
+            f"got an array of {len(shape)} dimension(s), shape {shape}.{advice}"
         )
+    if len(shape) == 3 and 0 in shape[1:]:
+        raise ValueError(f"'X' must have at least one step and one channel, got shape {shape}.")
     if n_channels is None:
         return
-    if X.ndim == 3 and X.shape[2] != n_channels:
-        raise ValueError(f"'n_channels' is {n_channels}, but 'X' has {X.shape[2]} channels.")
-    if X.ndim == 2 and X.shape[1] % n_channels:
+    if len(shape) == 3 and shape[2] != n_channels:
+        raise ValueError(f"'n_channels' is {n_channels}, but 'X' has {shape[2]} channels.")
+    if len(shape) == 2 and shape[1] % n_channels:
         raise ValueError(
-            f"'n_channels' is {n_channels}, which does not divide the {X.shape[1]} columns of the "
+            f"'n_channels' is {n_channels}, which does not divide the {shape[1]} columns of the "
             "flattened 'X'. Its columns must run over the channels of the first time step, then "
             "those of the second, and so on."
         )
@@ -68,26 +80,45 @@ def check_fitted_shape(X: Any, window_shape: tuple[int, ...]) -> None:
 
     The number of columns of 2-D input is left to scikit-learn, which names them.
     """
-    shape = tuple(X.shape if hasattr(X, "shape") else np.asarray(X).shape)
-    flat = len(shape) == 2 and len(window_shape) == 1
-    if len(shape) < 2 or flat or shape[1:] == window_shape:
+    shape = tuple(X.shape)
+    if (len(shape) == 2 and len(window_shape) == 1) or shape[1:] == window_shape:
         return
     expected = ", ".join(map(str, ("n_samples", *window_shape)))
-    raise ValueError(f"'X' must have shape ({expected}), as in fit, got {shape}.")
+    advice = " Reshape your data: X.reshape(1, -1) is one window." if len(shape) == 1 else ""
+    raise ValueError(f"'X' must have shape ({expected}), as in fit, got {shape}.{advice}")
 
 
-def check_numeric(name: str, values: Any) -> None:
-    """Raise if an array-like holds something else than numbers."""
-    array = values if hasattr(values, "dtype") else np.asarray(values)
-    kind = getattr(array.dtype, "kind", "f")  # other libraries' dtypes have no kind
-    if kind in "iufbc":
-        return
-    if kind != "O":
-        raise ValueError(f"'{name}' must hold numbers, got values of dtype {array.dtype}.")
-    try:
-        np.asarray(array, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"'{name}' must hold numbers: {error}.") from error
+def check_numeric(name: str, values: Any) -> Any:
+    """Return an array-like with a shape, and raise if it holds something else than real numbers."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"'{name}' must not be a masked array: fill or drop its masked values.")
+    array = values
+    if not hasattr(values, "shape"):
+        try:
+            array = np.asarray(values)
+        except ValueError as error:
+            raise ValueError(f"'{name}' must be a rectangular array: {error}") from error
+    if array.shape == ():
+        raise ValueError(f"'{name}' must be an array, got the single value {values!r}.")
+    columns = hasattr(array, "columns") and hasattr(array, "dtypes")
+    for dtype in array.dtypes if columns else [getattr(array, "dtype", None)]:
+        _check_kind(name, array, dtype)
+    return array
+
+
+def _check_kind(name: str, array: Any, dtype: Any) -> None:
+    kind = getattr(dtype, "kind", "f")  # other libraries' dtypes have no kind
+    if kind == "c":
+        raise ValueError(f"'{name}' must hold real numbers. Complex data not supported.")
+    if kind == "O":
+        try:
+            np.asarray(array, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"'{name}' must hold numbers: {error}.") from error
+    elif kind not in "iufb":
+        raise ValueError(f"'{name}' must hold numbers, got values of dtype {dtype}.")
+    elif hasattr(dtype, "na_value") and np.asarray(array.isna()).any():
+        raise ValueError(f"'{name}' must be finite, but it contains NaN. Impute or drop it.")
 
 
 def check_futures(y: Any, n_samples: int) -> np.ndarray:
@@ -137,19 +168,36 @@ def distinct_rows(windows: np.ndarray) -> np.ndarray | None:
 
 
 def iterate_rows(windows: np.ndarray, n_entries: int = 2**20):
-    """Yield the rows of windows (n, n_timesteps, n_channels) in chunks, shared ones once."""
+    """Yield the rows of windows (n, n_timesteps, n_channels) in chunks, shared ones once.
+
+    With each chunk comes the number of windows that hold its rows.
+    """
     rows = distinct_rows(windows)
     source = windows if rows is None else rows
     length = max(1, n_entries // source[0].size)
     for start in range(0, len(source), length):
-        yield source[start : start + length].reshape(-1, windows.shape[2])
+        chunk = source[start : start + length]
+        if rows is None:
+            chunk = chunk.reshape(-1, windows.shape[2])
+            yield chunk, np.ones((len(chunk), 1))
+        else:
+            yield chunk, _n_holders(np.arange(start, start + len(chunk)), windows)[:, None]
+
+
+def _n_holders(rows: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """Count the windows that hold each of the distinct rows."""
+    n, n_timesteps, _ = windows.shape
+    step = windows.strides[0] // windows.strides[1] if n > 1 else 1
+    first = np.maximum(0, -((n_timesteps - 1 - rows) // step))
+    last = np.minimum(n - 1, rows // step)
+    return (last - first + 1).astype(np.float64)
 
 
 def check_finite(name: str, windows: np.ndarray) -> None:
     """Raise if windows (n, n_timesteps, n_channels) hold NaN or infinity, without copying them."""
     if windows.dtype.kind not in "fc":
         return
-    for chunk in iterate_rows(windows):
+    for chunk, _ in iterate_rows(windows):
         if np.isfinite(chunk).all():
             continue
         kind = "NaN" if np.isnan(chunk).any() else "infinity (inf)"
@@ -167,15 +215,15 @@ def location_and_scale(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     reference = windows[0, 0].astype(np.float64)
     largest = np.zeros_like(reference)
-    for chunk in iterate_rows(windows):
+    for chunk, _ in iterate_rows(windows):
         np.maximum(largest, np.abs(chunk - reference).max(axis=0), out=largest)
     unit = np.where(largest > 0, largest, 1.0)
-    n, total, squares = 0, np.zeros_like(unit), np.zeros_like(unit)
-    for chunk in iterate_rows(windows):
+    n, total, squares = 0.0, np.zeros_like(unit), np.zeros_like(unit)
+    for chunk, weight in iterate_rows(windows):
         deviation = (chunk - reference) / unit
-        n += len(deviation)
-        total += deviation.sum(axis=0)
-        squares += np.square(deviation).sum(axis=0)
+        n += weight.sum()
+        total += (weight * deviation).sum(axis=0)
+        squares += (weight * np.square(deviation)).sum(axis=0)
     variance = np.maximum(squares / n - (total / n) ** 2, 0.0)
     loc = reference + unit * (total / n)
     scale = unit * np.sqrt(variance)
@@ -236,7 +284,9 @@ def _factor_columns(factors: Any) -> tuple[list[str], list[np.ndarray]]:
 
 
 def _labels(values: Any) -> np.ndarray:
-    """Labels as an array; lists that mix strings with None or numbers keep their types."""
+    """Labels as an array; lists and pandas columns with missing entries keep their types."""
+    if hasattr(values, "isna"):  # pandas
+        return values.to_numpy(dtype=object)
     array = np.asarray(values)
     if array.dtype.kind not in "iufb" and not isinstance(values, np.ndarray):
         array = np.asarray(values, dtype=object)
@@ -251,6 +301,14 @@ def _encode(name: str, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             f"Factor '{name}' of 'factors' has no labelled window. Drop the factor, or pass "
             "factors=None to discover clusters."
         )
+    if known.dtype.kind == "U" and _STRINGIFIED.intersection(known):
+        marks = sorted(map(str, _STRINGIFIED.intersection(known)))
+        raise ValueError(
+            f"Factor '{name}' of 'factors' has the string labels {marks}: NumPy made strings of "
+            "what marks unlabelled entries. Pass an array of dtype object, with None instead."
+        )
+    if known.dtype.kind == "f" and not np.isfinite(known).all():
+        raise ValueError(f"Factor '{name}' of 'factors' must hold finite labels, got infinity.")
     if known.dtype.kind == "O":
         known = np.array(known.tolist())
         if len({isinstance(label, str) for label in column[~unknown].tolist()}) > 1:
@@ -258,13 +316,15 @@ def _encode(name: str, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if type_of_target(known) == "continuous":
         raise ValueError(
             f"Factor '{name}' of 'factors' must hold discrete labels, got continuous values such "
-            f"as {known[0]!r}. Bin it, for example with KBinsDiscretizer."
+            f"as {known[known % 1 != 0][0].item()!r}. Bin it, for example with KBinsDiscretizer."
         )
+    if known.dtype.kind == "f" and unknown.any():  # integers, until NaN came among them
+        known = known.astype(np.int64)
     classes, known_codes = np.unique(known, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
             f"Factor '{name}' of 'factors' must have at least two classes, got only "
-            f"{classes[0]!r}. Drop the factor: it tells windows nothing apart."
+            f"{classes[0].item()!r}. Drop the factor: it tells windows nothing apart."
         )
     codes = np.full(len(column), UNLABELLED, dtype=np.int64)
     codes[~unknown] = known_codes

@@ -5,6 +5,7 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
@@ -17,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score, r2_score
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
+from skdeepdive._torch_utils import threads_for
 
 PERIOD = 12
 
@@ -943,7 +945,7 @@ def put(array, value):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        pytest.param(lambda X, y: (X[:, 0], y), ValueError, "Expected 2D array", id="1-D X"),
+        pytest.param(lambda X, y: (X[:, 0], y), ValueError, "'X' must have shape", id="1-D X"),
         pytest.param(
             lambda X, y: (X[..., None, None], y), ValueError, "'X' must have shape", id="4-D X"
         ),
@@ -965,7 +967,9 @@ def put(array, value):
         pytest.param(
             lambda X, y: (X, y[:-1]), ValueError, "'y' must have one entry for each", id="short y"
         ),
-        pytest.param(lambda X, y: (X, y[:, :0]), ValueError, "0 feature", id="no steps in y"),
+        pytest.param(
+            lambda X, y: (X, y[:, :0]), ValueError, "'y' must have shape", id="no steps in y"
+        ),
         pytest.param(lambda X, y: (X[:0], y[:0]), ValueError, "0 sample", id="no windows"),
         pytest.param(lambda X, y: (X[:1], y[:1]), ValueError, "minimum of 2", id="one window"),
         pytest.param(
@@ -1035,7 +1039,7 @@ _OUTPUTS = ["predict", "transform", "reconstruct", "predict_cluster", "predict_c
     [
         (lambda X: X[:, :5], "X has 5 features, but DeepDIVEForecaster is expecting 12"),
         (lambda X: X[..., None], r"'X' must have shape \(n_samples, 12\), as in fit, got"),
-        (lambda X: X[0], "Expected 2D array"),
+        (lambda X: X[0], "'X' must have shape.*Reshape"),
         (lambda X: X[:0], "0 sample"),
         (lambda X: put(X, np.nan), "'X' must be finite.*NaN"),
         (lambda X: put(X, np.inf), "'X' must be finite.*inf"),
@@ -1080,7 +1084,7 @@ def test_columns_in_another_order_than_in_fit_are_rejected():
         (lambda y: y[:, 0], r"'y' must have shape \(205, 4\), as the forecasts, got \(205,\)"),
         (lambda y: y[:-1], "'y' must have one entry for each of the 205 windows"),
         (lambda y: put(y, np.nan), "contains NaN"),
-        (lambda y: None, "'y' must have shape"),
+        (lambda y: None, "'y' must be an array"),
     ],
 )
 def test_the_score_of_other_futures_than_those_of_fit_is_an_error(fitted, change, message):
@@ -1123,3 +1127,142 @@ def test_an_unfitted_model_has_no_names_and_no_score():
         make_model().score(X, y)
     with pytest.raises(NotFittedError, match="not fitted yet"):
         make_model().predict_cluster_proba(X)
+
+
+def test_the_memory_layout_of_windows_does_not_change_the_model():
+    X, y, hour = make_windows()
+    view = make_model().fit(X, y, factors=hour).predict(X)
+    copy = make_model().fit(X.copy(), y.copy(), factors=hour).predict(X)
+    np.testing.assert_allclose(view, copy, rtol=1e-4, atol=1e-4)
+
+
+def test_read_only_embeddings_are_decoded():
+    X, y, _ = make_windows()
+    model = make_model().set_output(transform="pandas").fit(X, y)
+    Z = model.transform(X)
+    values = Z.to_numpy()
+    values.flags.writeable = False
+    np.testing.assert_array_equal(model.inverse_transform(Z), model.inverse_transform(values))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda X, y: (X[:2], y[:2]), id="two windows"),
+        pytest.param(lambda X, y: (np.ones_like(X), y), id="constant X"),
+        pytest.param(lambda X, y: (np.ones_like(X), np.ones_like(y)), id="constant X and y"),
+    ],
+)
+def test_windows_that_hold_no_clusters_train_without_factors(change):
+    X, y = change(*make_windows()[:2])
+    assert np.isfinite(make_model().fit(X, y).predict(X)).all()
+
+
+@pytest.mark.parametrize("device", ["foo", "cuda:99", "meta", "", None, 3.5])
+def test_unknown_devices_are_named(device):
+    X, y, _ = make_windows()
+    with pytest.raises(ValueError, match="'device' must be"):
+        make_model(device=device).fit(X, y)
+
+
+@pytest.mark.parametrize("shape", [(205, 0, 2), (205, 3, 0)])
+def test_windows_without_steps_or_channels_are_rejected(shape):
+    with pytest.raises(ValueError, match="'X' must have at least one step and one channel"):
+        make_model().fit(np.zeros(shape), np.zeros(205))
+
+
+def test_clusters_of_an_unfitted_model_are_an_error():
+    X, _, _ = make_windows()
+    with pytest.raises(NotFittedError):
+        make_model().predict_cluster(X)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_fit_does_not_depend_on_the_gradient_mode(context):
+    X, y, hour = make_windows()
+    expected = make_model().fit(X, y, factors=hour).predict(X)
+    with context():
+        model = make_model().fit(X, y, factors=hour)
+    np.testing.assert_array_equal(model.predict(X), expected)
+
+
+def test_fit_works_under_another_default_precision():
+    X, y, hour = make_windows()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        forecasts = make_model().fit(X, y, factors=hour).predict(X)
+    finally:
+        torch.set_default_dtype(before)
+    assert np.isfinite(forecasts).all()
+
+
+def test_missing_values_of_nullable_columns_are_named():
+    pandas = pytest.importorskip("pandas")
+    X, y, _ = make_windows()
+    X = pandas.DataFrame(np.round(100 * X)).astype("Int64")
+    X.iloc[3, 3] = pandas.NA
+    with pytest.raises(ValueError, match="'X' must be finite.*NaN"):
+        make_model().fit(X, y)
+
+
+def test_masked_arrays_are_rejected():
+    X, y, _ = make_windows()
+    with pytest.raises(TypeError, match="'X' must not be a masked array"):
+        make_model().fit(np.ma.masked_less(X, 0), y)
+
+
+@pytest.mark.parametrize("value", ["no", None, 2])
+def test_early_stopping_is_true_or_false(value):
+    X, y, _ = make_windows()
+    with pytest.raises(TypeError, match="'early_stopping' must be True or False"):
+        make_model(early_stopping=value).fit(X, y)
+
+
+def test_the_score_of_strings_is_an_error(fitted):
+    X, y, _ = make_windows()
+    with pytest.raises(ValueError, match="'y' must hold numbers"):
+        fitted.score(X, y.astype(str))
+
+
+def test_a_single_value_as_y_is_an_error():
+    X, _, _ = make_windows()
+    with pytest.raises(ValueError, match="'y' must be an array, got the single value 3"):
+        make_model().fit(X, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tensors_that_require_gradients_are_taken_as_values(dtype):
+    X, y, hour = make_windows()
+    tensor = torch.tensor(X).to(dtype).requires_grad_()
+    as_array = tensor.detach().float().numpy()
+    model = make_model().fit(tensor, torch.tensor(y), factors=hour)
+    expected = make_model().fit(as_array, y, factors=hour).predict(as_array)
+    np.testing.assert_array_equal(model.predict(tensor), expected)
+
+
+def test_the_thread_count_is_as_before_when_fits_overlap():
+    before = torch.get_num_threads()
+    inside, leave = threading.Event(), threading.Event()
+
+    def first():
+        with threads_for(1):
+            inside.set()
+            leave.wait()
+
+    def second():
+        with threads_for(1):
+            leave.set()
+            one.join()
+
+    one, two = threading.Thread(target=first), threading.Thread(target=second)
+    one.start()
+    inside.wait()
+    two.start()
+    two.join()
+    counts = []
+    fresh = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
+    fresh.start()
+    fresh.join()
+    assert counts == [before]
+    assert torch.get_num_threads() == before

@@ -247,7 +247,7 @@ def test_every_parameter_gets_a_gradient(name, max_features, anchors, interleave
     module = make_generic(name, max_features=max_features, anchors=anchors, interleave=interleave)
     loss = module.loss(*make_batch(name), make_generator(0, CPU)).objective().mean()
     without = {k for k, _ in module.named_parameters()} - set(gradients(loss, module))
-    unused = {"fusion.direction"} if name.startswith("marginal") else set()
+    unused = {"fusion.direction"} if name.startswith("marginal") else set()  # it is empty
     assert without <= unused
 
 
@@ -569,14 +569,25 @@ def make_fusion(class_counts=(4, 3, 2)):
     return fusion.double(), a.double(), [r.double() for r in responses]
 
 
-def test_attention_weights_are_distributions_over_the_factors():
+def test_attention_weights_are_distributions_over_the_factors_and_none():
     fusion, a, responses = make_fusion()
     features, weights = fusion(a, responses, N)
     assert features.shape == (N, fusion.n_features)
-    assert weights.shape == (N, 5, 3)
+    assert weights.shape == (N, 5, 4)
     assert (weights > 0).all()
     torch.testing.assert_close(weights.sum(2), torch.ones(N, 5, dtype=torch.float64))
     assert weights.std(dim=2).min() > 0  # they differ between factors
+
+
+def test_a_single_factor_is_attended_to_by_choice():
+    fusion = CrossAttentionFusion(5, [4])
+    fusion.initialise(make_generator(0, CPU))
+    a = torch.randn(N, 5, generator=make_generator(1, CPU))
+    response = torch.randn(N, 4, generator=make_generator(2, CPU)).softmax(1)
+    features, weights = fusion(a, [response], N)
+    assert weights[..., 0].std() > 0
+    features.square().sum().backward()
+    assert fusion.attention.in_proj_weight.grad[:32].abs().max() > 0
 
 
 def test_the_order_of_the_factors_does_not_matter_to_the_fusion():
@@ -586,7 +597,7 @@ def test_the_order_of_the_factors_does_not_matter_to_the_fusion():
     fusion.class_tokens = torch.nn.ParameterList(fusion.class_tokens[i] for i in order)
     permuted_features, permuted_weights = fusion(a, [responses[i] for i in order], N)
     torch.testing.assert_close(permuted_features, features)
-    torch.testing.assert_close(permuted_weights, weights[..., order])
+    torch.testing.assert_close(permuted_weights, weights[..., [*order, 3]])
 
 
 @pytest.mark.parametrize("query", [0, 4])

@@ -232,3 +232,15 @@ def test_centres_are_finite_and_distinct(n_classes, n_dims):
 
 def test_a_single_class_has_a_centre():
     assert make_centres(1, 1).isfinite().all()
+
+
+@pytest.mark.parametrize(("n_classes", "n_dims"), [(5, 3), (7, 3), (7, 5), (6, 3), (24, 8), (9, 1)])
+def test_nearest_centres_are_three_apart_in_any_number_of_dimensions(n_classes, n_dims):
+    distances = torch.pdist(make_centres(n_classes, n_dims))
+    assert distances.min() == pytest.approx(3, abs=1e-5)
+
+
+@pytest.mark.parametrize("n_classes", [3, 4, 5, 6, 9])
+def test_one_dimension_less_than_classes_gives_a_regular_simplex(n_classes):
+    distances = torch.pdist(make_centres(n_classes, max(2, n_classes - 1)))
+    np.testing.assert_allclose(distances, 3, atol=1e-5)

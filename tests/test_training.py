@@ -360,10 +360,10 @@ def test_divergence_names_term_and_epoch(term, epoch, patience):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_every_value_of_a_record_must_be_finite(value):
-    record = {"phase": "marginal", "epoch": 3, "kl_b": 1.0, "validation_loss": value}
+    phase = _training.Phase("marginal", _training.marginal_loss, {}, 1, None)
     message = f"'validation_loss' became {value} in epoch 3 of the marginal phase"
     with pytest.raises(FloatingPointError, match=message):
-        _training._check_finite(record)
+        _training._check_finite(phase, 3, {"kl_b": 1.0, "validation_loss": value})
 
 
 def test_a_diverged_epoch_is_not_reported():

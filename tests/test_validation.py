@@ -352,7 +352,7 @@ def test_a_single_window_is_its_own_stretch():
 )
 def test_other_layouts_have_no_distinct_rows_but_all_their_values_are_visited(windows):
     assert distinct_rows(windows) is None
-    visited = np.concatenate(list(iterate_rows(windows, n_entries=16)))
+    visited = np.concatenate([rows for rows, _ in iterate_rows(windows, n_entries=16)])
     np.testing.assert_array_equal(visited, windows.reshape(-1, windows.shape[2]))
 
 
@@ -443,9 +443,12 @@ def test_windows_in_other_layouts_are_looked_at_in_chunks(look, layout):
 def test_every_overlapping_row_is_visited_once():
     series = make_series()
     X, _, origin = sliding_windows(series, 6, 1)
-    chunks = list(iterate_rows(X, n_entries=10))
+    chunks, weights = zip(*iterate_rows(X, n_entries=10), strict=True)
     assert max(map(len, chunks)) == 5
     np.testing.assert_array_equal(np.concatenate(chunks), series[: origin[-1] + 1])
+    row = np.arange(origin[-1] + 1)[:, None]
+    held = (row >= origin - 5) & (row <= origin)
+    np.testing.assert_array_equal(np.concatenate(weights)[:, 0], held.sum(axis=1))
 
 
 # Location and scale
@@ -485,3 +488,32 @@ def test_a_constant_channel_has_scale_one(value, dtype):
     assert scale[1] == 1.0
     assert loc[1] == pytest.approx(windows[0, 0, 1], rel=1e-6)
     assert scale[0] == pytest.approx(windows[..., 0].std(), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["nullable", "categorical", "list"])
+def test_integers_with_missing_entries_stay_integers(kind):
+    pandas = pytest.importorskip("pandas")
+    factors = {
+        "nullable": pandas.Series([1, None, 2, 1], dtype="Int64"),
+        "categorical": pandas.Categorical([1, None, 2, 1]),
+        "list": [1, None, 2, 1],
+    }[kind]
+    encoded = check_factors(factors, 4)
+    assert encoded.classes[0].dtype.kind == "i"
+    np.testing.assert_array_equal(encoded.codes[:, 0], [0, -1, 1, 0])
+
+
+def test_infinite_labels_are_rejected():
+    with pytest.raises(ValueError, match="must hold finite labels"):
+        check_factors([1.0, np.inf, 1.0, 2.0], 4)
+
+
+@pytest.mark.parametrize("mark", [-1, np.nan, None])
+def test_marks_that_numpy_made_strings_of_are_rejected(mark):
+    with pytest.raises(ValueError, match="NumPy made strings of what marks unlabelled entries"):
+        check_factors(np.array(["a", str(mark), "b", "a"]), 4)
+
+
+def test_the_message_on_continuous_labels_shows_one_that_is_not_whole():
+    with pytest.raises(ValueError, match=r"such as 2\.5\."):
+        check_factors([1, 2.5, 1, 2], 4)

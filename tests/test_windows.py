@@ -1,8 +1,5 @@
 """Windows are views, labels follow the calendar, and parts of a split share no future value."""
 
-import re
-import subprocess
-import sys
 from datetime import datetime, timezone
 
 import numpy as np
@@ -685,16 +682,3 @@ def test_part_without_windows_is_an_error_that_names_it(options, message):
 def test_steps_of_a_split_must_be_integers(name):
     with pytest.raises(TypeError, match=f"'{name}' must be a .* integer, got 1.5"):
         split_windows(np.arange(100), **({"horizon": 1} | {name: 1.5}))
-
-
-def test_pandas_is_not_imported():
-    code = (
-        "import sys, numpy as np, skdeepdive.windows as w\n"
-        "hours = np.arange(200).astype('M8[h]')\n"
-        "_, _, origin = w.sliding_windows(np.arange(200), 10, 2)\n"
-        "w.calendar_factors(hours[origin], ['hour'])\n"
-        "w.split_windows(origin, 2, dates=['1970-01-05'], index=hours)\n"
-        "print('pandas' in sys.modules)"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert re.fullmatch(r"False\s*", result.stdout), result.stderr

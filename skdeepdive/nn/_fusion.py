@@ -8,14 +8,15 @@ from torch.nn.utils import skip_init
 class CrossAttentionFusion(nn.Module):
     """Fuse conditional dimensions with factors.
 
-    Each of the `n_queries` conditional dimensions is a query token, its value along a learned
-    direction; each factor is a key and value token, the mean of learned class tokens under the
-    RBF responses p(k | b_i). The attended values are added to the queries.
+    Each conditional dimension is a query token, its value along a learned direction; each factor
+    is a key and value token, the mean of learned class tokens under the RBF responses p(k | b_i).
+    An all-zero token beside them lets a query attend to no factor. The attended values are added
+    to the queries.
 
     Parameters
     ----------
-    n_queries : int
-        Number of conditional dimensions, or of constant query tokens where there are none.
+    n_conditional : int
+        Number of conditional dimensions. 0: the queries are learned constants.
     class_counts : sequence of int
         Number of classes of each factor. Empty: the queries are passed on alone.
     n_embed : int, default=32
@@ -23,16 +24,21 @@ class CrossAttentionFusion(nn.Module):
     n_heads : int, default=4
     """
 
-    def __init__(self, n_queries: int, class_counts, *, n_embed: int = 32, n_heads: int = 4):
+    _N_CONSTANT_QUERIES = 8
+
+    def __init__(self, n_conditional: int, class_counts, *, n_embed: int = 32, n_heads: int = 4):
         super().__init__()
+        n_queries = n_conditional or self._N_CONSTANT_QUERIES
         self.n_features = n_queries * n_embed
-        self.direction = nn.Parameter(torch.empty(n_queries, n_embed))
+        self.direction = nn.Parameter(torch.empty(n_conditional, n_embed))
         self.offset = nn.Parameter(torch.empty(n_queries, n_embed))
         self.class_tokens = nn.ParameterList(
             nn.Parameter(torch.empty(n_classes, n_embed)) for n_classes in class_counts
         )
         if class_counts:
-            self.attention = skip_init(nn.MultiheadAttention, n_embed, n_heads, batch_first=True)
+            self.attention = skip_init(
+                nn.MultiheadAttention, n_embed, n_heads, batch_first=True, add_zero_attn=True
+            )
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw tokens and projections from `generator`."""
@@ -47,8 +53,9 @@ class CrossAttentionFusion(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the fused features and the attention weights.
 
-        `a` is `(n, n_queries)` or None, `responses` holds `(n, n_classes_i)` for each factor. The
-        features are `(n, n_features)`, the weights `(n, n_queries, n_factors)` or None.
+        `a` is `(n, n_conditional)` or None, `responses` holds `(n, n_classes_i)` for each factor.
+        The features are `(n, n_features)`, the weights `(n, n_queries, n_factors + 1)` or None; the
+        last weight is that of no factor.
         """
         queries = self.offset.expand(n_windows, -1, -1)
         if a is not None:

@@ -144,6 +144,6 @@ def make_centres(n_classes: int, n_dims: int, spacing: float = 3.0) -> torch.Ten
     harmonic = torch.arange(n_dims) // 2 + 1
     angle = 2 * torch.pi / n_classes * step.unsqueeze(1) * harmonic
     centres = torch.where(torch.arange(n_dims) % 2 == 0, angle.cos(), angle.sin())
-    # The curve is the same seen from every class, so the first one tells all the distances.
-    nearest = (centres[1:] - centres[0]).norm(dim=1).min() if n_classes > 1 else 1.0
-    return (centres * (spacing / nearest)).float()
+    if n_dims % 2:  # a cosine without its sine
+        centres[:, -1] *= 0.5**0.5
+    return (centres * (spacing / torch.pdist(centres).min())).float()

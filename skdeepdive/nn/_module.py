@@ -23,8 +23,9 @@ from ._networks import (
 
 UNLABELLED = -1
 
-# Least deviation of the forecast noise, in units of the standardised targets.
-_SMALLEST_NOISE = 1e-3
+# Least deviation of the forecast noise, in units of the standardised targets; above the bound on
+# log scales, where the gradient ends.
+_SMALLEST_NOISE = 3e-3
 
 
 @dataclass
@@ -65,9 +66,6 @@ class DeepDIVE(nn.Module):
         discovered rather than given: then b must also serve the reconstruction.
     """
 
-    # Constant query tokens of the fusion where there are no conditional dimensions.
-    _N_CONSTANT_QUERIES = 8
-
     def __init__(
         self,
         features: WindowFeatures,
@@ -95,9 +93,7 @@ class DeepDIVE(nn.Module):
             if n_conditional
             else None
         )
-        self.fusion = CrossAttentionFusion(
-            n_conditional or self._N_CONSTANT_QUERIES, [len(w) for w in class_weights]
-        )
+        self.fusion = CrossAttentionFusion(n_conditional, [len(w) for w in class_weights])
         n_fused = self.fusion.n_features
         self.window_decoder = WindowDecoder(n_fused, features, n_channels, n_hidden)
         self.forecast_decoder = ForecastDecoder(n_fused, linear, n_hidden)
@@ -198,9 +194,10 @@ class DeepDIVE(nn.Module):
 
     def marginal_terms(self, latents: Latents, labels: torch.Tensor):
         """KL of b and cross-entropy of the labels, summed over factors, `(n,)` each."""
-        kl_b = cross_entropy = torch.zeros(len(labels), device=labels.device)
         if latents.qb is None:
-            return kl_b, cross_entropy
+            nothing = latents.a.new_zeros(len(labels))
+            return nothing, nothing
+        kl_b = cross_entropy = latents.b.new_zeros(len(labels))
         locs, scales = self._split(latents.qb.loc), self._split(latents.qb.scale)
         draws = self._split(latents.b)
         for prior, loc, scale, b, label in zip(
