@@ -82,7 +82,9 @@ def ridge(X, y, parts):
 
 def mlp(X, y, parts, seed=0):
     """Forecast by the better of multilayer perceptrons for any client and for all jointly."""
-    model = MLPRegressor(hidden_layer_sizes=(256,), early_stopping=True, random_state=seed)
+    model = MLPRegressor(
+        hidden_layer_sizes=(256,), early_stopping=True, n_iter_no_change=5, random_state=seed
+    )
     variants = ["shared", "joint"] if X.shape[2] <= FEW else ["shared"]
     return best_on_validation([model], variants, X, y, parts)
 
@@ -160,11 +162,11 @@ def plot_embedding(axes, model, X, factors, test):
 def main(short=False, path="electricity.png"):
     """Run both comparisons and write the figure."""
     X, y, factors, parts = load("clients_2", stride=5 if short else 1)
-    model = compare("Two clients, three years", X, y, factors, parts, 6 if short else 30)
+    model = compare("Two clients, three years", X, y, factors, parts, 5 if short else 20)
 
     wide = list(load("clients_321", BEFORE_THE_HOLIDAYS))
     wide[2] = wide[2].drop(columns="month")  # the slice has two months only
-    compare("321 clients, 35 days", *wide, 6 if short else 30)
+    compare("321 clients, 35 days", *wide, 5 if short else 20)
 
     figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
     if short:  # forecasts a day apart need all windows

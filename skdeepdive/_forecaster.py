@@ -85,10 +85,11 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         Number of conditional dimensions.
     n_hidden : int, default=256
         Width of the hidden layers.
-    max_epochs : int, default=30
+    max_epochs : int, default=20
         Most passes over the training windows.
-    batch_size : int, default=256
-        Windows in a gradient step.
+    batch_size : int or "auto", default="auto"
+        Windows in a gradient step. "auto" takes a 32nd of the training windows, but between 16 and
+        256, so that a few windows train for enough steps.
     learning_rate : float, default=1e-3
         Step size of Adam for the conditional path; that of the marginal path follows from it.
     early_stopping : bool, default=True
@@ -171,8 +172,8 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         n_marginal: int = 8,
         n_conditional: int = 16,
         n_hidden: int = 256,
-        max_epochs: int = 30,
-        batch_size: int = 256,
+        max_epochs: int = 20,
+        batch_size: int | str = "auto",
         learning_rate: float = 1e-3,
         early_stopping: bool = True,
         validation_fraction: float = 0.2,
@@ -416,7 +417,7 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         with progress(self.verbose, self.max_epochs) as report:
             settings = Settings(
                 max_epochs=self.max_epochs,
-                batch_size=self.batch_size,
+                batch_size=self._batch_size(len(X) - n_valid),
                 learning_rate=self.learning_rate,
                 patience=self.n_iter_no_change if self.early_stopping else None,
                 seed=_seed(self.random_state),
@@ -441,8 +442,12 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
             check_integer("n_channels", self.n_channels)
         check_choice("latent", self.latent, LATENTS)
         for name in ("n_clusters", "n_marginal", "n_conditional", "n_hidden", "max_epochs",
-                     "batch_size", "n_iter_no_change"):  # fmt: skip
+                     "n_iter_no_change"):  # fmt: skip
             check_integer(name, getattr(self, name))
+        if isinstance(self.batch_size, str):
+            check_choice("batch_size", self.batch_size, ("auto",))
+        else:
+            check_integer("batch_size", self.batch_size)
         check_flag("early_stopping", self.early_stopping)
         check_integer("verbose", self.verbose, minimum=0)
         check_number("learning_rate", self.learning_rate)
@@ -454,6 +459,9 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
             n_clusters=self.n_clusters,
         )
         return sizes, resolve_device(self.device)
+
+    def _batch_size(self, n_fit: int) -> int:
+        return min(256, max(16, n_fit // 32)) if self.batch_size == "auto" else self.batch_size
 
     def _infer(self, X, compute, finish=lambda values: values) -> np.ndarray:
         """Check windows and compute something of them, batch by batch: all outputs start here."""

@@ -39,7 +39,7 @@ def rrse_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """
     y_true, y_pred = _check_pair(y_true, y_pred)
     spread = np.square(y_true - y_true.mean()).sum()
-    if spread == 0:
+    if np.ptp(y_true) == 0:
         raise ValueError("'y_true' must hold different values: RRSE is relative to their spread.")
     return float(np.sqrt(np.square(y_true - y_pred).sum() / spread))
 
@@ -77,9 +77,9 @@ def corr_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     y_true, y_pred = _check_pair(y_true, y_pred)
     true = y_true.reshape(-1, y_true.shape[-1])
     pred = y_pred.reshape(true.shape)
+    varies = (np.ptp(true, axis=0) > 0) & (np.ptp(pred, axis=0) > 0)
     true, pred = true - true.mean(axis=0), pred - pred.mean(axis=0)
     norm = np.sqrt(np.square(true).sum(axis=0) * np.square(pred).sum(axis=0))
-    varies = norm > 0
     if not varies.any():
         raise ValueError("'y_true' and 'y_pred' must hold a series that varies in both.")
     return float(((true * pred).sum(axis=0)[varies] / norm[varies]).mean())

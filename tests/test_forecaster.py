@@ -272,7 +272,7 @@ def test_reconstruction_is_the_decoded_embedding(latent, n_channels):
 def test_reconstructions_come_in_the_units_of_the_windows():
     X, y, _ = make_windows()
     X, y = 1000 + 50 * X, 1000 + 50 * y
-    model = make_model(max_epochs=20).fit(X, y)
+    model = make_model(max_epochs=40).fit(X, y)
     assert r2_score(X.ravel(), model.reconstruct(X).ravel()) > 0.5
 
 
@@ -1266,3 +1266,15 @@ def test_the_thread_count_is_as_before_when_fits_overlap():
     fresh.join()
     assert counts == [before]
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("n_windows", "batch_size"), [(20, 16), (1000, 25), (20_000, 256)])
+def test_few_windows_are_trained_in_small_batches(n_windows, batch_size):
+    model = DeepDIVEForecaster(validation_fraction=0.2)
+    assert model._batch_size(int(0.8 * n_windows)) == batch_size
+
+
+def test_a_batch_size_is_a_number_or_auto():
+    X, y, _ = make_windows()
+    with pytest.raises(ValueError, match="'batch_size' must be one of 'auto', got 'large'"):
+        make_model(batch_size="large").fit(X, y)

@@ -19,14 +19,14 @@ class CrossAttentionFusion(nn.Module):
         Number of conditional dimensions. 0: the queries are learned constants.
     class_counts : sequence of int
         Number of classes of each factor. Empty: the queries are passed on alone.
-    n_embed : int, default=32
+    n_embed : int, default=16
         Length of a token.
     n_heads : int, default=4
     """
 
     _N_CONSTANT_QUERIES = 8
 
-    def __init__(self, n_conditional: int, class_counts, *, n_embed: int = 32, n_heads: int = 4):
+    def __init__(self, n_conditional: int, class_counts, *, n_embed: int = 16, n_heads: int = 4):
         super().__init__()
         n_queries = n_conditional or self._N_CONSTANT_QUERIES
         self.n_features = n_queries * n_embed

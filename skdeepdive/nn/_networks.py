@@ -4,7 +4,7 @@ import math
 
 import torch
 from torch import nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Normal
 
 from ._layers import LinearForecast, WindowFeatures, linear, mlp
 from ._priors import RBFMixture
@@ -21,9 +21,34 @@ def _normal(loc: torch.Tensor, log_scale: torch.Tensor) -> Normal:
     return Normal(loc, _bounded_exp(log_scale).expand_as(loc), validate_args=False)
 
 
-def _independent(loc: torch.Tensor, log_scale: torch.Tensor) -> Independent:
-    """Sum the log density of a normal over all axes but the first."""
-    return Independent(_normal(loc, log_scale), loc.ndim - 1, validate_args=False)
+class DiagonalNormal(Distribution):
+    """Normal over arrays whose entries are independent, with one scale for all of a batch.
+
+    Parameters
+    ----------
+    mean : tensor of shape (n, *event_shape)
+    log_scale : tensor that broadcasts to event_shape
+    """
+
+    def __init__(self, mean: torch.Tensor, log_scale: torch.Tensor):
+        super().__init__(mean.shape[:1], mean.shape[1:], validate_args=False)
+        self._mean, self.log_scale = mean, log_scale.clamp(*_LOG_SCALE)
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """Mean, `(n, *event_shape)`."""
+        return self._mean
+
+    @property
+    def stddev(self) -> torch.Tensor:
+        """Standard deviation of every entry, `event_shape`."""
+        return self.log_scale.exp().expand(self.event_shape)
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        """Log density of arrays `(n, *event_shape)`, summed over entries, `(n,)`."""
+        distance = ((value - self._mean) * (-self.log_scale).exp()).square().flatten(1).sum(1)
+        log_norm = self.log_scale + 0.5 * math.log(2 * math.pi)
+        return -0.5 * distance - log_norm.expand(self.event_shape).sum()
 
 
 class MarginalEncoder(nn.Module):
@@ -131,7 +156,7 @@ class WindowDecoder(nn.Module):
         """Map fused features `(n, n_fused)` to p(x | a, b) over windows."""
         decoded = self.network(fused).unflatten(1, self.shape)
         if not self.compressed:
-            return _independent(decoded, self.log_scale)
+            return DiagonalNormal(decoded, self.log_scale)
         scale = _bounded_exp(self.log_scale)
         return BasisNormal(decoded[:, 1:], decoded[:, :1], scale, basis)
 
@@ -160,7 +185,8 @@ class ForecastDecoder(nn.Module):
 
     def forward(self, fused: torch.Tensor, x: torch.Tensor, scale: torch.Tensor) -> Distribution:
         """Map fused features, windows and their scales to p(y | a, b, x) over futures."""
-        return _independent(self.start(x) + self.correction(fused, scale), self.log_scale)
+        mean = self.start(x) + self.correction(fused, scale)
+        return DiagonalNormal(mean, self.log_scale)
 
 
 def make_priors(class_weights, n_marginal: int) -> nn.ModuleList:
