@@ -444,9 +444,7 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         for name in ("n_clusters", "n_marginal", "n_conditional", "n_hidden", "max_epochs",
                      "n_iter_no_change"):  # fmt: skip
             check_integer(name, getattr(self, name))
-        if isinstance(self.batch_size, str):
-            check_choice("batch_size", self.batch_size, ("auto",))
-        else:
+        if not (isinstance(self.batch_size, str) and self.batch_size == "auto"):
             check_integer("batch_size", self.batch_size)
         check_flag("early_stopping", self.early_stopping)
         check_integer("verbose", self.verbose, minimum=0)

@@ -1276,5 +1276,5 @@ def test_few_windows_are_trained_in_small_batches(n_windows, batch_size):
 
 def test_a_batch_size_is_a_number_or_auto():
     X, y, _ = make_windows()
-    with pytest.raises(ValueError, match="'batch_size' must be one of 'auto', got 'large'"):
+    with pytest.raises(TypeError, match="'batch_size' must be an integer, got 'large'"):
         make_model(batch_size="large").fit(X, y)
