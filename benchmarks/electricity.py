@@ -52,7 +52,7 @@ def summary(runs):
     return {
         name: (
             float(np.mean([run[name] for run in runs])),
-            float(np.std([run[name] for run in runs])),
+            float(np.std([run[name] for run in runs], ddof=len(runs) > 1)),
         )
         for name in runs[0]
     }

@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py [--hours 26304] [--epochs 1]
 
-The windows would take 17 GB; the limit is 10 times the series plus 300 MB above what the process
+The windows would take 5 GB; the limit is 10 times the series plus 300 MB above what the process
 takes with the series loaded.
 """
 

@@ -116,7 +116,7 @@ class _Design:
 
 
 def fit_linear_forecast(
-    train: WindowData, valid: WindowData, anchors: torch.Tensor | None
+    train: WindowData, valid: WindowData, candidates: list[torch.Tensor | None]
 ) -> LinearForecast:
     """Fit the linear forecast that has the least squared error on the validation windows.
 
@@ -126,25 +126,29 @@ def fit_linear_forecast(
     Parameters
     ----------
     train, valid : WindowData
-    anchors : tensor of shape (n_targets,) or None
-        The channel that each target continues, None where there is no such correspondence.
+    candidates : list of tensor of shape (n_targets,) or None
+        Channels that the targets may continue, the likeliest first; None for no correspondence.
     """
-    n_entries, shape = train.X[0].size, train.y.shape[1:]
     best_error, best = math.inf, None
-    for joint in (True, False):
-        if (joint and n_entries > MAX_JOINT_ENTRIES) or (not joint and anchors is None):
-            continue
-        design = _Design(joint, anchors)
+    for design in _designs(candidates, train.X[0].size):
         moments = [(design.moments(train), design.moments(valid))]
-        if not joint and len(anchors) > 1:
+        if not design.joint and train.y.shape[2] > 1:
             moments.append(tuple(m.pooled() for m in moments[0]))
         for fitted, held_out in moments:
             for penalty in PENALTIES:
                 weight, intercept = fitted.ridge(penalty)
                 error = held_out.squared_error(weight, intercept)
                 if best is None or error < best_error:
-                    best_error, best = error, design.forecast(weight, intercept, shape)
-    return best or _mean_forecast(train, shape)
+                    best_error = error
+                    best = design.forecast(weight, intercept, train.y.shape[1:])
+    return best
+
+
+def _designs(candidates, n_entries: int) -> list[_Design]:
+    """All channels for the likeliest candidate and for None, own channels for all but None."""
+    joint = [_Design(True, a) for i, a in enumerate(candidates) if i == 0 or a is None]
+    own = [_Design(False, anchors) for anchors in candidates if anchors is not None]
+    return own if n_entries > MAX_JOINT_ENTRIES else joint + own
 
 
 def forecast_noise(forecast: LinearForecast, data: WindowData) -> torch.Tensor:
@@ -154,11 +158,6 @@ def forecast_noise(forecast: LinearForecast, data: WindowData) -> torch.Tensor:
         for x, y, _ in data.batches(_rows_per_batch(data))
     )
     return (squares / len(data)).sqrt().float()
-
-
-def _mean_forecast(train: WindowData, shape: tuple[int, int]) -> LinearForecast:
-    mean = sum(y.double().sum(0) for _, y, _ in train.batches(_rows_per_batch(train))) / len(train)
-    return LinearForecast(mean.new_zeros(train.X[0].size, mean.numel()).float(), mean.float())
 
 
 def fit_discriminants(

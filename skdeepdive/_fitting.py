@@ -56,15 +56,15 @@ def fit_module(
     """Train DeepDIVE on windows (n, n_timesteps, n_channels) and futures (n, horizon, n_targets).
 
     The last `n_valid` windows are held out: they choose the penalties, the epoch and the
-    shrinkage of the correction. Where there are marginal dimensions and no factors, clusters are
+    shrinkage of the correction. Windows just before them whose futures reach into theirs are left
+    out. Where there are marginal dimensions and no factors, clusters are
     discovered.
     """
-    n_fit = len(X) - n_valid
+    first_valid = len(X) - n_valid
+    n_fit = first_valid - n_straddling(X, first_valid, y.shape[1])
     x_scaling = Scaling(*location_and_scale(X[:n_fit]))
     y_scaling = Scaling(*location_and_scale(y[:n_fit]))
-    anchors = find_anchors(X[:n_fit], y[:n_fit], x_scaling, y_scaling)
-    if anchors is not None:  # the past and the future of a series in the same units
-        y_scaling = Scaling(x_scaling.loc[anchors], x_scaling.scale[anchors])
+    anchors, y_scaling = find_anchors(X[:n_fit], y[:n_fit], x_scaling, y_scaling)
 
     discover = bool(sizes.n_marginal) and factors is None
     if not sizes.n_marginal:
@@ -73,17 +73,29 @@ def fit_module(
         factors = discover_clusters(X, n_fit, x_scaling, sizes.n_clusters, settings.seed)
 
     data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
-    train_data, valid = data.part(slice(0, n_fit)), data.part(slice(n_fit, None))
+    train_data, valid = data.part(slice(0, n_fit)), data.part(slice(first_valid, None))
     module = start_module(train_data, valid, anchors, factors, sizes, settings.seed, not discover)
     with threads_for(settings.batch_size * X[0].size):
         history = train(module, train_data, valid, settings)
     return Trained(module, x_scaling, y_scaling, factors, history)
 
 
+def n_straddling(X: np.ndarray, first_valid: int, horizon: int) -> int:
+    """Count the windows before `first_valid` whose futures share steps with its future.
+
+    Consecutive windows of a series tell by their values how many steps they are apart. Of few
+    windows at least half are kept.
+    """
+    before, after = X[first_valid - 1], X[first_valid]
+    steps = (k for k in range(1, len(after)) if np.array_equal(before[k:], after[:-k]))
+    step = next(steps, horizon)
+    return min(-(-horizon // step) - 1, first_valid // 2)
+
+
 def start_module(
     train_data: WindowData,
     valid: WindowData,
-    anchors: np.ndarray | None,
+    anchors: list[np.ndarray | None],
     factors: Factors,
     sizes: Sizes,
     seed: int,
@@ -94,8 +106,8 @@ def start_module(
     _, n_timesteps, n_channels = train_data.X.shape
     features = WindowFeatures(n_timesteps, n_channels).to(device, torch.float32)
     fit_basis(train_data, features)
-    anchors = None if anchors is None else torch.as_tensor(anchors, device=device)
-    forecast = fit_linear_forecast(train_data, valid, anchors)
+    candidates = [a if a is None else torch.as_tensor(a, device=device) for a in anchors]
+    forecast = fit_linear_forecast(train_data, valid, candidates)
     class_counts = [len(classes) for classes in factors.classes]
     module = DeepDIVE(
         features,
@@ -125,23 +137,36 @@ def _frequencies(codes: np.ndarray, n_classes: int) -> np.ndarray:
 
 def find_anchors(
     X: np.ndarray, y: np.ndarray, x_scaling: Scaling, y_scaling: Scaling
-) -> np.ndarray | None:
-    """Find the channel that each target continues, (n_targets,), or None.
+) -> tuple[list[np.ndarray | None], Scaling]:
+    """Say which channels the targets may continue, and how the targets are scaled.
 
-    With as many targets as channels they correspond in order. Otherwise a target continues the
-    channel whose last value correlates best with its first. None where the levels or scales of a
-    target and its channel are too different to be those of one series.
+    Candidates are the channels in order, where there are as many targets, and for each target the
+    channel whose last value correlates best with its first; the validation windows choose. A
+    target on whose channel both agree is scaled like it, so that past and future of a series have
+    the same unit, unless its level or scale cannot be the channel's. Where some cannot, None joins
+    the candidates: no correspondence at all.
+
+    Returns
+    -------
+    candidates : list of ndarray of shape (n_targets,) or None
+    y_scaling : Scaling
     """
     n_channels, n_targets = X.shape[2], y.shape[2]
-    anchors = np.arange(n_targets)
-    if n_targets != n_channels:
-        rows = np.unique(np.linspace(0, len(X) - 1, 2000).astype(int))
-        last, first = X[rows, -1].astype(np.float64), y[rows, 0].astype(np.float64)
-        anchors = _correlation(first, last).argmax(axis=1)
+    rows = np.unique(np.linspace(0, len(X) - 1, 2000).astype(int))
+    last, first = X[rows, -1].astype(np.float64), y[rows, 0].astype(np.float64)
+    matched = _correlation(first, last).argmax(axis=1)
+    anchors = np.arange(n_targets) if n_targets == n_channels else matched
+    candidates = [anchors] if (anchors == matched).all() else [anchors, matched]
     ratio = y_scaling.scale / x_scaling.scale[anchors]
     shift = np.abs(y_scaling.loc - x_scaling.loc[anchors]) / x_scaling.scale[anchors]
     alike = (ratio > 0.1) & (ratio < 10) & (shift < 3)
-    return anchors if alike.all() else None
+    if not alike.all():
+        candidates.append(None)
+    alike &= anchors == matched
+    return candidates, Scaling(
+        np.where(alike, x_scaling.loc[anchors], y_scaling.loc),
+        np.where(alike, x_scaling.scale[anchors], y_scaling.scale),
+    )
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:

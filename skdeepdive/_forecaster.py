@@ -18,6 +18,7 @@ from ._torch_utils import WindowData, for_inference, resolve_device, to_array, t
 from ._training import Settings
 from ._validation import (
     LATENTS,
+    check_batch_size,
     check_choice,
     check_factors,
     check_finite,
@@ -63,8 +64,10 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
 
     Training starts in closed form: the forecast is a ridge regression from the window, to which
     the latent part adds a correction; the marginal dimensions start at Fisher's linear
-    discriminants of the labels. Labels and forecasts are then trained interleaved, so that neither
-    objective disturbs the other. Data are standardised inside, and forecasts come in the units of
+    discriminants of the labels. Labels and forecasts are then trained interleaved: every
+    mini-batch takes a step for either, on parameters of its own, so that neither objective
+    disturbs the other. (Discovered clusters are an exception: the reconstruction shapes them.) Data
+    are standardised inside, and forecasts come in the units of
     `y`.
 
     Parameters
@@ -86,20 +89,23 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
     n_hidden : int, default=256
         Width of the hidden layers.
     max_epochs : int, default=20
-        Most passes over the training windows.
+        Most passes over the training windows. Up to ten on the labels alone come before them, and
+        end after three without improvement.
     batch_size : int or "auto", default="auto"
         Windows in a gradient step. "auto" takes a 32nd of the training windows, but between 16 and
         256, so that a few windows train for enough steps.
     learning_rate : float, default=1e-3
         Step size of Adam for the conditional path; that of the marginal path follows from it.
     early_stopping : bool, default=True
-        Stop when the loss on the validation windows has not improved for `n_iter_no_change`
-        epochs, and keep the weights of its best epoch. False: run `max_epochs` epochs and keep
+        Stop when the loss on the validation windows (the negative lower bound plus the
+        cross-entropies) has not improved for `n_iter_no_change` epochs, and keep the weights of
+        its best epoch. False: run `max_epochs` epochs and keep
         the last weights; the validation windows then choose the penalties of the closed-form
         start and the shrinkage of the correction only.
     validation_fraction : float, default=0.2
         Part of the windows, the last in their order, that is held out for validation. Windows
-        overlap, so a random part would leak.
+        overlap, so a random part would leak; those whose futures reach into the held-out ones are
+        not trained on.
     n_iter_no_change : int, default=5
         Patience of early stopping, in epochs.
     random_state : int, RandomState instance or None, default=None
@@ -122,8 +128,8 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         Labels of every factor, sorted.
     history_ : dict of ndarray
         One entry for each epoch: its phase ("marginal", then "interleaved"), its number, the mean
-        terms of the objective in nats per window on training and validation windows, and their
-        sum, the validation loss. NaN where a phase has no such term.
+        terms of the objective in nats per window on training and validation windows, and the
+        validation loss, which early stopping follows. NaN where a phase has no such term.
     n_iter_ : int
         Number of interleaved epochs run.
     n_timesteps_, n_channels_, horizon_, n_targets_ : int
@@ -246,6 +252,13 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         -------
         y : ndarray of the shape of `y` given to `fit`, n_samples aside
             In the units of `y`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
         """
         return self._infer(X, lambda x: self.module_.forecast(x), self._to_futures)
 
@@ -261,6 +274,13 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         Z : ndarray of shape (n_samples, n_latent)
             Posterior means: the marginal dimensions of every factor, then the conditional ones.
             :meth:`get_feature_names_out` names them.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
         """
         return self._infer(X, self._embed)
 
@@ -277,6 +297,13 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         labels : ndarray of shape (n_samples,) or (n_samples, n_factors)
             In the labels given to `fit`: one column for each factor, in the order of
             `factor_names_`; a single factor gives a single dimension.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
         """
         proba = self._cluster_proba(X)
         columns = [
@@ -293,6 +320,8 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
     def predict_cluster_proba(self, X: ArrayLike) -> np.ndarray | list[np.ndarray]:
         """Cluster posterior p(k | b), the normalised RBF responses, for every factor.
 
+        It is taken at the posterior mean of b, so it leaves out how uncertain b itself is.
+
         Parameters
         ----------
         X : array-like of the shape given to `fit`, n_samples aside
@@ -302,6 +331,13 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         proba : ndarray of shape (n_samples, n_classes), or a list of them
             Columns in the order of `factor_classes_`. A list, with one array for each factor, where
             there are several factors.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
         """
         proba = self._cluster_proba(X)
         return proba[0] if len(proba) == 1 else proba
@@ -318,6 +354,13 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         -------
         X : ndarray of the shape given to `fit`, n_samples aside
             In the units of `X`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `Z` has another number of columns than there are latent dimensions.
         """
         check_is_fitted(self)
         Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
@@ -343,6 +386,13 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         -------
         X_reconstructed : ndarray of the shape of `X`
             In the units of `X`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
         """
         return self._infer(
             X, lambda x: self.module_.decode_embedding(self._embed(x)), self._to_windows
@@ -363,6 +413,13 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         -------
         score : float
             Mean of R² over all steps and targets of the future.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `y` has another shape than the forecasts, or as for :meth:`predict`.
         """
         forecast = self.predict(X)
         y = check_futures(check_numeric("y", to_array(y)), len(forecast))
@@ -412,7 +469,7 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         check_finite("X", windows)
         check_finite("y", futures)
         n_valid = check_validation_split(len(X), self.validation_fraction)
-        if factors is not None and sizes.n_marginal:
+        if factors is not None:
             factors = check_factors(factors, len(X))
         with progress(self.verbose, self.max_epochs) as report:
             settings = Settings(
@@ -444,8 +501,7 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         for name in ("n_clusters", "n_marginal", "n_conditional", "n_hidden", "max_epochs",
                      "n_iter_no_change"):  # fmt: skip
             check_integer(name, getattr(self, name))
-        if not (isinstance(self.batch_size, str) and self.batch_size == "auto"):
-            check_integer("batch_size", self.batch_size)
+        check_batch_size(self.batch_size)
         check_flag("early_stopping", self.early_stopping)
         check_integer("verbose", self.verbose, minimum=0)
         check_number("learning_rate", self.learning_rate)
@@ -536,7 +592,13 @@ def _match_precision(values: np.ndarray, inputs: np.ndarray) -> np.ndarray:
 def _seed(random_state) -> int:
     if random_state is None:  # fresh entropy: check_random_state would draw from NumPy's global one
         return int(np.random.default_rng().integers(2**31))
-    return int(check_random_state(random_state).randint(2**31 - 1))
+    try:
+        return int(check_random_state(random_state).randint(2**31 - 1))
+    except ValueError as error:
+        raise ValueError(
+            "'random_state' must be an integer from 0 to 2**32 - 1, a RandomState instance or "
+            f"None, got {random_state!r}."
+        ) from error
 
 
 def _columns(history: list[dict]) -> dict[str, np.ndarray]:

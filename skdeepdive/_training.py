@@ -177,7 +177,8 @@ def calibrate_forecast(module, valid: WindowData, batch_size: int) -> None:
     """Shrink the latent correction, and set the noise of p(y | a, b, x), by validation windows.
 
     The correction of every target is multiplied by the factor in [0, 1] that has the least squared
-    error. So the forecast is never worse there than the linear one it starts from.
+    error. So in squared error the forecast is never worse there than the linear one it starts
+    from. The noise is that of windows which chose the model, and so a little too small.
     """
     residual_square = product = correction_square = 0.0
     for x, y, _ in valid.batches(batch_size):

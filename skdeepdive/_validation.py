@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import type_of_target
 UNLABELLED = -1
 # What NumPy makes of the marks of unlabelled entries in an array of strings.
 _STRINGIFIED = {"-1", "nan", "None", "<NA>"}
+_RESERVED = "conditional"
 LATENTS = ("both", "conditional", "marginal")
 
 
@@ -21,6 +22,15 @@ def check_integer(name: str, value: Any, minimum: int = 1) -> int:
         kind = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
         raise ValueError(f"'{name}' must be {kind}, got {value}.")
     return int(value)
+
+
+def check_batch_size(value: Any) -> int | str:
+    """Return `value` if it is a positive integer or "auto"."""
+    if not isinstance(value, str):
+        return check_integer("batch_size", value)
+    if value != "auto":
+        raise ValueError(f"'batch_size' must be a positive integer or 'auto', got {value!r}.")
+    return value
 
 
 def check_number(name: str, value: Any, upper: float = np.inf) -> float:
@@ -268,8 +278,8 @@ def _factor_columns(factors: Any) -> tuple[list[str], list[np.ndarray]]:
         factors = _labels(factors)
         if factors.ndim not in (1, 2):
             raise ValueError(
-                "'factors' must have shape (n_samples,) or (n_samples, n_factors), got "
-                f"{factors.ndim} dimension(s), shape {factors.shape}."
+                "'factors' must be an array of shape (n_samples,) or (n_samples, n_factors), or a "
+                f"DataFrame, got {factors.ndim} dimension(s), shape {factors.shape}."
             )
         table = factors.reshape(len(factors), -1) if factors.ndim == 2 else factors[:, None]
         columns = list(table.T)
@@ -280,6 +290,8 @@ def _factor_columns(factors: Any) -> tuple[list[str], list[np.ndarray]]:
         raise ValueError("'factors' must have at least one column, got none. Pass None instead.")
     if len(set(names)) < len(names):
         raise ValueError(f"'factors' must have distinct column names, got {names}.")
+    if _RESERVED in names:
+        raise ValueError(f"'factors' must not name a factor {_RESERVED!r}: other dimensions are.")
     return names, columns
 
 
@@ -324,7 +336,8 @@ def _encode(name: str, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(classes) < 2:
         raise ValueError(
             f"Factor '{name}' of 'factors' must have at least two classes, got only "
-            f"{classes[0].item()!r}. Drop the factor: it tells windows nothing apart."
+            f"{classes[0].item()!r} (-1 marks unlabelled entries). Drop the factor: it tells no "
+            "windows apart."
         )
     codes = np.full(len(column), UNLABELLED, dtype=np.int64)
     codes[~unknown] = known_codes

@@ -532,10 +532,16 @@ def _cuts_at(dates: Any, index: Any) -> list[int]:
     return [int(np.searchsorted(rows, instant)) for instant in instants]
 
 
+_NOT_A_DATE = "'dates' must hold dates such as '2014-01-01', got {!r}."
+
+
 def _instant(date: Any, zone: Any) -> np.datetime64:
     """Convert a date to datetime64, in UTC if `zone` is set."""
     if zone is not None:
-        stamp = sys.modules["pandas"].Timestamp(date)
+        try:
+            stamp = sys.modules["pandas"].Timestamp(date)
+        except ValueError as error:
+            raise ValueError(_NOT_A_DATE.format(date)) from error
         stamp = stamp.tz_localize(zone) if stamp.tz is None else stamp
         return stamp.tz_convert(None).to_datetime64()
     if getattr(date, "tzinfo", None) is not None:
@@ -547,7 +553,7 @@ def _instant(date: Any, zone: Any) -> np.datetime64:
     try:
         instant = np.datetime64(date)
     except ValueError as error:
-        raise ValueError(f"'dates' must hold dates such as '2014-01-01', got {date!r}.") from error
+        raise ValueError(_NOT_A_DATE.format(date)) from error
     if np.isnat(instant):
         raise ValueError(f"'dates' must not hold missing dates, got {date!r}. Drop it.")
     return instant

@@ -16,7 +16,7 @@ from skdeepdive._closed_form import (
     fit_linear_forecast,
     forecast_noise,
 )
-from skdeepdive._fitting import discover_clusters, find_anchors
+from skdeepdive._fitting import discover_clusters, find_anchors, n_straddling
 from skdeepdive._torch_utils import Scaling, WindowData
 from skdeepdive._validation import location_and_scale
 from skdeepdive.nn._layers import WindowFeatures
@@ -156,7 +156,7 @@ def test_squared_error_from_moments_is_that_of_the_windows(n_regressions):
 def test_no_candidate_beats_the_chosen_forecast_on_validation(n_train, noise, anchors):
     data = make_series_data(noise=noise, dtype=np.float32)
     train, valid = data.part(slice(0, n_train)), data.part(slice(320, None))
-    chosen = fit_linear_forecast(train, valid, anchors)
+    chosen = fit_linear_forecast(train, valid, [anchors])
     error = np.square(chosen(valid.batch(slice(None))[0]).numpy() - valid.y).sum()
     errors = {
         key: np.square(forecast(valid.X) - valid.y).sum()
@@ -172,7 +172,7 @@ def test_noiseless_linear_futures_are_forecast_exactly():
     weight = rng.normal(size=(8, 3))
     data = make_data(X, (X.reshape(200, -1) @ weight)[..., None] + 7)
     train, valid = data.part(slice(0, 150)), data.part(slice(150, None))
-    forecast = fit_linear_forecast(train, valid, None)
+    forecast = fit_linear_forecast(train, valid, [None])
     found = forecast(torch.from_numpy(valid.X).float())
     np.testing.assert_allclose(found, valid.y, atol=1e-4)
 
@@ -183,21 +183,28 @@ def test_a_map_shared_by_all_targets_is_used_where_it_forecasts_best():
     y = (0.7 * X[:, -1:] + 0.3 * X[:, :1]) + 0.5 * rng.normal(size=(220, 1, 20))
     data = make_data(X, y)
     forecast = fit_linear_forecast(data.part(slice(0, 20)), data.part(slice(20, None)),
-                                   torch.arange(20))  # fmt: skip
+                                   [torch.arange(20)])  # fmt: skip
     assert forecast.weight.shape == (1, 8, 1)
     assert forecast.weight[0, 0, 0].item() == pytest.approx(0.3, abs=0.1)
 
 
-@pytest.mark.parametrize("anchors", [ANCHORS, None])
-def test_windows_beyond_the_joint_limit_are_forecast_without_the_joint_map(anchors, monkeypatch):
+@pytest.mark.parametrize("candidates", [[ANCHORS], [ANCHORS, None]])
+def test_windows_beyond_the_joint_limit_are_forecast_without_the_joint_map(candidates, monkeypatch):
     monkeypatch.setattr(_closed_form, "MAX_JOINT_ENTRIES", N_TIMESTEPS * N_CHANNELS - 1)
     data = make_series_data()
-    forecast = fit_linear_forecast(data, data, anchors)
-    if anchors is not None:
-        assert forecast.weight.ndim == 3
-        return
-    found = forecast(torch.randn(5, N_TIMESTEPS, N_CHANNELS))
-    np.testing.assert_allclose(found, np.broadcast_to(data.y.mean(axis=0), found.shape), rtol=1e-5)
+    assert fit_linear_forecast(data, data, candidates).weight.ndim == 3
+
+
+@pytest.mark.parametrize("limit", [1, 4096])
+def test_the_validation_windows_choose_between_candidate_channels(limit, monkeypatch):
+    monkeypatch.setattr(_closed_form, "MAX_JOINT_ENTRIES", limit)
+    X, y, _ = sliding_windows(make_walks(n_channels=20), 8, 3)
+    data = make_data(X, y[..., ::-1])
+    train, valid = data.part(slice(0, 30)), data.part(slice(300, None))
+    order = torch.arange(20)
+    for candidates in ([order, order.flip(0)], [order.flip(0), order]):
+        forecast = fit_linear_forecast(train, valid, candidates)
+        np.testing.assert_array_equal(forecast.anchors, order.flip(0))
 
 
 @pytest.mark.parametrize("anchors", [ANCHORS, None])
@@ -206,7 +213,7 @@ def test_constant_channels_do_not_harm_the_regression(anchors):
     X = np.array(data.X)
     X[..., 2] = 0.0
     data = make_data(X, data.y, dtype=np.float32)
-    forecast = fit_linear_forecast(data, data, anchors)
+    forecast = fit_linear_forecast(data, data, [anchors])
     assert all(buffer.isfinite().all() for buffer in forecast.buffers())
     assert forecast_noise(forecast, data).isfinite().all()
 
@@ -215,7 +222,7 @@ def test_constant_channels_do_not_harm_the_regression(anchors):
 def test_noise_is_the_root_mean_squared_error_of_every_step_and_target(anchors):
     data = make_series_data()
     data = make_data(data.X.astype(np.float32), data.y.astype(np.float32), dtype=np.float32)
-    forecast = fit_linear_forecast(data, data, anchors)
+    forecast = fit_linear_forecast(data, data, [anchors])
     x, y, _ = data.batch(slice(None))
     expected = np.sqrt(np.square((forecast(x) - y).numpy().astype(float)).mean(axis=0))
     np.testing.assert_allclose(forecast_noise(forecast, data), expected, rtol=1e-5)
@@ -229,15 +236,13 @@ def everything(data):
     features = WindowFeatures(N_TIMESTEPS, N_CHANNELS, max_features=2 * N_CHANNELS)
     single = make_data(data.X.astype(np.float32), data.y, data.labels, np.float32)
     fit_basis(single, features)
-    forecast = fit_linear_forecast(single, single, ANCHORS)
-    mean = _closed_form._mean_forecast(single, (HORIZON, 2))
+    forecast = fit_linear_forecast(single, single, [ANCHORS])
     discriminants = fit_discriminants(data, data, Flat(N_TIMESTEPS * N_CHANNELS), [4, 2])
     moments = _closed_form._Design(True, None).moments(data)
     return [
         features.basis @ features.basis.T,
         forecast.weight,
         forecast.intercept,
-        mean.intercept,
         forecast_noise(forecast, single),
         *discriminants,
         moments.xx,
@@ -477,25 +482,46 @@ def make_walks(n_channels=5, n_steps=500, seed=0):
 
 
 def anchors_of(X, y):
-    return find_anchors(X, y, *(Scaling(*location_and_scale(v)) for v in (X, y)))
+    return find_anchors(X, y, *(Scaling(*location_and_scale(v)) for v in (X, y)))[0]
 
 
 @pytest.mark.parametrize("channels", [[0], [3], [4, 1], [1, 0, 3], [3, 3]])
 def test_anchors_are_the_channels_that_the_targets_continue(channels):
     X, y, _ = sliding_windows(make_walks(), 8, 3)
-    np.testing.assert_array_equal(anchors_of(X, y[..., channels]), channels)
+    np.testing.assert_array_equal(anchors_of(X, y[..., channels]), [channels])
 
 
 def test_channels_and_targets_of_the_same_number_correspond_in_order():
     X, y, _ = sliding_windows(make_walks(), 8, 3)
-    np.testing.assert_array_equal(anchors_of(X, y), np.arange(5))
+    np.testing.assert_array_equal(anchors_of(X, y), [np.arange(5)])
+
+
+def test_targets_out_of_order_are_matched_to_their_channels():
+    X, y, _ = sliding_windows(make_walks(), 8, 3)
+    in_order, matched = anchors_of(X, y[..., ::-1])
+    np.testing.assert_array_equal(in_order, np.arange(5))
+    np.testing.assert_array_equal(matched, np.arange(5)[::-1])
+
+
+def test_targets_that_continue_channels_are_scaled_like_them():
+    X, y, _ = sliding_windows(make_walks(), 8, 3)
+    scalings = [Scaling(*location_and_scale(v)) for v in (X, y[..., [4, 1]])]
+    _, y_scaling = find_anchors(X, y[..., [4, 1]], *scalings)
+    np.testing.assert_array_equal(y_scaling.loc, scalings[0].loc[[4, 1]])
+    np.testing.assert_array_equal(y_scaling.scale, scalings[0].scale[[4, 1]])
 
 
 @pytest.mark.parametrize("n_targets", [1, 5])
 @pytest.mark.parametrize(("factor", "offset"), [(100.0, 0.0), (0.01, 0.0), (1.0, 50.0)])
-def test_targets_of_another_scale_or_level_have_no_anchors(factor, offset, n_targets):
+def test_targets_of_another_scale_or_level_keep_their_own(factor, offset, n_targets):
     X, y, _ = sliding_windows(make_walks(), 8, 3)
-    assert anchors_of(X, factor * y[..., :n_targets] + offset) is None
+    y = factor * y[..., :n_targets] + offset
+    scalings = [Scaling(*location_and_scale(v)) for v in (X, y)]
+    candidates, y_scaling = find_anchors(X, y, *scalings)
+    np.testing.assert_array_equal(candidates[0], np.arange(n_targets))
+    assert candidates[-1] is None
+    np.testing.assert_array_equal(y_scaling.loc, scalings[1].loc)
+    np.testing.assert_array_equal(y_scaling.scale, scalings[1].scale)
 
 
 # Clusters
@@ -608,3 +634,30 @@ def test_other_layouts_weigh_every_entry_once(layout):
     loc, scale = location_and_scale(X)
     np.testing.assert_allclose(loc, X.mean(axis=(0, 1)))
     np.testing.assert_allclose(scale, X.std(axis=(0, 1)))
+
+
+# Validation
+
+
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize(("horizon", "stride"), [(1, 1), (5, 1), (5, 2), (6, 3), (4, 7)])
+def test_no_future_of_a_training_window_reaches_into_the_validation_futures(
+    horizon, stride, copied
+):
+    X, _, origin = sliding_windows(make_walks(2), 8, horizon, stride=stride)
+    X = X.copy() if copied else X
+    first_valid = 40
+    left_out = n_straddling(X, first_valid, horizon)
+    last_fit = origin[first_valid - 1 - left_out]
+    assert last_fit + horizon < origin[first_valid] + 1
+    assert last_fit + stride + horizon >= origin[first_valid] + 1  # and no more than needed
+
+
+def test_windows_of_different_recordings_are_all_kept():
+    X = np.random.default_rng(0).normal(size=(60, 8, 2))
+    assert n_straddling(X, 40, 5) == 0
+
+
+def test_half_of_few_windows_is_kept():
+    X, _, _ = sliding_windows(make_walks(2), 8, 50)
+    assert n_straddling(X, 10, 50) == 5

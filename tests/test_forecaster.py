@@ -906,8 +906,11 @@ def test_sizes_must_be_positive(name, value):
 @pytest.mark.parametrize("value", ["8", 8.0, [8], True])
 def test_sizes_must_be_integers(name, value):
     X, y, _ = make_windows()
-    message = re.escape(f"'{name}' must be an integer, got {value!r}.")
-    with pytest.raises(TypeError, match=message):
+    kind, error = "an integer", TypeError
+    if name == "batch_size" and isinstance(value, str):
+        kind, error = "a positive integer or 'auto'", ValueError
+    message = re.escape(f"'{name}' must be {kind}, got {value!r}.")
+    with pytest.raises(error, match=message):
         make_model(**{name: value}).fit(X, y)
 
 
@@ -924,8 +927,8 @@ def test_sizes_must_be_integers(name, value):
         ({"validation_fraction": None}, TypeError, "'validation_fraction' must be a number"),
         ({"latent": "all"}, ValueError, "'latent' must be one of 'both', 'conditional', 'margin"),
         ({"latent": None}, ValueError, "'latent' must be one of"),
-        ({"random_state": "seed"}, ValueError, "'seed' cannot be used to seed"),
-        ({"random_state": -1}, ValueError, "Seed must be between"),
+        ({"random_state": "seed"}, ValueError, "'random_state' must be .*, got 'seed'"),
+        ({"random_state": -1}, ValueError, "'random_state' must be .*, got -1"),
         ({"n_channels": 5}, ValueError, "'n_channels' is 5, which does not divide the 12 columns"),
     ],
 )
@@ -1016,7 +1019,7 @@ def test_too_few_windows_for_the_validation_split_are_rejected():
         (lambda hour: 0 * hour - 1, ValueError, "'factor0' .* has no labelled window"),
         (lambda hour: hour + 0.5, ValueError, "'factor0' .* must hold discrete labels"),
         (lambda hour: ["a", *hour[1:].tolist()], TypeError, "'factor0' .* mixes strings"),
-        (lambda hour: hour[:, None, None], ValueError, "'factors' must have shape"),
+        (lambda hour: hour[:, None, None], ValueError, "'factors' must be an array of shape"),
         (
             lambda hour: pd.DataFrame({"hour": hour, "month": 0 * hour}),
             ValueError,
@@ -1274,7 +1277,26 @@ def test_few_windows_are_trained_in_small_batches(n_windows, batch_size):
     assert model._batch_size(int(0.8 * n_windows)) == batch_size
 
 
-def test_a_batch_size_is_a_number_or_auto():
-    X, y, _ = make_windows()
-    with pytest.raises(TypeError, match="'batch_size' must be an integer, got 'large'"):
-        make_model(batch_size="large").fit(X, y)
+@pytest.mark.parametrize("n_timesteps", [24, 100])  # below and above the limit of the joint map
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda y: y[..., ::-1], id="other order"),
+        pytest.param(lambda y: 1000 * y, id="other unit"),
+        pytest.param(lambda y: y[..., [7, 41]], id="two targets"),
+    ],
+)
+def test_targets_need_neither_the_order_nor_the_unit_of_the_channels(n_timesteps, change):
+    random = np.random.default_rng(0)
+    hour, phase = np.arange(500)[:, None], random.uniform(0, 24, 50)
+    series = 10 + np.sin(2 * np.pi * (hour + phase) / 24) + 0.1 * random.normal(size=(500, 50))
+    X, y, _ = sliding_windows(series, n_timesteps, 6)
+    y = change(y)
+    model = make_model(max_epochs=2).fit(X[:300], y[:300])
+    assert model.score(X[310:], y[310:]) > 0.9
+
+
+def test_a_factor_must_not_be_named_like_the_conditional_dimensions():
+    X, y, hour = make_windows()
+    with pytest.raises(ValueError, match="must not name a factor 'conditional'"):
+        make_model().fit(X, y, factors=pd.Series(hour, name="conditional"))

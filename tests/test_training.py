@@ -44,7 +44,7 @@ def make_start(latent="both", seed=0, interleave=True):
         factors = Factors([], [], data.labels[:, :0])
     data, valid = (part_with_labels(part, bool(n_marginal)) for part in (data, valid))
     sizes = Sizes(n_marginal, n_conditional, n_hidden=16, n_clusters=4)
-    module = start_module(data, valid, np.arange(2), factors, sizes, seed, interleave)
+    module = start_module(data, valid, [np.arange(2)], factors, sizes, seed, interleave)
     return module, data, valid
 
 
@@ -286,7 +286,7 @@ def make_folded_data(n=400):
 def test_the_correction_learns_what_no_linear_map_can():
     data, valid = make_folded_data()
     sizes = Sizes(0, 4, n_hidden=32, n_clusters=1)
-    module = start_module(data, valid, None, Factors([], [], data.labels), sizes, 0, True)
+    module = start_module(data, valid, [None], Factors([], [], data.labels), sizes, 0, True)
     train(module, data, valid, make_settings(max_epochs=25))
     start, corrected = squared_errors(module, valid)
     assert corrected.sum() < 0.5 * start.sum()

@@ -146,11 +146,15 @@ def test_labels_given_are_not_changed():
         pytest.param(
             np.zeros((4, 1, 1), int),
             ValueError,
-            r"'factors' must have shape.*\(4, 1, 1\)",
+            r"'factors' must be an array of shape.*\(4, 1, 1\)",
             id="3-D",
         ),
-        pytest.param("hour", ValueError, "'factors' must have shape.*0 dimension", id="a string"),
-        pytest.param(7, ValueError, "'factors' must have shape.*0 dimension", id="a number"),
+        pytest.param(
+            "hour", ValueError, "'factors' must be an array of shape.*0 dimension", id="a string"
+        ),
+        pytest.param(
+            7, ValueError, "'factors' must be an array of shape.*0 dimension", id="a number"
+        ),
         pytest.param(
             np.zeros((4, 0)), ValueError, "'factors' must have at least one column", id="no column"
         ),
