@@ -14,6 +14,9 @@ from ._validation import Factors, location_and_scale
 from .nn import DeepDIVE
 from .nn._layers import WindowFeatures
 
+# Correlations that differ by less do not tell which of two channels a target continues.
+_CLOSE_CORRELATION = 0.1
+
 # Clusters are looked for in this many principal components, which are computed from as many
 # windows as hold this many values (64 MB in single precision).
 _CLUSTER_COMPONENTS = 16
@@ -142,9 +145,9 @@ def find_anchors(
 
     Candidates are the channels in order, where there are as many targets, and for each target the
     channel whose last value correlates best with its first; the validation windows choose. A
-    target on whose channel both agree is scaled like it, so that past and future of a series have
-    the same unit, unless its level or scale cannot be the channel's. Where some cannot, None joins
-    the candidates: no correspondence at all.
+    target is scaled like the channel of its first candidate, so that past and future of a series
+    have the same unit, unless another channel correlates clearly better, or its level or scale
+    cannot be the channel's. Where some cannot, None joins the candidates: no correspondence.
 
     Returns
     -------
@@ -154,7 +157,8 @@ def find_anchors(
     n_channels, n_targets = X.shape[2], y.shape[2]
     rows = np.unique(np.linspace(0, len(X) - 1, 2000).astype(int))
     last, first = X[rows, -1].astype(np.float64), y[rows, 0].astype(np.float64)
-    matched = _correlation(first, last).argmax(axis=1)
+    correlation = _correlation(first, last)
+    matched = correlation.argmax(axis=1)
     anchors = np.arange(n_targets) if n_targets == n_channels else matched
     candidates = [anchors] if (anchors == matched).all() else [anchors, matched]
     ratio = y_scaling.scale / x_scaling.scale[anchors]
@@ -162,7 +166,8 @@ def find_anchors(
     alike = (ratio > 0.1) & (ratio < 10) & (shift < 3)
     if not alike.all():
         candidates.append(None)
-    alike &= anchors == matched
+    targets = np.arange(n_targets)
+    alike &= correlation[targets, anchors] > correlation[targets, matched] - _CLOSE_CORRELATION
     return candidates, Scaling(
         np.where(alike, x_scaling.loc[anchors], y_scaling.loc),
         np.where(alike, x_scaling.scale[anchors], y_scaling.scale),
