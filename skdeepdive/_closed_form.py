@@ -129,19 +129,24 @@ def fit_linear_forecast(
     candidates : list of tensor of shape (n_targets,) or None
         Channels that the targets may continue, the likeliest first; None for no correspondence.
     """
+    designs = _designs(candidates, train.X[0].size)
+    return min((_best_of(design, train, valid) for design in designs), key=lambda best: best[0])[1]
+
+
+def _best_of(design, train, valid) -> tuple[float, LinearForecast]:
+    """Return the least squared error on the validation windows, and the forecast that has it."""
+    moments = [(design.moments(train), design.moments(valid))]
+    if not design.joint and train.y.shape[2] > 1:
+        moments.append(tuple(m.pooled() for m in moments[0]))
     best_error, best = math.inf, None
-    for design in _designs(candidates, train.X[0].size):
-        moments = [(design.moments(train), design.moments(valid))]
-        if not design.joint and train.y.shape[2] > 1:
-            moments.append(tuple(m.pooled() for m in moments[0]))
-        for fitted, held_out in moments:
-            for penalty in PENALTIES:
-                weight, intercept = fitted.ridge(penalty)
-                error = held_out.squared_error(weight, intercept)
-                if best is None or error < best_error:
-                    best_error = error
-                    best = design.forecast(weight, intercept, train.y.shape[1:])
-    return best
+    for fitted, held_out in moments:
+        for penalty in PENALTIES:
+            weight, intercept = fitted.ridge(penalty)
+            error = held_out.squared_error(weight, intercept)
+            if best is None or error < best_error:
+                best_error = error
+                best = design.forecast(weight, intercept, train.y.shape[1:])
+    return best_error, best
 
 
 def _designs(candidates, n_entries: int) -> list[_Design]:

@@ -143,11 +143,11 @@ def find_anchors(
 ) -> tuple[list[np.ndarray | None], Scaling]:
     """Say which channels the targets may continue, and how the targets are scaled.
 
-    Candidates are the channels in order, where there are as many targets, and for each target the
-    channel whose last value correlates best with its first; the validation windows choose. A
-    target is scaled like the channel of its first candidate, so that past and future of a series
-    have the same unit, unless another channel correlates clearly better, or its level or scale
-    cannot be the channel's. Where some cannot, None joins the candidates: no correspondence.
+    Candidates are the channels in order, where there are as many targets, and, where that is
+    clearly better, the channels whose last values correlate best with the targets' first; the
+    validation windows choose. A target is scaled like its first candidate, so that past and future
+    of a series have the same unit, unless another is clearly better or its level or scale cannot
+    be the channel's. Where some cannot, None joins the candidates: no correspondence.
 
     Returns
     -------
@@ -160,14 +160,15 @@ def find_anchors(
     correlation = _correlation(first, last)
     matched = correlation.argmax(axis=1)
     anchors = np.arange(n_targets) if n_targets == n_channels else matched
-    candidates = [anchors] if (anchors == matched).all() else [anchors, matched]
+    targets = np.arange(n_targets)
+    close = correlation[targets, anchors] > correlation[targets, matched] - _CLOSE_CORRELATION
+    candidates = [anchors] if close.all() else [anchors, matched]
     ratio = y_scaling.scale / x_scaling.scale[anchors]
     shift = np.abs(y_scaling.loc - x_scaling.loc[anchors]) / x_scaling.scale[anchors]
     alike = (ratio > 0.1) & (ratio < 10) & (shift < 3)
     if not alike.all():
         candidates.append(None)
-    targets = np.arange(n_targets)
-    alike &= correlation[targets, anchors] > correlation[targets, matched] - _CLOSE_CORRELATION
+    alike &= close
     return candidates, Scaling(
         np.where(alike, x_scaling.loc[anchors], y_scaling.loc),
         np.where(alike, x_scaling.scale[anchors], y_scaling.scale),
