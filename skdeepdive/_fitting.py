@@ -40,7 +40,7 @@ class Trained:
     module: DeepDIVE
     x_scaling: Scaling
     y_scaling: Scaling
-    factors: Factors | None
+    factors: Factors
     history: list[dict]
 
 
@@ -60,8 +60,7 @@ def fit_module(
 
     The last `n_valid` windows are held out: they choose the penalties, the epoch and the
     shrinkage of the correction. Windows just before them whose futures reach into theirs are left
-    out. Where there are marginal dimensions and no factors, clusters are
-    discovered.
+    out. Where there are marginal dimensions and no factors, clusters are discovered.
     """
     first_valid = len(X) - n_valid
     n_fit = first_valid - n_straddling(X, first_valid, y.shape[1])

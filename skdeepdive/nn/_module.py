@@ -233,7 +233,7 @@ class DeepDIVE(nn.Module):
         `noise_scale` `(horizon, n_targets)` is the deviation of the linear forecast's errors,
         `discriminants` a weight `(n_logits, n_features)` and a bias `(n_logits,)`.
         """
-        self.forecast_decoder.log_scale.copy_(noise_scale.clamp(min=_SMALLEST_NOISE).log())
+        self._set_noise(noise_scale)
         if discriminants is not None:
             self.marginal_encoder.discriminant.weight.copy_(discriminants[0])
             self.marginal_encoder.discriminant.bias.copy_(discriminants[1])
@@ -242,6 +242,9 @@ class DeepDIVE(nn.Module):
     def set_forecast_calibration(self, shrinkage: torch.Tensor, noise_scale: torch.Tensor) -> None:
         """Shrink the correction of every target, and set the noise `(horizon, n_targets)`."""
         self.forecast_decoder.shrinkage.mul_(shrinkage)
+        self._set_noise(noise_scale)
+
+    def _set_noise(self, noise_scale):
         self.forecast_decoder.log_scale.copy_(noise_scale.clamp(min=_SMALLEST_NOISE).log())
 
     def _for_decoders(self, tensor):
