@@ -217,3 +217,14 @@ def test_data_files_are_small_and_hold_no_pickles(filename):
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         assert all(archive[name].dtype != object for name in archive.files)
     assert len(path.read_bytes()) < 2_000_000
+
+
+def test_package_holds_only_data_that_may_be_passed_on():
+    names = {path.name for path in FILES.joinpath("data").iterdir()}
+    assert names == {
+        "LICENSE-electricity.txt",
+        "LICENSE-watch_imu.txt",
+        "electricity_clients_2.npz",
+        "electricity_clients_321.npz",
+        "watch_imu.npz",
+    }

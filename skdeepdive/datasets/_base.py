@@ -12,6 +12,11 @@ from __future__ import annotations
 from importlib import resources
 
 import numpy as np
+from sklearn.utils import Bunch
+
+from skdeepdive.windows import calendar_factors
+
+CALENDAR_NAMES = ["hour", "weekday", "month"]
 
 
 def load_arrays(filename: str) -> dict[str, np.ndarray]:
@@ -28,6 +33,60 @@ def load_description(filename: str) -> str:
     """Load a text in ``descr/``."""
     path = resources.files("skdeepdive.datasets").joinpath("descr", filename)
     return path.read_text(encoding="utf-8")
+
+
+def make_calendar_bunch(
+    data: np.ndarray, timestamps: np.ndarray, feature_names: list[str], *, as_frame: bool, **others
+) -> Bunch:
+    """Make the result of a loader of series over timestamps.
+
+    Parameters
+    ----------
+    data : ndarray of shape (n_steps, n_channels)
+        The series.
+    timestamps : datetime64 ndarray of shape (n_steps,)
+        Time of every row, at regular intervals.
+    feature_names : list of str
+        Names of the channels.
+    as_frame : bool
+        Whether `data` and the factors become pandas DataFrames over the timestamps.
+    **others : object
+        Further attributes.
+
+    Returns
+    -------
+    bunch : Bunch
+        With `data`, `timestamps`, `feature_names`, `factors`, `factor_names` and the others.
+
+    Raises
+    ------
+    ImportError
+        If `as_frame` is True and pandas is not installed.
+    """
+    index = timestamps
+    if as_frame:
+        pandas = _import_pandas()
+        index = pandas.DatetimeIndex(timestamps, name="time", freq="infer")
+        data = pandas.DataFrame(data, index=index, columns=feature_names)
+    return Bunch(
+        data=data,
+        timestamps=timestamps,
+        feature_names=feature_names,
+        factors=calendar_factors(index, CALENDAR_NAMES),
+        factor_names=list(CALENDAR_NAMES),
+        **others,
+    )
+
+
+def _import_pandas():
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            "'as_frame=True' needs pandas, which is not installed. Install it, or pass "
+            "as_frame=False for NumPy arrays."
+        ) from error
+    return pandas
 
 
 def _decode_series(planes: np.ndarray) -> np.ndarray:

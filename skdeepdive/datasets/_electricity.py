@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from sklearn.utils import Bunch
 
-from skdeepdive.datasets._base import load_arrays, load_description
-from skdeepdive.windows import calendar_factors
+from skdeepdive.datasets._base import load_arrays, load_description, make_calendar_bunch
 
 _SUBSETS = ("clients_2", "clients_321")
-_FACTOR_NAMES = ["hour", "weekday", "month"]
 
 
 def load_electricity(subset: str = "clients_2", *, as_frame: bool = False) -> Bunch:
@@ -66,6 +66,7 @@ def load_electricity(subset: str = "clients_2", *, as_frame: bool = False) -> Bu
 
     See Also
     --------
+    fetch_electricity : Download all hours of all clients.
     skdeepdive.windows.sliding_windows : Cut the loads into windows and their futures.
 
     References
@@ -90,32 +91,44 @@ def load_electricity(subset: str = "clients_2", *, as_frame: bool = False) -> Bu
         )
     filename = f"electricity_{subset}.npz"
     arrays = load_arrays(filename)
-    data = arrays["series"].astype(np.float32, order="C")
-    hours = np.timedelta64(1, "h") * (np.arange(len(data)) + arrays["first_row"])
-    timestamps = np.datetime64("2012-01-01T00:00:00") + hours
-    feature_names = [f"client_{client:03d}" for client in arrays["clients"]]
-    index = timestamps
-    if as_frame:
-        pandas = _import_pandas()
-        index = pandas.DatetimeIndex(timestamps, name="time", freq="infer")
-        data = pandas.DataFrame(data, index=index, columns=feature_names)
-    return Bunch(
-        data=data,
-        timestamps=timestamps,
-        feature_names=feature_names,
-        factors=calendar_factors(index, _FACTOR_NAMES),
-        factor_names=list(_FACTOR_NAMES),
-        DESCR=load_description("electricity.rst"),
+    return make_bunch(
+        arrays["series"].astype(np.float32, order="C"),
+        first_row=int(arrays["first_row"]),
+        clients=arrays["clients"],
+        as_frame=as_frame,
         filename=filename,
     )
 
 
-def _import_pandas():
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError(
-            "'as_frame=True' needs pandas, which is not installed. Install it, or pass "
-            "as_frame=False for NumPy arrays."
-        ) from error
-    return pandas
+def make_bunch(
+    data: np.ndarray, *, first_row: int, clients: Iterable[int], as_frame: bool, filename: str
+) -> Bunch:
+    """Make the result of the loaders of a part of the file of Lai et al., or all of it.
+
+    Parameters
+    ----------
+    data : float32 ndarray of shape (n_hours, n_clients)
+        The part.
+    first_row : int
+        Its first row in the file, counted from 0.
+    clients : iterable of int of length n_clients
+        Its columns in the file, counted from 0.
+    as_frame : bool
+        Whether to hand out DataFrames.
+    filename : str
+        The file it was read from.
+
+    Returns
+    -------
+    bunch : Bunch
+        As `load_electricity` describes it.
+    """
+    hours = np.timedelta64(1, "h") * (np.arange(len(data)) + first_row)
+    return make_calendar_bunch(
+        data,
+        timestamps=np.datetime64("2012-01-01T00:00:00") + hours,
+        feature_names=[f"client_{client:03d}" for client in clients],
+        as_frame=as_frame,
+        DESCR=load_description("electricity.rst"),
+        filename=filename,
+    )
