@@ -7,8 +7,10 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
-from ._closed_form import fit_basis, fit_discriminants, fit_linear_forecast, forecast_noise
-from ._torch_utils import Scaling, WindowData, make_generator, threads_for
+from ._class_maps import fit_class_maps
+from ._discriminants import fit_discriminants
+from ._ridge import fit_linear_forecast
+from ._torch_utils import Scaling, WindowData, make_generator, rows_per_batch, threads_for
 from ._training import Settings, train
 from ._validation import Factors, location_and_scale
 from .nn import DeepDIVE
@@ -79,6 +81,7 @@ def fit_module(
     module = start_module(train_data, valid, anchors, factors, sizes, settings.seed, not discover)
     with threads_for(settings.batch_size * X[0].size):
         history = train(module, train_data, valid, settings)
+    module.forecast_decoder.held_out = []
     return Trained(module, x_scaling, y_scaling, factors, history)
 
 
@@ -109,7 +112,7 @@ def start_module(
     features = WindowFeatures(n_timesteps, n_channels).to(device, torch.float32)
     fit_basis(train_data, features)
     candidates = [a if a is None else torch.as_tensor(a, device=device) for a in anchors]
-    forecast = fit_linear_forecast(train_data, valid, candidates)
+    forecast, held_out = fit_linear_forecast(train_data, valid, candidates)
     class_counts = [len(classes) for classes in factors.classes]
     module = DeepDIVE(
         features,
@@ -124,11 +127,33 @@ def start_module(
         generator=make_generator(seed, torch.device("cpu")),
         interleave=interleave,
     ).to(device, torch.float32)
-    module.set_start(
-        forecast_noise(forecast, valid),
-        fit_discriminants(train_data, valid, features, class_counts) if class_counts else None,
-    )
+    module.forecast_decoder.held_out = held_out
+    if class_counts:
+        module.set_discriminants(*fit_discriminants(train_data, valid, features, class_counts))
+        fit_class_maps(module, train_data, valid)
+    module.set_noise(forecast_noise(module, valid))
     return module
+
+
+def fit_basis(train: WindowData, features: WindowFeatures) -> None:
+    """Set the features' vectors to the leading principal components of the channels' shapes."""
+    scatter = 0.0
+    for x, _, _ in train.batches(rows_per_batch(train)):
+        shape = features.standardise(x).shape.double().transpose(1, 2).flatten(0, 1)
+        scatter = scatter + shape.T @ shape
+    scatter -= scatter.trace()  # the constant window has no place among the leading components
+    vectors = torch.linalg.eigh(scatter).eigenvectors
+    features.vectors.copy_(vectors[:, -features.vectors.shape[1] :].flip(1))
+
+
+@torch.no_grad()
+def forecast_noise(module: DeepDIVE, data: WindowData) -> torch.Tensor:
+    """Root mean squared error of the forecasts, (horizon, n_targets)."""
+    squares = sum(
+        (module.forecast(x) - y).double().square().sum(0)
+        for x, y, _ in data.batches(rows_per_batch(data))
+    )
+    return (squares / len(data)).sqrt().float()
 
 
 def _frequencies(codes: np.ndarray, n_classes: int) -> np.ndarray:

@@ -3,9 +3,13 @@
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
+
+# Parts of the training windows that linear forecasts are fitted without.
+_N_FOLDS = 6
 
 # Values in a batch of windows from which on several threads take its gradient step.
 _VALUES_FOR_THREADS = 2**21
@@ -134,3 +138,20 @@ class WindowData:
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+
+def rows_per_batch(data: WindowData, n_entries: int = 2**21) -> int:
+    """Windows that make a batch of about `n_entries` values, 16 MB in double precision."""
+    return max(1, n_entries // data.X[0].size)
+
+
+def fold_bounds(n: int) -> np.ndarray:
+    """Bounds of the consecutive folds of n windows; no fold where they would be too small."""
+    n_folds = _N_FOLDS if n >= 2 * _N_FOLDS else 0
+    return np.linspace(0, n, n_folds + 1).astype(int)
+
+
+def consecutive_folds(data: WindowData) -> list[WindowData]:
+    """Cut data into consecutive folds."""
+    bounds = fold_bounds(len(data))
+    return [data.part(slice(*pair)) for pair in pairwise(bounds)]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from . import _schedule
-from ._torch_utils import WindowData, make_generator
+from ._torch_utils import WindowData, fold_bounds, make_generator
 
 # Evaluations draw the same noise every time, so that epochs differ by their weights alone.
 _EVALUATION_SEED = 0
@@ -115,7 +115,7 @@ def _phases(module, settings: Settings) -> list[Phase]:
 
 def marginal_loss(module, batch, generator, kl_weight):
     """Cross-entropy and KL of b: what the marginal step of the interleaving lowers."""
-    x, _, labels = batch
+    x, _, labels, _ = batch
     kl_b, cross_entropy = module.marginal_terms(module.infer_marginal(x, generator), labels)
     means = {"kl_b": kl_b.detach().mean(), "cross_entropy": cross_entropy.detach().mean()}
     return (kl_b + cross_entropy).mean(), means
@@ -128,16 +128,19 @@ def interleaved_loss(module, batch, generator, kl_weight):
     the gradient of the sum is that of either step for its own parameters: both steps are taken
     from the same point, at the cost of one.
     """
-    terms = module.loss(*batch, generator)
+    x, y, labels, folds = batch
+    terms = module.loss(x, y, labels, generator, folds)
     return terms.objective(kl_weight).mean(), terms.means()
 
 
 def _run_epoch(module, data, phase, settings, optimizer, generator, order, epoch):
     n_batches = -(-len(data) // settings.batch_size)
     totals: dict = {}
+    bounds = fold_bounds(len(data))
     for i, rows in enumerate(np.array_split(order.permutation(len(data)), n_batches)):
         kl_weight = _schedule.kl_weight(epoch - 1 + (i + 1) / n_batches)
-        loss, means = phase.loss(module, data.batch(rows), generator, kl_weight)
+        folds = torch.from_numpy(np.searchsorted(bounds[1:], rows, side="right")).to(data.device)
+        loss, means = phase.loss(module, (*data.batch(rows), folds), generator, kl_weight)
         if not torch.isfinite(loss):
             _check_finite(phase, epoch, {**means, "loss": loss})
         optimizer.zero_grad(set_to_none=True)
@@ -153,7 +156,7 @@ def evaluate(module, valid: WindowData, phase: Phase, batch_size: int) -> dict[s
     generator = make_generator(_EVALUATION_SEED, valid.device)
     totals: dict = {}
     for batch in valid.batches(batch_size):
-        loss, means = phase.loss(module, batch, generator, 1.0)
+        loss, means = phase.loss(module, (*batch, None), generator, 1.0)
         _accumulate(totals, {"loss": loss, **means}, len(batch[0]) / len(valid))
     return {f"validation_{name}": float(total) for name, total in totals.items()}
 

@@ -8,7 +8,12 @@ from skdeepdive._torch_utils import make_generator
 from skdeepdive._training import interleaved_loss
 from skdeepdive.nn import DeepDIVE
 from skdeepdive.nn._fusion import CrossAttentionFusion
-from skdeepdive.nn._layers import LinearForecast, WindowFeatures, joint_history, own_history
+from skdeepdive.nn._layers import (
+    LinearForecast,
+    StandardisedWindow,
+    WindowFeatures,
+    regression_inputs,
+)
 from skdeepdive.nn._module import UNLABELLED
 from skdeepdive.nn._module import initialise as initialise_module
 
@@ -35,10 +40,15 @@ def make_module(
     class_counts, n_conditional = CONFIGURATIONS[name]
     generator = make_generator(100, CPU)
     features = WindowFeatures(N_TIMESTEPS, N_CHANNELS, max_features)
-    weight = torch.randn(2, N_TIMESTEPS, HORIZON, generator=generator)
-    if anchors is None:
-        weight = torch.randn(N_TIMESTEPS * N_CHANNELS, HORIZON * 2, generator=generator)
-    linear = LinearForecast(0.1 * weight, torch.randn(HORIZON, 2, generator=generator), anchors)
+    joint = anchors is None
+    shape = (1, N_TIMESTEPS * N_CHANNELS, HORIZON * 2) if joint else (2, N_TIMESTEPS, HORIZON)
+    linear = LinearForecast(
+        0.1 * torch.randn(shape, generator=generator),
+        torch.randn(shape[0], shape[2], generator=generator),
+        (HORIZON, 2),
+        joint=joint,
+        anchors=anchors,
+    )
     weights = [torch.arange(1.0, k + 1) / sum(range(k + 1)) for k in class_counts]
     return DeepDIVE(
         features,
@@ -100,7 +110,7 @@ def test_everything_has_its_shape(name, max_features):
 
     latents = module.infer(x, make_generator(0, CPU))
     n_marginal = sum(min(2, k - 1) for k in class_counts)
-    assert latents.scale.shape == (N, 1, N_CHANNELS)
+    assert latents.window.scale.shape == (N, 1, N_CHANNELS)
     assert module.factor_dims == [min(2, k - 1) for k in class_counts]
     if class_counts:
         assert latents.b.shape == latents.qb.loc.shape == latents.qb.scale.shape == (N, n_marginal)
@@ -337,7 +347,7 @@ def test_one_backward_pass_equals_the_two_alternating_steps(name, kl_weight):
     expected |= {k: p.grad.clone() for k, p in module.named_parameters() if p.grad is not None}
 
     module.requires_grad_(True).zero_grad()
-    interleaved_loss(module, batch, make_generator(5, CPU), kl_weight)[0].backward()
+    interleaved_loss(module, (*batch, None), make_generator(5, CPU), kl_weight)[0].backward()
     fused = {k: p.grad for k, p in module.named_parameters() if p.grad is not None}
     assert set(fused) == set(expected)
     for key, gradient in fused.items():
@@ -381,7 +391,7 @@ def test_the_marginal_path_starts_at_the_discriminants(name):
     generator = make_generator(1, CPU)
     weight = torch.randn(n_logits, n_features, generator=generator)
     bias = torch.randn(n_logits, generator=generator)
-    module.set_start(torch.ones(HORIZON, 2), (weight, bias))
+    module.set_discriminants(weight, bias)
     logits = (module.features(x)[0] @ weight.T + bias).split(CONFIGURATIONS[name][0], dim=1)
     expected = torch.cat(
         [v.softmax(1) @ p.centres for v, p in zip(logits, module.priors, strict=True)], dim=1
@@ -389,10 +399,10 @@ def test_the_marginal_path_starts_at_the_discriminants(name):
     torch.testing.assert_close(module.infer(x).qb.loc, expected)
 
 
-def test_the_start_sets_the_forecast_noise():
+def test_the_forecast_noise_can_be_set():
     module, (x, _, _) = make_module(), make_batch(dtype=torch.float32)
     noise = torch.linspace(0.1, 0.8, HORIZON * 2).reshape(HORIZON, 2)
-    module.set_start(noise)
+    module.set_noise(noise)
     py = module.generate(module.infer(x), x)[1]
     torch.testing.assert_close(py.stddev, noise)
 
@@ -463,16 +473,57 @@ def test_shifting_a_series_shifts_an_anchored_linear_forecast():
     torch.testing.assert_close(start(x + shift), start(x) + shift[ANCHORS])
 
 
-def test_the_correction_is_in_units_of_the_anchor_channels():
+def test_the_correction_follows_level_and_scale_of_the_anchor_channels():
+    """A window and its forecast, moved and stretched together, get a stretched correction."""
     module, (x, _, _) = make_generic(), make_batch()
+    decoder, features = module.forecast_decoder, module.features
     fused = torch.randn(
         N, module.fusion.n_features, generator=make_generator(0, CPU), dtype=torch.float64
     )
-    scale = module.features(x)[1]
-    doubled = scale * torch.tensor([3.0, 1.0, 2.0], dtype=torch.float64)
-    factor = torch.tensor([2.0, 3.0], dtype=torch.float64)  # channels 2 and 0
-    correction = module.forecast_decoder.correction
-    torch.testing.assert_close(correction(fused, doubled), correction(fused, scale) * factor)
+    shape, loc, scale = features.standardise(x)
+    factor = torch.tensor([3.0, 1.0, 2.0], dtype=torch.float64)
+    moved = StandardisedWindow(shape, loc + 10, factor * scale)
+    forecast = module.forecast(x)
+    own = forecast - loc[..., ANCHORS]
+    moved_forecast = factor[ANCHORS] * own + loc[..., ANCHORS] + 10
+    log_scale_weight = decoder.from_target.weight.data[:, -1]
+    log_scale_weight.zero_()  # how strongly a channel varies may matter; here it shall not
+    torch.testing.assert_close(
+        decoder.correction(fused, moved_forecast, moved, features),
+        factor[ANCHORS]
+        * decoder.correction(fused, forecast, StandardisedWindow(shape, loc, scale), features),
+    )
+
+
+def test_held_out_forecasts_serve_the_windows_of_their_fold():
+    module, (x, y, labels) = make_generic(), make_batch()
+    others = [make_generic(seed=seed).forecast_decoder.start for seed in (1, 2)]
+    for i, other in enumerate(others):
+        other.intercept.add_(10.0 * (i + 1))
+    decoder = module.forecast_decoder
+    decoder.held_out = others
+    folds = torch.arange(N) % 2
+    responses = module.responses(module.infer_marginal(x).b)
+    found = decoder.linear_forecast(x, responses, folds)
+    for fold, other in enumerate(others):
+        torch.testing.assert_close(found[folds == fold], other(x)[folds == fold])
+    assert torch.equal(decoder.linear_forecast(x, responses), decoder.start(x, responses))
+    assert module.loss(x, y, labels, make_generator(0, CPU), folds).objective().isfinite().all()
+
+
+def test_class_maps_are_weighed_by_the_responses():
+    module, (x, _, _) = make_generic(anchors=None), make_batch()
+    start, generator = module.forecast_decoder.start, make_generator(0, CPU)
+    start.components = torch.randn(N_TIMESTEPS * N_CHANNELS, 3, generator=generator).double()
+    maps = torch.randn(1, 4, 4, HORIZON * 2, generator=generator).double()
+    start.add_class_maps(maps)
+    start.add_class_maps(None)
+    response = torch.rand(N, 4, generator=generator).double()
+    seen = start.compress(x.flatten(1))
+    expected = start(x) + torch.einsum("nk,ni,kio->no", response, seen, maps[0]).unflatten(
+        1, (HORIZON, 2)
+    )
+    torch.testing.assert_close(start(x, [response, response, response]), expected)
 
 
 # Features
@@ -511,17 +562,17 @@ def test_noise_far_below_the_floor_has_hardly_a_shape():
 
 def test_features_hold_shape_location_and_log_scale_and_lose_nothing():
     features, x = make_features_and_windows()
-    values, scale = features(x)
+    values, window = features(x)
     shape, loc, log_scale = values.split([N_TIMESTEPS * N_CHANNELS, N_CHANNELS, N_CHANNELS], dim=1)
     restored = shape.unflatten(1, x.shape[1:]) * log_scale.exp()[:, None] + loc[:, None]
     torch.testing.assert_close(restored, x)
-    torch.testing.assert_close(scale[:, 0], log_scale.exp())
+    torch.testing.assert_close(window.scale[:, 0], log_scale.exp())
 
 
 def test_many_channels_share_a_basis():
     features, x = make_features_and_windows(max_features=3 * N_CHANNELS)
     basis = torch.linalg.qr(torch.randn(10, 3, generator=make_generator(1, CPU)).double()).Q
-    features.basis.copy_(basis)
+    features.basis.copy_(basis)  # a view of the vectors
     values = features(x)[0][:, : 3 * N_CHANNELS].unflatten(1, (3, N_CHANNELS))
     shape = features.standardise(x)[0]
     for channel in range(N_CHANNELS):
@@ -542,21 +593,21 @@ def test_compressed_windows_are_decoded_within_the_basis():
 # Histories and fusion
 
 
-def test_own_history_is_each_anchor_less_its_last_value():
+def test_a_target_sees_its_anchor_less_its_last_value():
     _, x = make_features_and_windows()
-    history = own_history(x, ANCHORS)
-    assert history.shape == (N, N_TIMESTEPS, 2)
-    torch.testing.assert_close(history[..., 0], x[..., 2] - x[:, -1:, 2])
-    torch.testing.assert_close(history[..., 1], x[..., 0] - x[:, -1:, 0])
+    history = regression_inputs(x, ANCHORS, False)
+    assert history.shape == (2, N, N_TIMESTEPS)
+    torch.testing.assert_close(history[0], x[..., 2] - x[:, -1:, 2])
+    torch.testing.assert_close(history[1], x[..., 0] - x[:, -1:, 0])
 
 
-def test_joint_history_loses_no_information():
+def test_joint_inputs_lose_no_information():
     _, x = make_features_and_windows()
-    history = joint_history(x, ANCHORS).unflatten(1, x.shape[1:])
+    history = regression_inputs(x, ANCHORS, True)[0].unflatten(1, x.shape[1:])
     last = history[:, -1:]
     assert torch.equal(last, x[:, -1:])
     torch.testing.assert_close(history[:, :-1] + last, x[:, :-1])
-    assert torch.equal(joint_history(x, None), x.flatten(1))
+    assert torch.equal(regression_inputs(x, None, True)[0], x.flatten(1))
 
 
 def make_fusion(class_counts=(4, 3, 2)):

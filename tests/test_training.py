@@ -245,8 +245,9 @@ def squared_errors(module, valid):
 def spoil(module, scale, seed=0):
     """Give the correction arbitrary weights."""
     generator = torch.Generator().manual_seed(seed)
-    for parameter in module.forecast_decoder.network.parameters():
-        torch.nn.init.normal_(parameter, std=scale, generator=generator)
+    for layer in ("from_fused", "from_target", "head"):
+        for parameter in getattr(module.forecast_decoder, layer).parameters():
+            torch.nn.init.normal_(parameter, std=scale, generator=generator)
 
 
 @pytest.mark.parametrize("seed", range(4))

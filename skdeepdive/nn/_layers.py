@@ -1,7 +1,10 @@
 """Blocks that know windows and linear maps, and nothing of variational autoencoders."""
 
+from typing import NamedTuple
+
 import torch
 from torch import nn
+from torch.nn.functional import pad
 from torch.nn.utils import skip_init
 
 
@@ -23,31 +26,56 @@ class WindowFeatures(nn.Module):
 
     # Variation below this part of a channel's overall deviation counts as noise.
     _SCALE_FLOOR = 1e-2
+    # Components of a single channel's shape, beside what all channels together can afford.
+    _N_OWN_COMPONENTS = 48
 
     def __init__(self, n_timesteps: int, n_channels: int, max_features: int = 2048):
         super().__init__()
         self.n_components = min(n_timesteps, max(1, max_features // n_channels))
         self.n_features = n_channels * (self.n_components + 2)
+        self.n_own = min(n_timesteps, self._N_OWN_COMPONENTS)
         self.compressed = self.n_components < n_timesteps
-        self.register_buffer("basis", _cosines(n_timesteps, self.n_components))
+        n_vectors = max(self.n_components, self.n_own)
+        self.register_buffer("vectors", _cosines(n_timesteps, n_vectors))
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Map windows `(n, n_timesteps, n_channels)` to features and scales.
+    @property
+    def basis(self) -> torch.Tensor:
+        """The components that compress windows, `(n_timesteps, n_components)`."""
+        return self.vectors[:, : self.n_components]
 
-        The features are `(n, n_features)`, the scales within the windows `(n, 1, n_channels)`.
-        """
-        shape, loc, scale = self.standardise(x)
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, "StandardisedWindow"]:
+        """Map windows `(n, n_timesteps, n_channels)` to features `(n, n_features)` and parts."""
+        window = self.standardise(x)
+        shape = window.shape
         if self.compressed:
             shape = torch.einsum("ntc,tk->nkc", shape, self.basis)
-        features = [shape.flatten(1), loc.flatten(1), scale.log().flatten(1)]
-        return torch.cat(features, dim=1), scale
+        features = [shape.flatten(1), window.loc.flatten(1), window.scale.log().flatten(1)]
+        return torch.cat(features, dim=1), window
 
-    def standardise(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return shape, location and scale of windows `(n, n_timesteps, n_channels)`."""
+    def of_channels(self, window: "StandardisedWindow", channels: torch.Tensor) -> torch.Tensor:
+        """Features of single channels: components and log scale, `(n, len(channels), n_own + 1)`.
+
+        The location is left out: a level that was never seen shall not matter.
+        """
+        own = torch.einsum(
+            "ntc,tk->nck", window.shape[..., channels], self.vectors[:, : self.n_own]
+        )
+        return torch.cat([own, window.scale[..., channels].log().mT], dim=2)
+
+    def standardise(self, x: torch.Tensor) -> "StandardisedWindow":
+        """Split windows `(n, n_timesteps, n_channels)` into shape, location and scale."""
         loc = x.mean(dim=1, keepdim=True)
         centred = x - loc
         scale = (centred.square().mean(dim=1, keepdim=True) + self._SCALE_FLOOR**2).sqrt()
-        return centred / scale, loc, scale
+        return StandardisedWindow(centred / scale, loc, scale)
+
+
+class StandardisedWindow(NamedTuple):
+    """Shape `(n, n_timesteps, n_channels)`, location and scale `(n, 1, n_channels)` of windows."""
+
+    shape: torch.Tensor
+    loc: torch.Tensor
+    scale: torch.Tensor
 
 
 def _cosines(n_timesteps: int, n_components: int) -> torch.Tensor:
@@ -71,58 +99,109 @@ def mlp(n_in: int, n_hidden: int, n_out: int, *, start_at_zero: bool = False) ->
 
 
 class LinearForecast(nn.Module):
-    """A fixed linear map from the window to its future, fitted in closed form.
+    """A fixed linear map from the window to its future, and what every class adds to it.
+
+    Everything is fitted in closed form, by several regressions side by side: either a single one
+    from all channels to all targets (joint), or one for each target from the channel it continues.
 
     Parameters
     ----------
-    weight : tensor
-        Of shape (n_timesteps * n_channels, horizon * n_targets) where every target looks at all
-        channels, or (n_targets or 1, n_timesteps, horizon) where it looks at its own channel.
-    intercept : tensor of shape (horizon, n_targets)
+    weight : tensor of shape (n_regressions, n_inputs, n_outputs)
+        n_outputs is horizon * n_targets of a joint map, otherwise the horizon. A map that is not
+        joint may have a single regression, which all targets share.
+    intercept : tensor of shape (n_regressions, n_outputs)
+    future_shape : tuple of int
+        Horizon and number of targets.
+    joint : bool
     anchors : tensor of shape (n_targets,), optional
         The channel that each target continues: its last value is subtracted from the window
         before the map and added to the forecast after it. None: no such correspondence.
+    components : tensor of shape (n_inputs, n_components), optional
+        Directions that the maps of the classes see of the inputs.
     """
 
     def __init__(
-        self, weight: torch.Tensor, intercept: torch.Tensor, anchors: torch.Tensor | None = None
+        self,
+        weight: torch.Tensor,
+        intercept: torch.Tensor,
+        future_shape: tuple[int, int],
+        *,
+        joint: bool,
+        anchors: torch.Tensor | None = None,
+        components: torch.Tensor | None = None,
     ):
         super().__init__()
+        self.joint, self.future_shape = joint, tuple(future_shape)
         self.register_buffer("weight", weight)
         self.register_buffer("intercept", intercept)
         self.register_buffer("anchors", anchors)
+        self.register_buffer("components", components)
+        self.n_class_maps = 0
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map windows `(n, n_timesteps, n_channels)` to forecasts `(n, horizon, n_targets)`."""
-        if self.weight.ndim == 2:
-            history = joint_history(x, self.anchors)
-            forecast = (history @ self.weight).unflatten(1, self.intercept.shape)
-        elif len(self.weight) == 1:
-            forecast = self.weight.mT @ own_history(x, self.anchors)
+    def add_class_maps(self, weight: torch.Tensor | None) -> None:
+        """Add the next factor's maps, `(n_regressions, n_classes, n_components + 1, n_outputs)`.
+
+        None where its classes add nothing.
+        """
+        self.register_buffer(f"class_maps_{self.n_class_maps}", weight)
+        self.n_class_maps += 1
+
+    @property
+    def class_maps(self) -> list[torch.Tensor | None]:
+        """Maps of every factor so far."""
+        return [getattr(self, f"class_maps_{i}") for i in range(self.n_class_maps)]
+
+    def forward(self, x: torch.Tensor, responses=()) -> torch.Tensor:
+        """Map windows `(n, n_timesteps, n_channels)` to forecasts `(n, horizon, n_targets)`.
+
+        `responses` holds the weights of the classes, `(n, n_classes_i)` for each factor.
+        """
+        inputs = regression_inputs(x, self.anchors, self.joint)
+        outputs = inputs @ self.weight + self.intercept.unsqueeze(1)
+        for response, maps in zip(responses, self.class_maps, strict=False):
+            if maps is not None:
+                outputs = outputs + gate(self.compress(inputs), response) @ maps.flatten(1, 2)
+        if self.joint:
+            forecast = outputs[0].unflatten(1, self.future_shape)
         else:
-            forecast = torch.einsum("ntk,kth->nhk", own_history(x, self.anchors), self.weight)
-        forecast = forecast + self.intercept
+            forecast = outputs.movedim(0, 2)
         return forecast if self.anchors is None else forecast + x[:, -1:, self.anchors]
 
+    def compress(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return what class maps see of the inputs, `(1 or n_targets, n, n_components + 1)`.
 
-def own_history(x: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
-    """Subtract the last value from the anchor channels, `(n, n_timesteps, n_targets)`."""
-    own = x[..., anchors]
-    return own - own[:, -1:]
+        The last entry is a constant, so large that a penalty hardly touches it.
+        """
+        return pad(inputs @ self.components, (0, 1), value=len(self.components) ** 0.5)
 
 
-def joint_history(x: torch.Tensor, anchors: torch.Tensor | None) -> torch.Tensor:
-    """Flatten all channels, less their last value where there are anchors.
+def gate(inputs: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
+    """Repeat inputs `(r, n, n_inputs)` once a class, weighed by its response `(n, n_classes)`.
 
-    The result is `(n, n_timesteps * n_channels)`.
-
-    The last step, zero by then, gives its place to the last value itself, so that no information
-    is lost: only the penalty of the regression changes.
+    The result is `(r, n, n_classes * n_inputs)`.
     """
-    if anchors is None:
-        return x.flatten(1)
-    last = x[:, -1:]
-    return torch.cat([x[:, :-1] - last, last], dim=1).flatten(1)
+    return (response.unsqueeze(2) * inputs.unsqueeze(2)).flatten(2)
+
+
+def regression_inputs(x: torch.Tensor, anchors: torch.Tensor | None, joint: bool) -> torch.Tensor:
+    """Return every regression's inputs: all channels (joint), or the one its target continues.
+
+    The last value is subtracted where there are anchors. In joint inputs the last step, zero by
+    then, gives its place to the last value itself, so that no information is lost: only the
+    penalty of the regression changes. The result is `(1 or n_targets, n, n_inputs)`.
+    """
+    if not joint:
+        own = x[..., anchors]
+        return (own - own[:, -1:]).movedim(2, 0)
+    if anchors is not None:
+        last = x[:, -1:]
+        x = torch.cat([x[:, :-1] - last, last], dim=1)
+    return x.flatten(1)[None]
+
+
+def regression_outputs(y: torch.Tensor, joint: bool) -> torch.Tensor:
+    """Arrange futures `(n, horizon, n_targets)` as `(1 or n_targets, n, n_outputs)`."""
+    return y.flatten(1)[None] if joint else y.movedim(2, 0)
 
 
 def make_centres(n_classes: int, n_dims: int, spacing: float = 3.0) -> torch.Tensor:

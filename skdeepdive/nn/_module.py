@@ -11,7 +11,7 @@ from torch import nn
 from torch.distributions import Distribution, Normal, kl_divergence
 
 from ._fusion import CrossAttentionFusion
-from ._layers import LinearForecast, WindowFeatures
+from ._layers import LinearForecast, StandardisedWindow, WindowFeatures
 from ._losses import ElboTerms
 from ._networks import (
     ConditionalEncoder,
@@ -32,14 +32,14 @@ _SMALLEST_NOISE = 3e-3
 class Latents:
     """q(b | x) and q(a | b, x) with one draw (or the mean) of each; None for an absent part.
 
-    `scale` is the deviation of every channel within the window.
+    `window` is the standardised window that they were read from.
     """
 
     qb: Normal | None = None
     qa: Normal | None = None
     b: torch.Tensor | None = None
     a: torch.Tensor | None = None
-    scale: torch.Tensor | None = None
+    window: StandardisedWindow | None = None
 
 
 class DeepDIVE(nn.Module):
@@ -96,7 +96,7 @@ class DeepDIVE(nn.Module):
         self.fusion = CrossAttentionFusion(n_conditional, [len(w) for w in class_weights])
         n_fused = self.fusion.n_features
         self.window_decoder = WindowDecoder(n_fused, features, n_channels, n_hidden)
-        self.forecast_decoder = ForecastDecoder(n_fused, linear, n_hidden)
+        self.forecast_decoder = ForecastDecoder(n_fused, linear, features.n_own, n_hidden)
         initialise(self, generator)
 
     @property
@@ -109,11 +109,11 @@ class DeepDIVE(nn.Module):
 
         Without a generator b and a are the means.
         """
-        features, scale = self.features(x)
+        features, window = self.features(x)
         latents = self._infer_marginal(features, generator)
-        latents.scale = scale
+        latents.window = window
         if self.conditional_encoder is not None:
-            latents.qa = self.conditional_encoder(features, self._for_decoders(latents.b))
+            latents.qa = self.conditional_encoder(features, self._shield(latents.b))
             latents.a = _draw(latents.qa, generator)
         return latents
 
@@ -127,10 +127,20 @@ class DeepDIVE(nn.Module):
         qb = self.marginal_encoder(features, self.priors)
         return Latents(qb=qb, b=_draw(qb, generator))
 
-    def generate(self, latents: Latents, x: torch.Tensor) -> tuple[Distribution, Distribution]:
-        """Decode p(x | a, b) and p(y | a, b, x)."""
-        fused, _ = self.fuse(latents.a, latents.b, len(x))
-        return self.decode_window(fused), self.forecast_decoder(fused, x, latents.scale)
+    def generate(self, latents: Latents, x, folds=None, generator=None):
+        """Decode p(x | a, b) and p(y | a, b, x).
+
+        `folds` `(n,)`, of training windows, says without which of them the linear forecast is to
+        be fitted. Its correction then sees a random half of the fused features, drawn from
+        `generator`, or it would learn the training windows by heart.
+        """
+        responses = self.responses(latents.b)
+        fused, _ = self.fusion(latents.a, responses, len(x))
+        px = self.decode_window(fused)
+        if folds is not None:
+            fused = _drop_half(fused, generator)
+        decoder = self.forecast_decoder
+        return px, decoder(fused, responses, x, latents.window, self.features, folds)
 
     def decode_window(self, fused: torch.Tensor) -> Distribution:
         """Decode p(x | a, b) from fused features."""
@@ -138,10 +148,11 @@ class DeepDIVE(nn.Module):
 
     def forecast_parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linear forecast and its latent correction, at the posterior means."""
-        latents = self.infer(x)
-        fused, _ = self.fuse(latents.a, latents.b, len(x))
-        correction = self.forecast_decoder.correction(fused, latents.scale)
-        return self.forecast_decoder.start(x), correction
+        latents, decoder = self.infer(x), self.forecast_decoder
+        responses = self.responses(latents.b)
+        fused, _ = self.fusion(latents.a, responses, len(x))
+        forecast = decoder.linear_forecast(x, responses)
+        return forecast, decoder.correction(fused, forecast, latents.window, self.features)
 
     def forecast(self, x: torch.Tensor) -> torch.Tensor:
         """Mean of p(y | a, b, x) at the posterior means, `(n, horizon, n_targets)`."""
@@ -151,9 +162,8 @@ class DeepDIVE(nn.Module):
     def decode_embedding(self, z: torch.Tensor) -> torch.Tensor:
         """Decode windows from embeddings [b | a] of shape `(n, n_marginal + n_conditional)`."""
         b, a = z.split([sum(self.factor_dims), self.n_conditional], dim=1)
-        fused, _ = self.fuse(
-            a if self.n_conditional else None, b if self.has_marginal else None, len(z)
-        )
+        responses = self.responses(b if self.has_marginal else None)
+        fused, _ = self.fusion(a if self.n_conditional else None, responses, len(z))
         return self.decode_window(fused).mean
 
     @property
@@ -166,10 +176,9 @@ class DeepDIVE(nn.Module):
         """Horizon and number of targets."""
         return tuple(self.forecast_decoder.log_scale.shape)
 
-    def fuse(self, a, b, n_windows):
-        """Attend from a `(n, n_conditional)` to the RBF responses to b `(n, n_marginal)`."""
-        responses = [self._for_decoders(r.exp()) for r in self.log_responses(b)]
-        return self.fusion(a, responses, n_windows)
+    def responses(self, b: torch.Tensor | None) -> list[torch.Tensor]:
+        """RBF responses p(k | b_i) as the decoders see them, `(n, n_classes_i)` for each factor."""
+        return [self._shield(r.exp()) for r in self.log_responses(b)]
 
     def log_responses(self, b: torch.Tensor | None) -> list[torch.Tensor]:
         """Log p(k | b_i) of every factor, `(n, n_classes_i)` each."""
@@ -177,12 +186,15 @@ class DeepDIVE(nn.Module):
             prior.log_posterior(b_i) for prior, b_i in zip(self.priors, self._split(b), strict=True)
         ]
 
-    def loss(self, x, y, labels, generator: torch.Generator) -> ElboTerms:
-        """Return the terms of the lower bound for windows, futures and labels `(n, n_factors)`."""
+    def loss(self, x, y, labels, generator: torch.Generator, folds=None) -> ElboTerms:
+        """Return the terms of the lower bound for windows, futures and labels `(n, n_factors)`.
+
+        `folds` marks training windows, see `generate`.
+        """
         if not self.interleave:  # discovered labels only give the clusters their start
             labels = torch.full_like(labels, UNLABELLED)
         latents = self.infer(x, generator)
-        px, py = self.generate(latents, x)
+        px, py = self.generate(latents, x, folds, generator)
         kl_b, cross_entropy = self.marginal_terms(latents, labels)
         return ElboTerms(
             log_py=py.log_prob(y),
@@ -207,7 +219,9 @@ class DeepDIVE(nn.Module):
             known = label != UNLABELLED
             label = label.clamp(min=0)
             bound = prior.kl_to_component(q, label) - prior.log_weights[label]
-            kl_b = kl_b + torch.where(known, bound, prior.kl(q, b))
+            # Where nothing balances it, the divergence would draw unlabelled windows to the prior.
+            divergence = self._shield(prior.kl(q, b))
+            kl_b = kl_b + torch.where(known, bound, divergence)
             response = prior.log_posterior(b).gather(1, label.unsqueeze(1)).squeeze(1)
             cross_entropy = cross_entropy - response * known
         return kl_b, cross_entropy
@@ -227,27 +241,24 @@ class DeepDIVE(nn.Module):
         return groups
 
     @torch.no_grad()
-    def set_start(self, noise_scale: torch.Tensor, discriminants=None) -> None:
-        """Take over what was fitted in closed form.
+    def set_discriminants(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Take over discriminants `(n_logits, n_features)` and `(n_logits,)`."""
+        self.marginal_encoder.discriminant.weight.copy_(weight)
+        self.marginal_encoder.discriminant.bias.copy_(bias)
 
-        `noise_scale` `(horizon, n_targets)` is the deviation of the linear forecast's errors,
-        `discriminants` a weight `(n_logits, n_features)` and a bias `(n_logits,)`.
-        """
-        self._set_noise(noise_scale)
-        if discriminants is not None:
-            self.marginal_encoder.discriminant.weight.copy_(discriminants[0])
-            self.marginal_encoder.discriminant.bias.copy_(discriminants[1])
+    @torch.no_grad()
+    def set_noise(self, noise_scale: torch.Tensor) -> None:
+        """Set the deviation of p(y | a, b, x), `(horizon, n_targets)`."""
+        self.forecast_decoder.log_scale.copy_(noise_scale.clamp(min=_SMALLEST_NOISE).log())
 
     @torch.no_grad()
     def set_forecast_calibration(self, shrinkage: torch.Tensor, noise_scale: torch.Tensor) -> None:
         """Shrink the correction of every target, and set the noise `(horizon, n_targets)`."""
         self.forecast_decoder.shrinkage.mul_(shrinkage)
-        self._set_noise(noise_scale)
+        self.set_noise(noise_scale)
 
-    def _set_noise(self, noise_scale):
-        self.forecast_decoder.log_scale.copy_(noise_scale.clamp(min=_SMALLEST_NOISE).log())
-
-    def _for_decoders(self, tensor):
+    def _shield(self, tensor):
+        """Keep gradients away from the marginal path, where interleaving does."""
         return tensor.detach() if self.interleave and tensor is not None else tensor
 
     def _split(self, b):
@@ -271,6 +282,12 @@ def _draw(q: Normal, generator: torch.Generator | None) -> torch.Tensor:
         return q.loc
     noise = torch.empty_like(q.loc).normal_(generator=generator)
     return q.loc + q.scale * noise
+
+
+def _drop_half(values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Dropout at rate 1/2 that draws from `generator`; torch's own draws from the global one."""
+    keep = torch.empty_like(values).bernoulli_(0.5, generator=generator)
+    return 2.0 * keep * values
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:

@@ -162,31 +162,58 @@ class WindowDecoder(nn.Module):
 
 
 class ForecastDecoder(nn.Module):
-    """p(y | a, b, x): the linear forecast from the window plus a latent correction.
+    """p(y | a, b, x): the linear forecast, with the maps of the classes, plus a correction.
 
-    The correction starts at zero. Where targets continue channels it is in units of the
-    channel's deviation within the window.
+    One network for all targets computes the correction from the fused latent variables, the
+    linear forecast, and the recent shape of the channel that the target continues. The latter two
+    are in units of the channel's level and deviation within the window. It starts at zero.
     """
 
-    def __init__(self, n_fused: int, start: LinearForecast, n_hidden: int):
+    def __init__(self, n_fused: int, start: LinearForecast, n_own: int, n_hidden: int):
         super().__init__()
         self.start = start
-        horizon, n_targets = start.intercept.shape
-        self.network = mlp(n_fused, n_hidden, horizon * n_targets, start_at_zero=True)
+        self.held_out: list[LinearForecast] = []
+        horizon, n_targets = start.future_shape
+        self.from_fused = linear(n_fused, n_hidden)
+        n_own = 0 if start.anchors is None else n_own + 1
+        self.from_target = linear(n_own + horizon, n_hidden, bias=False)
+        self.target_offset = nn.Parameter(torch.zeros(n_targets, n_hidden))
+        self.head = linear(n_hidden, horizon, start_at_zero=True)
         self.log_scale = nn.Parameter(torch.zeros(horizon, n_targets))
         self.register_buffer("shrinkage", torch.ones(n_targets))
 
-    def correction(self, fused: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        """Latent correction `(n, horizon, n_targets)`, given window scales `(n, 1, n_channels)`."""
-        correction = self.network(fused).unflatten(1, self.log_scale.shape)
-        if self.start.anchors is not None:
-            correction = correction * scale[..., self.start.anchors]
-        return self.shrinkage * correction
+    def forward(self, fused, responses, x, window, features, folds=None) -> Distribution:
+        """Map fused features, RBF responses and windows to p(y | a, b, x)."""
+        forecast = self.linear_forecast(x, responses, folds)
+        return DiagonalNormal(
+            forecast + self.correction(fused, forecast, window, features), self.log_scale
+        )
 
-    def forward(self, fused: torch.Tensor, x: torch.Tensor, scale: torch.Tensor) -> Distribution:
-        """Map fused features, windows and their scales to p(y | a, b, x) over futures."""
-        mean = self.start(x) + self.correction(fused, scale)
-        return DiagonalNormal(mean, self.log_scale)
+    def linear_forecast(self, x, responses, folds=None) -> torch.Tensor:
+        """Forecast by the linear map, `(n, horizon, n_targets)`.
+
+        For training windows by the one fitted without their fold `(n,)`, so that the correction
+        learns from errors such as new windows have.
+        """
+        if folds is None or not self.held_out:
+            return self.start(x, responses)
+        forecast = x.new_empty(len(x), *self.start.future_shape)
+        for fold, held_out in enumerate(self.held_out):
+            rows = (folds == fold).nonzero().squeeze(1)
+            if len(rows):
+                forecast[rows] = held_out(x[rows], [r[rows] for r in responses])
+        return forecast
+
+    def correction(self, fused, forecast, window, features) -> torch.Tensor:
+        """Correction of a linear forecast, `(n, horizon, n_targets)`."""
+        inputs, scale = forecast, 1.0
+        if self.start.anchors is not None:
+            loc, scale = (part[..., self.start.anchors] for part in (window.loc, window.scale))
+            own = features.of_channels(window, self.start.anchors)
+            inputs = torch.cat([(forecast - loc) / scale, own.mT], dim=1)
+        hidden = self.from_target(inputs.mT) + self.from_fused(fused).unsqueeze(1)
+        correction = self.head(nn.functional.gelu(hidden + self.target_offset)).mT
+        return self.shrinkage * scale * correction
 
 
 def make_priors(class_weights, n_marginal: int) -> nn.ModuleList:

@@ -1,0 +1,97 @@
+"""What the classes of a factor add to the linear forecast, fitted in closed form.
+
+Each class has a map of its own, from the leading principal components of the regression's inputs
+to the residuals of the forecast so far. A window is forecast by the mean of the maps under its RBF
+responses p(k | b): locally weighted ridge regression, one factor after the other.
+"""
+
+import torch
+
+from ._ridge import PENALTIES
+from ._torch_utils import WindowData, consecutive_folds, rows_per_batch
+from .nn._layers import LinearForecast, gate, regression_inputs, regression_outputs
+
+# Consecutive parts of the validation windows, which tell how sure a gain is.
+_N_BLOCKS = 8
+# A factor's maps must gain more than this many standard errors of their mean gain.
+_SURE_GAIN = 1.0
+
+
+@torch.no_grad()
+def fit_class_maps(module, train: WindowData, valid: WindowData) -> None:
+    """Add the maps of every factor that surely lower the error on the validation windows.
+
+    Residuals are those of forecasts which have not seen the window, and the forecasts that are
+    held out for this purpose get maps that have not seen it either.
+    """
+    decoder = module.forecast_decoder
+    folds = consecutive_folds(train) if decoder.held_out else [train]
+    sources = decoder.held_out or [decoder.start]
+    for i in range(len(module.priors)):
+        parts = [
+            _moments(module, source, i, fold) for source, fold in zip(sources, folds, strict=True)
+        ]
+        total = [sum(sums) for sums in zip(*parts, strict=True)]
+        candidates = {penalty: _ridge(*total, penalty).float() for penalty in PENALTIES}
+        penalty = _best_penalty(module, i, valid, candidates)
+        decoder.start.add_class_maps(candidates.get(penalty))
+        for source, part in zip(decoder.held_out, parts, strict=False):
+            rest = [whole - own for whole, own in zip(total, part, strict=True)]
+            source.add_class_maps(None if penalty is None else _ridge(*rest, penalty).float())
+
+
+def _parts(module, forecast: LinearForecast, i: int, data: WindowData):
+    """Yield the response to factor i, the compressed inputs and the residuals of every batch."""
+    for x, y, _ in data.batches(rows_per_batch(data)):
+        responses = module.responses(module.infer_marginal(x).b)
+        inputs = regression_inputs(x, forecast.anchors, forecast.joint)
+        residuals = regression_outputs(y - forecast(x, responses), forecast.joint)
+        yield responses[i], forecast.compress(inputs), residuals
+
+
+def _moments(module, forecast: LinearForecast, i: int, data: WindowData):
+    """Sum products of inputs with inputs and with residuals, weighed by the responses.
+
+    They are `(n_regressions, n_classes, n_inputs, n_inputs or n_outputs)`.
+    """
+    sums = 0.0, 0.0
+    pooled = len(forecast.weight) == 1
+    for response, inputs, residuals in _parts(module, forecast, i, data):
+        inputs = inputs.double()
+        gated = gate(inputs, response.double()).mT
+        products = gated @ inputs, gated @ residuals.double()
+        if pooled:
+            products = [product.sum(0, keepdim=True) for product in products]
+        sums = [total + product for total, product in zip(sums, products, strict=True)]
+    shape = (response.shape[1], inputs.shape[2])
+    return [total.unflatten(1, shape) for total in sums]
+
+
+def _ridge(xx: torch.Tensor, xy: torch.Tensor, penalty: float) -> torch.Tensor:
+    """Solve for every class; the penalty is relative to the mean square of the inputs of all.
+
+    So a class with few windows is drawn closer to zero than one with many.
+    """
+    diagonal = xx.diagonal(dim1=-2, dim2=-1)[..., :-1]  # the constant aside
+    absolute = penalty * diagonal.mean((1, 2)).clamp(min=1e-9)
+    penalised = xx + absolute[:, None, None, None] * torch.eye(xx.shape[-1]).to(xx)
+    return torch.cholesky_solve(xy, torch.linalg.cholesky(penalised))
+
+
+def _best_penalty(module, i: int, valid: WindowData, candidates: dict) -> float | None:
+    """Choose the penalty with the greatest gain on the validation windows; None without any."""
+    forecast = module.forecast_decoder.start
+    gains = []
+    for response, inputs, residuals in _parts(module, forecast, i, valid):
+        gated = gate(inputs, response)
+        errors = [
+            (residuals - gated @ maps.flatten(1, 2)).square().sum((0, 2))
+            for maps in candidates.values()
+        ]
+        gains.append(residuals.square().sum((0, 2)).unsqueeze(1) - torch.stack(errors, dim=1))
+    gain = torch.cat(gains)  # (n_windows, n_penalties)
+    best = int(gain.sum(0).argmax())
+    blocks = gain[:, best].tensor_split(min(_N_BLOCKS, len(gain)))
+    means = torch.stack([block.mean() for block in blocks])
+    surely = means.mean() > _SURE_GAIN * means.std(correction=0) / len(means) ** 0.5
+    return list(candidates)[best] if surely else None

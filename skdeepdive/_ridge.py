@@ -1,0 +1,198 @@
+"""Where the forecast starts: ridge regression, and what every class adds to it.
+
+The moments are summed over batches in double precision, so that windows are never held in memory
+at once, and the regularisation is chosen on the validation windows.
+"""
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from sklearn.utils.extmath import randomized_svd
+
+from ._torch_utils import WindowData, consecutive_folds, rows_per_batch
+from .nn._layers import LinearForecast, regression_inputs, regression_outputs
+
+# Window entries above which the second moments of all of them together are not formed.
+MAX_JOINT_ENTRIES = 4096
+
+# Penalties, relative to the mean square of the inputs.
+PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+# Principal components of the inputs that class maps see; regressions side by side share them.
+_MOST_COMPONENTS = 128
+_FEWEST_COMPONENTS = 8
+
+
+@dataclass
+class Moments:
+    """Sums over windows for several regressions side by side in the first axis."""
+
+    n: int
+    x: torch.Tensor  # (n_regressions, n_inputs)
+    y: torch.Tensor  # (n_regressions, n_outputs)
+    xx: torch.Tensor  # (n_regressions, n_inputs, n_inputs)
+    xy: torch.Tensor  # (n_regressions, n_inputs, n_outputs)
+    yy: torch.Tensor  # (n_regressions,), summed over outputs
+
+    @classmethod
+    def zero(cls, n_regressions: int, n_inputs: int, n_outputs: int, like: torch.Tensor):
+        """Start a sum."""
+        x, y = like.new_zeros(n_regressions, n_inputs), like.new_zeros(n_regressions, n_outputs)
+        xx = like.new_zeros(n_regressions, n_inputs, n_inputs)
+        xy = like.new_zeros(n_regressions, n_inputs, n_outputs)
+        return cls(0, x, y, xx, xy, like.new_zeros(n_regressions))
+
+    def add(self, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
+        """Add windows: inputs and outputs are (n_regressions, n_windows, n_inputs or n_outputs)."""
+        self.n += inputs.shape[1]
+        self.x += inputs.sum(1)
+        self.y += outputs.sum(1)
+        self.xx.baddbmm_(inputs.mT, inputs)
+        self.xy.baddbmm_(inputs.mT, outputs)
+        self.yy += outputs.square().sum((1, 2))
+
+    def pooled(self) -> "Moments":
+        """Sum the side-by-side regressions to one that they share."""
+        sums = (m.sum(0, keepdim=True) for m in (self.x, self.y, self.xx, self.xy, self.yy))
+        return Moments(self.n * len(self.x), *sums)
+
+    def __sub__(self, part: "Moments") -> "Moments":
+        """Take the windows of a part out."""
+        names = [f.name for f in fields(self)]
+        return Moments(*(getattr(self, name) - getattr(part, name) for name in names))
+
+    def ridge(self, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weight and intercept.
+
+        They are (n_regressions, n_inputs, n_outputs) and (n_regressions, n_outputs).
+        """
+        x, y = self.x / self.n, self.y / self.n
+        gram = self.xx / self.n
+        gram.baddbmm_(x.unsqueeze(2), x.unsqueeze(1), alpha=-1)
+        cross = self.xy / self.n
+        cross.baddbmm_(x.unsqueeze(2), y.unsqueeze(1), alpha=-1)
+        weight = torch.cholesky_solve(cross, penalised_cholesky(gram, penalty))
+        return weight, y - torch.einsum("rio,ri->ro", weight, x)
+
+    def squared_error(self, weight: torch.Tensor, intercept: torch.Tensor) -> float:
+        """Sum over these windows of the squared error of a regression."""
+        predicted = torch.einsum("rio,ri->ro", weight, self.x)
+        square = (weight * (self.xx @ weight)).sum() + self.n * intercept.square().sum()
+        cross = (weight * self.xy).sum() + (intercept * (self.y - predicted)).sum()
+        error = float(self.yy.sum() + square - 2 * cross)
+        return error if math.isfinite(error) else math.inf
+
+
+def penalised_cholesky(gram: torch.Tensor, penalty: float) -> torch.Tensor:
+    """Factorise Gram matrices with a penalty relative to their mean diagonal, which they get."""
+    diagonal = gram.diagonal(dim1=-2, dim2=-1)
+    diagonal += penalty * diagonal.mean(-1, keepdim=True).clamp(min=1e-12)
+    return torch.linalg.cholesky(gram)
+
+
+@dataclass(frozen=True)
+class _Design:
+    """Inputs and outputs of one way to set the forecast regression up."""
+
+    joint: bool  # every target looks at all channels, otherwise at its own
+    anchors: torch.Tensor | None
+
+    def moments(self, data: WindowData) -> Moments:
+        total = None
+        for x, y, _ in data.batches(rows_per_batch(data)):
+            x, y = x.double(), y.double()
+            if self.anchors is not None:
+                y = y - x[:, -1:, self.anchors]
+            inputs = regression_inputs(x, self.anchors, self.joint)
+            outputs = regression_outputs(y, self.joint)
+            if total is None:
+                total = Moments.zero(len(inputs), inputs.shape[2], outputs.shape[2], x)
+            total.add(inputs, outputs)
+        return total
+
+    def forecast(self, weight, intercept, components, future_shape) -> LinearForecast:
+        return LinearForecast(
+            weight.float(),
+            intercept.float(),
+            future_shape,
+            joint=self.joint,
+            anchors=self.anchors,
+            components=components,
+        )
+
+
+@dataclass
+class _Fit:
+    """A choice of design and penalty, with its squared error on the validation windows."""
+
+    error: float
+    design: _Design
+    penalty: float
+    pooled: bool
+    moments: Moments  # of the training windows, side by side
+
+    def solve(self, moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
+        return (moments.pooled() if self.pooled else moments).ridge(self.penalty)
+
+
+def fit_linear_forecast(
+    train: WindowData, valid: WindowData, candidates: list[torch.Tensor | None]
+) -> tuple[LinearForecast, list[LinearForecast]]:
+    """Fit the linear forecast that has the least squared error on the validation windows.
+
+    The choice is between maps from all channels, maps from a target's own channel and one such
+    map shared by all targets, each under several penalties.
+
+    Parameters
+    ----------
+    train, valid : WindowData
+    candidates : list of tensor of shape (n_targets,) or None
+        Channels that the targets may continue, the likeliest first; None for no correspondence.
+
+    Returns
+    -------
+    forecast : LinearForecast
+    held_out : list of LinearForecast
+        The same, fitted without each of the consecutive folds of the training windows.
+    """
+    designs = _designs(candidates, train.X[0].size)
+    best = min((_best_of(design, train, valid) for design in designs), key=lambda fit: fit.error)
+    components = principal_components(best.moments).to(train.device)
+
+    def forecast(moments):
+        return best.design.forecast(*best.solve(moments), components, train.y.shape[1:])
+
+    held_out = [
+        forecast(best.moments - best.design.moments(fold)) for fold in consecutive_folds(train)
+    ]
+    return forecast(best.moments), held_out
+
+
+def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:
+    """Choose the penalty, and whether targets share their map, on the validation windows."""
+    moments, held_out = design.moments(train), design.moments(valid)
+    pairs = [(False, moments, held_out)]
+    if not design.joint and train.y.shape[2] > 1:
+        pairs.append((True, moments.pooled(), held_out.pooled()))
+    fits = [
+        _Fit(scored.squared_error(*fitted.ridge(penalty)), design, penalty, pooled, moments)
+        for pooled, fitted, scored in pairs
+        for penalty in PENALTIES
+    ]
+    return min(fits, key=lambda fit: fit.error)
+
+
+def principal_components(moments: Moments) -> torch.Tensor:
+    """Leading principal components of the inputs of all regressions, `(n_inputs, n_components)`."""
+    square = moments.xx.sum(0).cpu().numpy()
+    most = max(_FEWEST_COMPONENTS, _MOST_COMPONENTS // len(moments.xx))
+    vectors, _, _ = randomized_svd(square, min(most, len(square)), random_state=0)
+    return torch.from_numpy(vectors).float()
+
+
+def _designs(candidates, n_entries: int) -> list[_Design]:
+    """All channels for the likeliest candidate and for None, own channels for all but None."""
+    joint = [_Design(True, a) for i, a in enumerate(candidates) if i == 0 or a is None]
+    own = [_Design(False, anchors) for anchors in candidates if anchors is not None]
+    return own if n_entries > MAX_JOINT_ENTRIES else joint + own
