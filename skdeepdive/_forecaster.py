@@ -127,7 +127,7 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
     factor_classes_ : list of ndarray
         Labels of every factor, sorted.
     history_ : dict of ndarray
-        One entry for each epoch: its phase ("marginal", then "interleaved"), its number, the mean
+        One entry for each epoch: its phase ("marginal", "interleaved", "forecast"), its number, the mean
         terms of the objective in nats per window on training and validation windows, and the
         validation loss, which early stopping follows. NaN where a phase has no such term.
     n_iter_ : int

@@ -8,7 +8,13 @@ MARGINAL_PATIENCE = 3
 # Learning rates of the parameter groups, relative to the estimator's. The discriminants start at
 # their optimum, and so does the whole marginal path once it was trained alone.
 MARGINAL_RATES = {"marginal": 0.3, "discriminant": 0.03}
-INTERLEAVED_RATES = {"conditional": 1.0, "marginal": 0.1, "discriminant": 0.01}
+INTERLEAVED_RATES = {"conditional": 1.0, "forecast": 1.0, "marginal": 0.1, "discriminant": 0.01}
+
+# The forecast's correction overfits long before the rest has learnt to reconstruct. So in the end
+# it starts anew from the finished latent variables, and stops by its own validation error.
+FORECAST_EPOCHS = 10
+FORECAST_PATIENCE = 3
+FORECAST_RATES = {"forecast": 0.5}
 
 # The KL of the conditional dimensions is weighed in over this many epochs.
 KL_WARMUP_EPOCHS = 5

@@ -1,12 +1,13 @@
-"""The training loop: labels first, then interleaved epochs, then the forecast's calibration.
+"""The training loop: labels, interleaved epochs, the forecast's correction, its calibration.
 
-The loop gets the module as an argument and knows only its losses, its two sets of parameters and
-its forecast.
+The loop gets the module as an argument and knows only its losses, its sets of parameters and its
+forecast.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ class Phase:
     rates: dict[str, float]  # learning rates of the parameter groups, relative
     max_epochs: int
     patience: int | None
+    prepare: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -68,6 +70,7 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
     order = np.random.default_rng(settings.seed)
     history: list[dict] = []
     for phase in _phases(module, settings):
+        phase.prepare()
         optimizer = torch.optim.Adam(
             [
                 {"params": parameters, "lr": settings.learning_rate * phase.rates[name]}
@@ -95,7 +98,7 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
 
 
 def _phases(module, settings: Settings) -> list[Phase]:
-    """Labels alone where there are any, then both steps of the interleaving on every batch."""
+    """Labels alone where there are any, all together, and the forecast's correction alone."""
     marginal = Phase(
         "marginal",
         marginal_loss,
@@ -110,7 +113,15 @@ def _phases(module, settings: Settings) -> list[Phase]:
         settings.max_epochs,
         settings.patience,
     )
-    return [marginal, interleaved] if module.has_marginal else [interleaved]
+    forecast = Phase(
+        "forecast",
+        forecast_loss,
+        _schedule.FORECAST_RATES,
+        min(_schedule.FORECAST_EPOCHS, settings.max_epochs),
+        settings.patience and min(_schedule.FORECAST_PATIENCE, settings.patience),
+        partial(module.restart_forecast, module.noise_scale),
+    )
+    return [marginal, interleaved, forecast] if module.has_marginal else [interleaved, forecast]
 
 
 def marginal_loss(module, batch, generator, kl_weight):
@@ -131,6 +142,13 @@ def interleaved_loss(module, batch, generator, kl_weight):
     x, y, labels, folds = batch
     terms = module.loss(x, y, labels, generator, folds)
     return terms.objective(kl_weight).mean(), terms.means()
+
+
+def forecast_loss(module, batch, generator, kl_weight):
+    """Negative log likelihood of the futures, given latent variables that stay as they are."""
+    x, y, _, folds = batch
+    log_py = module.log_py(x, y, generator, folds)
+    return -log_py.mean(), {"log_py": log_py.detach().mean()}
 
 
 def _run_epoch(module, data, phase, settings, optimizer, generator, order, epoch):

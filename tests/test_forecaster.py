@@ -662,7 +662,7 @@ def test_early_stopping_waits_its_patience_and_keeps_the_best_weights():
 
 def test_the_validation_loss_falls():
     model, _, _ = fit(make_model(latent="conditional", max_epochs=15, early_stopping=False))
-    losses = model.history_["validation_loss"]
+    losses = model.history_["validation_loss"][model.history_["phase"] == "interleaved"]
     assert losses[-1] < losses[0]
 
 
@@ -674,7 +674,7 @@ def test_the_history_is_one_table_of_epochs():
     interleaved = history[history["phase"] == "interleaved"]
     assert interleaved["epoch"].tolist() == [1, 2, 3]
     assert model.n_iter_ == 3
-    assert set(history["phase"]) == {"marginal", "interleaved"}
+    assert set(history["phase"]) == {"marginal", "interleaved", "forecast"}
     assert np.isfinite(interleaved.drop(columns="phase").to_numpy(dtype=float)).all()
     assert history.loc[history["phase"] == "marginal", "log_py"].isna().all()
 
@@ -728,8 +728,9 @@ def test_without_tqdm_progress_is_a_line_an_epoch(capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     fit(make_model(verbose=1, latent="conditional"))
     lines = capfd.readouterr().err.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 4
     assert lines[0].startswith("interleaved epoch 1: validation_loss ")
+    assert lines[-1].startswith("forecast epoch 2: validation_loss ")
 
 
 BAD_REFITS = {

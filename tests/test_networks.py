@@ -266,7 +266,7 @@ def test_every_parameter_gets_a_gradient(name, max_features, anchors, interleave
 def test_parameter_groups_are_a_partition(name):
     module = make_module(name)
     groups = module.parameter_groups()
-    assert set(groups) == {"conditional", "marginal", "discriminant"}
+    assert set(groups) == {"conditional", "forecast", "marginal", "discriminant"}
     ids = [id(p) for group in groups.values() for p in group]
     assert sorted(ids) == sorted(id(p) for p in module.parameters())
 

@@ -70,7 +70,15 @@ def interleaved(history):
 
 
 def interleaved_phase(module):
-    return _training._phases(module, make_settings())[-1]
+    return _training._phases(module, make_settings())[-2]
+
+
+@pytest.fixture
+def without_forecast_phase(monkeypatch):
+    """Leave the forecast as the interleaved epochs left it."""
+    phases = _training._phases
+    monkeypatch.setattr(_training, "_phases", lambda *args: phases(*args)[:-1])
+    monkeypatch.setitem(globals(), "interleaved_phase", lambda m: phases(m, make_settings())[-2])
 
 
 @pytest.fixture
@@ -124,7 +132,7 @@ def test_the_marginal_phase_moves_the_marginal_path_only(latent, monkeypatch):
 @pytest.mark.parametrize("latent", LATENTS)
 def test_phases_follow_each_other_where_there_are_marginal_dimensions(latent):
     history = train(*make_start(latent), make_settings(max_epochs=2))
-    expected = [("interleaved", 1), ("interleaved", 2)]
+    expected = [(name, epoch) for name in ("interleaved", "forecast") for epoch in (1, 2)]
     if latent != "conditional":
         expected = [("marginal", 1), ("marginal", 2), *expected]
     assert [(record["phase"], record["epoch"]) for record in history] == expected
@@ -133,7 +141,28 @@ def test_phases_follow_each_other_where_there_are_marginal_dimensions(latent):
 def test_the_marginal_phase_has_a_limit_of_its_own(monkeypatch):
     monkeypatch.setattr(_schedule, "MARGINAL_EPOCHS", 2)
     history = train(*make_start(), make_settings(max_epochs=3))
-    assert [r["phase"] for r in history] == ["marginal"] * 2 + ["interleaved"] * 3
+    expected = ["marginal"] * 2 + ["interleaved"] * 3 + ["forecast"] * 3
+    assert [r["phase"] for r in history] == expected
+
+
+@pytest.mark.parametrize("latent", LATENTS)
+@pytest.mark.usefixtures("without_calibration")
+def test_the_forecast_phase_starts_anew_and_moves_the_forecast_only(latent, monkeypatch):
+    module, data, valid = make_start(latent)
+    noise = module.noise_scale
+    phase = _training._phases(module, make_settings())[-1]
+    train(module, data, valid, make_settings(max_epochs=2))
+    spoil(module, 1.0)
+    phase.prepare()
+    x = valid.batch(slice(None))[0]
+    assert not module.forecast_parts(x)[1].any()
+    torch.testing.assert_close(module.noise_scale, noise)
+    before = {k: v.clone() for k, v in module.named_parameters()}
+    monkeypatch.setattr(_training, "_phases", lambda *args: [phase])
+    train(module, data, valid, make_settings(max_epochs=1))
+    moved = {k for k, v in module.named_parameters() if not torch.equal(v, before[k])}
+    assert moved
+    assert all(name.startswith("forecast_decoder.") for name in moved)
 
 
 def test_terms_of_an_epoch_are_means_over_all_windows(monkeypatch):
@@ -174,7 +203,7 @@ def test_evaluation_leaves_no_gradients():
 
 @pytest.mark.parametrize("latent", LATENTS)
 @pytest.mark.parametrize("learning_rate", [1e-2, 0.3])
-@pytest.mark.usefixtures("without_calibration")
+@pytest.mark.usefixtures("without_calibration", "without_forecast_phase")
 def test_the_best_weights_are_restored(latent, learning_rate):
     module, data, valid = make_start(latent)
     settings = make_settings(max_epochs=6, learning_rate=learning_rate, patience=6)
@@ -186,7 +215,7 @@ def test_the_best_weights_are_restored(latent, learning_rate):
         assert final == min(losses)
 
 
-@pytest.mark.usefixtures("without_calibration")
+@pytest.mark.usefixtures("without_calibration", "without_forecast_phase")
 def test_training_that_only_harms_ends_at_the_start():
     module, data, valid = make_start()
     before = {k: v.clone() for k, v in module.state_dict().items()}
@@ -203,10 +232,11 @@ def test_training_stops_after_that_many_epochs_without_improvement(latent, patie
     history = train(*make_start(latent), settings)
     assert len(interleaved(history)) == patience
     n_marginal = 0 if latent == "conditional" else min(patience, _schedule.MARGINAL_PATIENCE)
-    assert len(history) - patience == n_marginal
+    n_forecast = min(patience, _schedule.FORECAST_PATIENCE)
+    assert len(history) == n_marginal + patience + n_forecast
 
 
-@pytest.mark.usefixtures("without_calibration")
+@pytest.mark.usefixtures("without_calibration", "without_forecast_phase")
 def test_without_patience_all_epochs_run_and_the_last_weights_stay():
     module, data, valid = make_start()
     start = evaluate(module, valid, interleaved_phase(module), 32)["validation_loss"]
@@ -393,7 +423,7 @@ def test_the_same_seed_gives_the_same_bits(latent):
 
 def test_another_seed_gives_another_training():
     histories = [train(*make_start(), make_settings(max_epochs=1, seed=seed)) for seed in (0, 1)]
-    assert histories[0][-1]["log_px"] != histories[1][-1]["log_px"]
+    assert histories[0][-1]["log_py"] != histories[1][-1]["log_py"]
 
 
 @pytest.mark.parametrize("latent", LATENTS)
@@ -440,6 +470,7 @@ def test_weight_of_the_kl_rises_evenly_to_one(part, weight):
     assert _schedule.kl_weight(epoch) == pytest.approx(weight)
 
 
+@pytest.mark.usefixtures("without_forecast_phase")
 def test_the_weight_of_the_kl_rises_with_every_batch(monkeypatch):
     epochs = []
     monkeypatch.setattr(_schedule, "kl_weight", lambda epoch: epochs.append(epoch) or 1.0)

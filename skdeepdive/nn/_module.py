@@ -142,6 +142,17 @@ class DeepDIVE(nn.Module):
         decoder = self.forecast_decoder
         return px, decoder(fused, responses, x, latents.window, self.features, folds)
 
+    def log_py(self, x, y, generator: torch.Generator, folds=None) -> torch.Tensor:
+        """Log p(y | a, b, x) at a draw of a and b that passes no gradient on, `(n,)`."""
+        with torch.no_grad():
+            latents = self.infer(x, generator)
+            responses = self.responses(latents.b)
+            fused, _ = self.fusion(latents.a, responses, len(x))
+            if folds is not None:
+                fused = _drop_half(fused, generator)
+        decoder = self.forecast_decoder
+        return decoder(fused, responses, x, latents.window, self.features, folds).log_prob(y)
+
     def decode_window(self, fused: torch.Tensor) -> Distribution:
         """Decode p(x | a, b) from fused features."""
         return self.window_decoder(fused, self.features.basis)
@@ -227,18 +238,31 @@ class DeepDIVE(nn.Module):
         return kl_b, cross_entropy
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Split the parameters into the marginal path, its discriminants apart, and the rest.
+        """Split the parameters into marginal path, discriminants, conditional path and forecast.
 
-        The marginal path is q(b | x) and the RBF layers; the rest, the conditional path, is
-        q(a | b, x), the fusion and both decoders.
+        The marginal path is q(b | x) and the RBF layers, without the discriminants; the conditional
+        path is q(a | b, x), the fusion and the window decoder.
         """
         groups: dict[str, list[nn.Parameter]] = {"conditional": []}
         for name, parameter in self.named_parameters():
-            group = "conditional"
+            group = "forecast" if name.startswith("forecast_decoder.") else "conditional"
             if name.startswith(("marginal_encoder.", "priors.")):
                 group = "discriminant" if ".discriminant." in name else "marginal"
             groups.setdefault(group, []).append(parameter)
         return groups
+
+    @torch.no_grad()
+    def restart_forecast(self, noise_scale: torch.Tensor) -> None:
+        """Set the correction of the forecast back to zero, and the noise `(horizon, n_targets)`."""
+        decoder = self.forecast_decoder
+        for parameter in (decoder.head.weight, decoder.head.bias, decoder.target_offset):
+            parameter.zero_()
+        self.set_noise(noise_scale)
+
+    @property
+    def noise_scale(self) -> torch.Tensor:
+        """Deviation of p(y | a, b, x), `(horizon, n_targets)`."""
+        return self.forecast_decoder.log_scale.detach().exp()
 
     @torch.no_grad()
     def set_discriminants(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
