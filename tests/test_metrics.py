@@ -1,11 +1,22 @@
-"""Scores of forecasts against their definitions."""
+"""Scores of forecasts and embeddings against their definitions and known values."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import sklearn
+from scipy.integrate import quad
+from scipy.optimize import brentq
+from scipy.stats import norm
+from sklearn.base import BaseEstimator
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
-from sklearn.metrics import make_scorer, r2_score
+from sklearn.metrics import make_scorer, mutual_info_score, r2_score
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.fixes import parse_version
 
-from skdeepdive.metrics import corr_score, rrse_score
+from skdeepdive.metrics import corr_score, mutual_information_gap, rrse_score
 
 
 def make_pair(shape=(40, 5, 3)):
@@ -61,3 +72,297 @@ def test_rrse_makes_a_scorer():
     y, x = make_pair((40,))
     model = LinearRegression().fit(x[:, None], y)
     assert scorer(model, x[:, None], y) == -rrse_score(y, model.predict(x[:, None]))
+
+
+# Mutual information gap
+
+
+def make_copies(error_rates, n, n_classes=4, seed=0):
+    """Labels, and a copy for every rate in which that part of them became another label."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(n_classes, size=n)
+    wrong = random.random((n, len(error_rates))) < error_rates
+    other = random.integers(1, n_classes, size=wrong.shape)
+    return labels, ((labels[:, None] + wrong * other) % n_classes).astype(float)
+
+
+def information_of_copy(error_rate, n_classes=4):
+    """log K - h(e) - e log(K - 1): what a symmetric channel passes of uniform labels."""
+    e, k = error_rate, n_classes
+    return np.log(k) + (1 - e) * np.log(1 - e) + e * np.log(e) - e * np.log(k - 1)
+
+
+def information_of_noisy_centres(deviation, n_classes, n_bins=None):
+    """I(k; z) for uniform k and z from N(k, deviation²), z cut at its own quantiles or left."""
+    k = np.arange(n_classes)
+    if n_bins is None:
+
+        def integrand(z):
+            joint = norm.pdf(z, k, deviation) / n_classes
+            return (joint * np.log(np.maximum(joint, 1e-300) / (joint.sum() / n_classes))).sum()
+
+        ends = -10 * deviation, n_classes - 1 + 10 * deviation
+        return quad(integrand, *ends, limit=500, points=k)[0]
+    below = lambda z: norm.cdf(z, k, deviation).mean()  # noqa: E731
+    edges = [brentq(lambda z, q=q: below(z) - q, -99, 99) for q in np.arange(1, n_bins) / n_bins]
+    joint = np.diff(norm.cdf([-np.inf, *edges, np.inf], k[:, None], deviation), axis=1) / n_classes
+    ratio = np.where(joint > 0, joint * n_bins * n_classes, 1)
+    return (joint * np.log(ratio)).sum()
+
+
+def mean_and_error(values):
+    return np.mean(values), np.std(values, ddof=1) / len(values) ** 0.5
+
+
+def make_embedding(n=600, seed=0):
+    """Two factors of which three of five dimensions tell more or less."""
+    random = np.random.default_rng(seed)
+    factors = np.column_stack([random.integers(3, size=n), random.integers(5, size=n)])
+    Z = random.normal(size=(n, 5))
+    Z[:, :3] += 3 * factors[:, [0, 1, 1]] * [1, 1, 0.3]
+    return factors, Z
+
+
+@pytest.mark.parametrize("error_rates", [(0.1, 0.4), (0.5, 0.2), (0.05, 0.7)])
+def test_mig_of_noisy_copies_is_known(error_rates):
+    labels, Z = make_copies(error_rates, 50_000)
+    expected = np.abs(np.subtract(*map(information_of_copy, error_rates))) / np.log(4)
+    assert mutual_information_gap(labels, Z) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("n", [150, 1500])
+def test_mig_of_noisy_copies_is_unbiased(n):
+    expected = (information_of_copy(0.1) - information_of_copy(0.4)) / np.log(4)
+    runs = [mutual_information_gap(*make_copies((0.1, 0.4), n, seed=i)) for i in range(200)]
+    mean, error = mean_and_error(runs)
+    assert error < 0.01
+    assert abs(mean - expected) < 4 * error
+
+
+@pytest.mark.parametrize(("n_classes", "n", "bias"), [(3, 300, 0.01), (7, 1000, 0.015)])
+def test_mig_of_noisy_centres_is_that_of_the_binned_dimensions(n_classes, n, bias):
+    """Without the correction the mean is 0.04 and 0.03 too low."""
+    deviations = np.array([0.3, 1.5])
+    best, second = (information_of_noisy_centres(d, n_classes, 20) for d in deviations)
+
+    def run(seed):
+        random = np.random.default_rng(seed)
+        labels = random.integers(n_classes, size=n)
+        return mutual_information_gap(
+            labels, labels[:, None] + deviations * random.normal(size=(n, 2))
+        )
+
+    mean, error = mean_and_error([run(seed) for seed in range(100)])
+    assert error < 0.005
+    assert abs(mean - (best - second) / np.log(n_classes)) < bias
+
+
+@pytest.mark.parametrize("deviation", [0.5, 1.0, 3.0])
+def test_many_bins_lose_little_of_the_information(deviation):
+    random = np.random.default_rng(0)
+    labels = random.integers(3, size=100_000)
+    Z = labels[:, None] + deviation * random.normal(size=(len(labels), 1))
+    expected = information_of_noisy_centres(deviation, 3) / np.log(3)
+    assert mutual_information_gap(labels, Z, n_bins=100) == pytest.approx(expected, abs=0.005)
+
+
+@pytest.mark.parametrize("n_latent", [2, 10])
+@pytest.mark.parametrize(("n", "n_classes"), [(1000, 4), (5000, 24)])
+def test_mig_of_independent_dimensions_is_about_zero(n, n_classes, n_latent):
+    """Within four deviations of the estimated information, over the entropy."""
+    random = np.random.default_rng(0)
+    labels = random.integers(n_classes, size=n)
+    bound = 4 * np.sqrt(2 * 19 * (n_classes - 1)) / (2 * n) / np.log(n_classes)
+    assert bound < 0.05
+    assert 0 <= mutual_information_gap(labels, random.normal(size=(n, n_latent))) < bound
+
+
+def test_information_is_that_of_scikit_learn_with_miller_and_madow_s_correction():
+    factors, Z = make_embedding()
+    labels = factors[:, 1]
+    bins = pd.DataFrame(Z).apply(lambda z: pd.qcut(z, 20, labels=False))
+
+    def n_occupied(z):
+        return len(set(zip(labels, z, strict=True)))
+
+    information = sorted(
+        mutual_info_score(labels, z) + (20 + 5 - n_occupied(z) - 1) / (2 * len(z))
+        for z in bins.to_numpy().T
+    )
+    share = np.bincount(labels) / len(labels)
+    entropy = -(share * np.log(share)).sum() + 4 / (2 * len(labels))
+    expected = (information[-1] - information[-2]) / entropy
+    assert mutual_information_gap(labels, Z) == pytest.approx(expected)
+
+
+def test_one_dimension_that_tells_all_scores_one():
+    labels = np.arange(400) % 5
+    assert mutual_information_gap(labels, np.column_stack([np.zeros(400), labels])) == 1
+
+
+def test_a_dimension_that_is_there_twice_leaves_no_gap():
+    factors, Z = make_embedding()
+    assert mutual_information_gap(factors, np.hstack([Z, Z])) == 0
+
+
+def test_constant_dimensions_tell_nothing():
+    factors, Z = make_embedding()
+    assert mutual_information_gap(factors, np.full((len(Z), 3), 0.1)) == 0
+    expected = mutual_information_gap(factors, Z)
+    assert mutual_information_gap(factors, np.insert(Z, 1, 7.0, axis=1)) == expected
+
+
+def test_to_a_single_dimension_the_second_best_tells_nothing():
+    factors, Z = make_embedding()
+    alone = mutual_information_gap(factors, Z[:, :1])
+    assert alone == mutual_information_gap(factors, np.insert(Z[:, :1], 0, 0, axis=1)) > 0.3
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_monotone_transformations_change_nothing(scale):
+    factors, Z = make_embedding()
+    expected = mutual_information_gap(factors, Z)
+    for transformed in (scale * Z, np.exp(Z), Z**3 - 7, np.argsort(np.argsort(Z, axis=0), axis=0)):
+        assert mutual_information_gap(factors, transformed) == expected
+
+
+def test_an_outlier_changes_next_to_nothing():
+    factors, Z = make_embedding()
+    expected = mutual_information_gap(factors, Z)
+    Z[0] = 1e9
+    assert mutual_information_gap(factors, Z) == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_order_of_samples_dimensions_and_factors_does_not_matter(seed):
+    factors, Z = make_embedding()
+    random = np.random.default_rng(seed)
+    rows, columns = random.permutation(len(Z)), random.permutation(Z.shape[1])
+    permuted = mutual_information_gap(factors[rows][:, ::-1], Z[rows][:, columns])
+    assert permuted == pytest.approx(mutual_information_gap(factors, Z), rel=1e-12)
+
+
+@pytest.mark.parametrize("n_bins", [2, 20, 1000])
+def test_mig_lies_between_zero_and_one(n_bins):
+    factors, Z = make_embedding(n=60)
+    assert 0 <= mutual_information_gap(factors, Z, n_bins=n_bins) <= 1
+
+
+def test_raw_values_are_those_of_every_factor_alone():
+    factors, Z = make_embedding()
+    each = [mutual_information_gap(column, Z) for column in factors.T]
+    raw = mutual_information_gap(factors, Z, multioutput="raw_values")
+    np.testing.assert_array_equal(raw, each)
+    assert each[0] != each[1]
+    assert mutual_information_gap(factors, Z) == pytest.approx(np.mean(each))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda f: f.tolist(),
+        lambda f: f.astype(float),
+        lambda f: f.astype(str),
+        lambda f: 7 * f + 3,
+        lambda f: pd.DataFrame(f, columns=["gait", "stride"]),
+        lambda f: pd.DataFrame(f.astype(str)).astype("category"),
+    ],
+)
+def test_the_kind_of_the_labels_does_not_matter(convert):
+    factors, Z = make_embedding()
+    expected = mutual_information_gap(factors, Z)
+    assert mutual_information_gap(convert(factors), Z) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("unknown", [-1, None, np.nan])
+def test_unlabelled_samples_are_left_out_of_their_factor(unknown):
+    factors, Z = make_embedding()
+    hidden = np.arange(len(Z)) % 4 == 0
+    each = [
+        mutual_information_gap(factors[:, 0], Z),
+        mutual_information_gap(factors[~hidden, 1], Z[~hidden]),
+    ]
+    partial = factors.astype(object)
+    partial[hidden, 1] = unknown
+    raw = mutual_information_gap(partial, Z, multioutput="raw_values")
+    np.testing.assert_array_equal(raw, each)
+
+
+def test_embeddings_may_be_data_frames_and_are_not_changed():
+    factors, Z = make_embedding()
+    frame = pd.DataFrame(Z.copy())
+    assert mutual_information_gap(factors, frame) == mutual_information_gap(factors, Z)
+    np.testing.assert_array_equal(frame, Z)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"n_bins": 1}, ValueError, "'n_bins' must be an integer of at least 2, got 1"),
+        ({"n_bins": 20.0}, TypeError, "'n_bins' must be an integer, got 20.0"),
+        ({"multioutput": "mean"}, ValueError, "'multioutput' must be one of 'uniform_average', "),
+        ({"Z": np.zeros(600)}, ValueError, "Expected 2D array, got 1D array"),
+        ({"Z": np.full((600, 2), np.nan)}, ValueError, "Input Z contains NaN"),
+        ({"Z": np.zeros((599, 2))}, ValueError, r"inconsistent numbers of samples: \[600, 599\]"),
+        ({"factors": np.ones(600)}, ValueError, "'factor0' .* must have at least two classes"),
+        ({"factors": -np.ones(600)}, ValueError, "'factor0' .* has no labelled"),
+        ({"factors": np.linspace(0, 1, 600)}, ValueError, "'factor0' .* must hold discrete labels"),
+        ({"factors": np.zeros((600, 2, 2))}, ValueError, "got 3 dimension"),
+    ],
+)
+def test_gaps_of_what_is_not_labels_and_embeddings_are_rejected(change, error, message):
+    factors, Z = make_embedding()
+    arguments = {"factors": factors, "Z": Z, **change}
+    with pytest.raises(error, match=message):
+        mutual_information_gap(**arguments)
+
+
+class Embedder(BaseEstimator):
+    """An estimator whose predictions are an embedding: every window as it is."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def predict(self, X):
+        return X
+
+
+def test_mig_makes_a_scorer_of_predicted_embeddings():
+    factors, Z = make_embedding()
+    scorer = make_scorer(mutual_information_gap, n_bins=10)
+    expected = mutual_information_gap(factors, Z, n_bins=10)
+    assert scorer(Embedder().fit(Z), Z, factors) == expected
+    scores = cross_validate(Embedder(), Z, factors, scoring=scorer, cv=3, error_score="raise")
+    assert (scores["test_score"] > 0.2).all()
+
+
+def gap_of_transformer(transformer, X, factors):
+    return mutual_information_gap(factors, transformer.transform(X))
+
+
+needs_scoring_of_transformers = pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.9"),
+    reason="scorers call classifiers and regressors only",
+)
+
+
+@pytest.mark.parametrize(
+    "scorer",
+    [
+        gap_of_transformer,
+        pytest.param(
+            make_scorer(mutual_information_gap, response_method=["transform"]),
+            marks=needs_scoring_of_transformers,
+        ),
+    ],
+)
+def test_mig_scores_transformers_in_a_search(scorer):
+    factors, Z = make_embedding()
+    X = Z @ np.random.default_rng(1).normal(size=(5, 5))
+    pipeline = make_pipeline(StandardScaler(), PCA())
+    search = GridSearchCV(
+        pipeline, {"pca__n_components": [1, 3]}, scoring=scorer, cv=3, error_score="raise"
+    ).fit(X, factors)
+    fitted = pipeline.set_params(**search.best_params_).fit(X)
+    expected = mutual_information_gap(factors, fitted.transform(X))
+    assert search.score(X, factors) == pytest.approx(expected)
