@@ -62,13 +62,15 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
     the rest. An RBF layer reads every factor from its own marginal dimensions alone.
     Cross-attention fuses both parts, and two decoders turn them into the window and its future.
 
-    Training starts in closed form: the forecast is a ridge regression from the window, to which
-    the latent part adds a correction; the marginal dimensions start at Fisher's linear
-    discriminants of the labels. Labels and forecasts are then trained interleaved: every
-    mini-batch takes a step for either, on parameters of its own, so that neither objective
-    disturbs the other. (Discovered clusters are an exception: the reconstruction shapes them.) Data
-    are standardised inside, and forecasts come in the units of
-    `y`.
+    Training starts in closed form. The forecast is a ridge regression from the window plus, where
+    they help, a map for every class, weighed by how likely the class is; the marginal dimensions
+    start at Fisher's linear discriminants of the labels, which unlabelled windows refine. Labels,
+    reconstruction and a latent correction of the forecast are then trained interleaved: every
+    mini-batch takes a step for labels and for the rest, on parameters of their own, so that
+    neither objective disturbs the other. (Discovered clusters are an exception: the reconstruction
+    shapes them.) In the end the correction starts anew from the finished latent dimensions, and
+    the validation windows say how much of it is kept. Data are standardised inside, and forecasts
+    come in the units of `y`.
 
     Parameters
     ----------
@@ -89,8 +91,8 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
     n_hidden : int, default=256
         Width of the hidden layers.
     max_epochs : int, default=20
-        Most passes over the training windows. Up to ten on the labels alone come before them, and
-        end after three without improvement.
+        Most passes over the training windows. Up to ten on the labels alone come before them and
+        up to ten on the forecast alone after them; both end after three without improvement.
     batch_size : int or "auto", default="auto"
         Windows in a gradient step. "auto" takes a 32nd of the training windows, but between 16 and
         256, so that a few windows train for enough steps.
@@ -127,9 +129,10 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
     factor_classes_ : list of ndarray
         Labels of every factor, sorted.
     history_ : dict of ndarray
-        One entry for each epoch: its phase ("marginal", "interleaved", "forecast"), its number, the mean
-        terms of the objective in nats per window on training and validation windows, and the
-        validation loss, which early stopping follows. NaN where a phase has no such term.
+        One entry for each epoch: its phase ("marginal", "interleaved", then "forecast"), its
+        number, the mean terms of the objective in nats per window on training and validation
+        windows, and the validation loss, which early stopping follows. NaN where a phase has no
+        such term.
     n_iter_ : int
         Number of interleaved epochs run.
     n_timesteps_, n_channels_, horizon_, n_targets_ : int
