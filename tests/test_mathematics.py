@@ -361,15 +361,16 @@ def make_settings(batch_size):
     return Settings(1, batch_size, 1e-2, None, 0, lambda record: None)
 
 
-def marginal_parameters(module):
+def split_parameters(module):
+    """Parameters of the marginal path, and all others."""
     groups = module.parameter_groups()
-    return [*groups["marginal"], *groups["discriminant"]]
+    marginal = [*groups.pop("marginal"), *groups.pop("discriminant")]
+    return marginal, [parameter for group in groups.values() for parameter in group]
 
 
 def interleave(module, data, batch_size, n_epochs, rates):
     """Both steps of DESIGN.md on every batch, each with its own optimiser, from the same point."""
-    groups = module.parameter_groups()
-    marginal, conditional = marginal_parameters(module), groups["conditional"] + groups["forecast"]
+    marginal, conditional = split_parameters(module)
     steps = [
         torch.optim.Adam(parameters, lr=rate)
         for parameters, rate in zip((marginal, conditional), rates, strict=True)
@@ -411,11 +412,9 @@ def test_the_fused_backward_pass_equals_the_interleaved_schedule_step_for_step(
     alternating, data, n_epochs = copy.deepcopy(fused), make_data(class_counts), 3
     start = copy.deepcopy(fused.state_dict())
 
-    rates = {"marginal": 0.3, "discriminant": 0.3, "conditional": 1.0, "forecast": 1.0}
-    phase = Phase("interleaved", interleaved_loss, rates, n_epochs, None)
-    optimizer = torch.optim.Adam(
-        [{"params": p, "lr": 1e-2 * rates[k]} for k, p in fused.parameter_groups().items()]
-    )
+    phase = Phase("interleaved", interleaved_loss, {}, n_epochs, None)
+    parts = zip(split_parameters(fused), (3e-3, 1e-2), strict=True)
+    optimizer = torch.optim.Adam([{"params": part, "lr": rate} for part, rate in parts])
     generator, order = make_generator(0, CPU), np.random.default_rng(0)
     for epoch in range(1, n_epochs + 1):
         _run_epoch(fused, data, phase, make_settings(20), optimizer, generator, order, epoch)
@@ -431,7 +430,7 @@ def test_the_fused_backward_pass_equals_the_interleaved_schedule_step_for_step(
 @pytest.mark.parametrize("n_steps", [1, 3])
 def test_conditional_steps_leave_the_frozen_marginal_path_bit_for_bit(n_steps):
     module, data = make_module([3, 4]), make_data([3, 4])
-    marginal = {id(parameter) for parameter in marginal_parameters(module)}
+    marginal = {id(parameter) for parameter in split_parameters(module)[0]}
     before = {k: p.detach().clone() for k, p in module.named_parameters()}
     optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
     for step in range(n_steps):
