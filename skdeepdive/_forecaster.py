@@ -1,49 +1,14 @@
-"""The estimator: arrays in, arrays out."""
-
-import copy
-from typing import Any
+"""DeepDIVE as an estimator: arrays and factors in, forecasts and clusters out."""
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, TransformerMixin
-from sklearn.metrics import r2_score
-from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
+from ._base_forecaster import BaseForecaster
 from ._fitting import Sizes, fit_module
-from ._progress import progress
-from ._torch_utils import WindowData, for_inference, resolve_device, to_array, to_numpy_dtype
-from ._training import Settings
-from ._validation import (
-    LATENTS,
-    check_batch_size,
-    check_choice,
-    check_factors,
-    check_finite,
-    check_fitted_shape,
-    check_flag,
-    check_futures,
-    check_integer,
-    check_number,
-    check_numeric,
-    check_validation_split,
-    check_window_shape,
-    to_windows,
-)
-
-# Finiteness is checked apart, in chunks: windows are views that must not be copied.
-_X_CHECKS = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": False}
-_Y_CHECKS = {
-    **_X_CHECKS,
-    "ensure_2d": False,
-    "ensure_min_samples": 0,
-    "ensure_min_features": 0,
-}
-
-# Values of the windows in one batch of inference (16 MB in single precision).
-_INFERENCE_ENTRIES = 2**22
+from ._validation import LATENTS, check_choice, check_factors
 
 
 def _has_marginal(estimator: "DeepDIVEForecaster") -> bool:
@@ -54,7 +19,7 @@ def _has_marginal(estimator: "DeepDIVEForecaster") -> bool:
     return True
 
 
-class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstimator):
+class DeepDIVEForecaster(BaseForecaster):
     """Forecast time-series windows with a variational autoencoder that one can look inside.
 
     A window is encoded into *marginal* dimensions, one group for each factor (a label known for
@@ -151,7 +116,9 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
     -----
     Training runs in single precision, everything after it in double, so that the result for a
     window does not depend on which others come along. Results are float32 for float32 input,
-    otherwise float64. Clusters are started by KMeans on the windows' principal components.
+    otherwise float64. Clusters are started by KMeans on the windows' principal components. The
+    columns of an embedding are the marginal dimensions of every factor, such as "hour_0", then the
+    conditional ones, such as "conditional_0".
 
     References
     ----------
@@ -171,6 +138,8 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
     >>> int(model.predict_cluster(X[-1:])[0]), int(origin[-1] % 24)
     (15, 15)
     """
+
+    _SIZES = (*BaseForecaster._SIZES, "n_clusters", "n_marginal", "n_conditional")
 
     def __init__(
         self,
@@ -238,54 +207,7 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         FloatingPointError
             If training diverges.
         """
-        fitted = copy.copy(self)
-        fitted._fit(X, y, factors)
-        vars(self).clear()
-        vars(self).update(vars(fitted))
-        return self
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Forecast the future of windows.
-
-        Parameters
-        ----------
-        X : array-like of the shape given to `fit`, n_samples aside
-
-        Returns
-        -------
-        y : ndarray of the shape of `y` given to `fit`, n_samples aside
-            In the units of `y`.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If `X` has another shape than in `fit`, or holds NaN or infinity.
-        """
-        return self._infer(X, lambda x: self.module_.forecast(x), self._to_futures)
-
-    def transform(self, X: ArrayLike) -> np.ndarray:
-        """Embed windows into the latent space.
-
-        Parameters
-        ----------
-        X : array-like of the shape given to `fit`, n_samples aside
-
-        Returns
-        -------
-        Z : ndarray of shape (n_samples, n_latent)
-            Posterior means: the marginal dimensions of every factor, then the conditional ones.
-            :meth:`get_feature_names_out` names them.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If `X` has another shape than in `fit`, or holds NaN or infinity.
-        """
-        return self._infer(X, self._embed)
+        return self._take_over_fit(X, y, factors)
 
     @available_if(_has_marginal)
     def predict_cluster(self, X: ArrayLike) -> np.ndarray:
@@ -345,206 +267,41 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         proba = self._cluster_proba(X)
         return proba[0] if len(proba) == 1 else proba
 
-    def inverse_transform(self, Z: ArrayLike) -> np.ndarray:
-        """Decode windows from embeddings.
-
-        Parameters
-        ----------
-        Z : array-like of shape (n_samples, n_latent)
-            Embeddings as :meth:`transform` returns them.
-
-        Returns
-        -------
-        X : ndarray of the shape given to `fit`, n_samples aside
-            In the units of `X`.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If `Z` has another number of columns than there are latent dimensions.
-        """
-        check_is_fitted(self)
-        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
-        n_latent = len(self.get_feature_names_out())
-        if Z.shape[1] != n_latent:
-            raise ValueError(
-                f"'Z' must have {n_latent} columns, one a latent dimension, got {Z.shape[1]}."
-            )
-        with torch.inference_mode():
-            like = self._parameter
-            embedding = torch.tensor(Z, dtype=like.dtype, device=like.device)
-            decoded = self.module_.decode_embedding(embedding).cpu().numpy()
-        return _match_precision(self._to_windows(decoded), Z)
-
-    def reconstruct(self, X: ArrayLike) -> np.ndarray:
-        """Decode windows from their own embeddings.
-
-        Parameters
-        ----------
-        X : array-like of the shape given to `fit`, n_samples aside
-
-        Returns
-        -------
-        X_reconstructed : ndarray of the shape of `X`
-            In the units of `X`.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If `X` has another shape than in `fit`, or holds NaN or infinity.
-        """
-        return self._infer(
-            X, lambda x: self.module_.decode_embedding(self._embed(x)), self._to_windows
-        )
-
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """Coefficient of determination R² of the forecasts.
-
-        Parameters
-        ----------
-        X : array-like of the shape given to `fit`, n_samples aside
-        y : array-like of the shape given to `fit`, n_samples aside
-            The true futures.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the windows.
-
-        Returns
-        -------
-        score : float
-            Mean of R² over all steps and targets of the future.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If `y` has another shape than the forecasts, or as for :meth:`predict`.
-        """
-        forecast = self.predict(X)
-        y = check_futures(check_numeric("y", to_array(y)), len(forecast))
-        if y.shape != forecast.shape:
-            raise ValueError(
-                f"'y' must have shape {forecast.shape}, as the forecasts, got {y.shape}."
-            )
-        flat = (len(y), -1)
-        return r2_score(y.reshape(flat), forecast.reshape(flat), sample_weight=sample_weight)
-
-    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
-        """Name the latent dimensions.
-
-        Parameters
-        ----------
-        input_features : ignored
-            Present for consistency with scikit-learn.
-
-        Returns
-        -------
-        names : ndarray of str
-            Such as "hour_0" for the first marginal dimension of factor "hour", and
-            "conditional_0".
-        """
-        check_is_fitted(self)
-        names = [
-            f"{name}_{j}"
-            for name, n_dims in zip(self.factor_names_, self.module_.factor_dims, strict=True)
-            for j in range(n_dims)
-        ]
-        names += [f"conditional_{j}" for j in range(self.module_.n_conditional)]
-        return np.asarray(names, dtype=object)
-
     def _fit(self, X, y, factors) -> None:
-        sizes, device = self._check_parameters()
-        X = check_numeric("X", to_array(X))
-        y = y if y is None else check_numeric("y", to_array(y))
-        if len(X.shape) != 2:
-            check_window_shape(X, self.n_channels)
-        X, y = validate_data(
-            self, X, y, validate_separately=({**_X_CHECKS, "ensure_min_samples": 2}, _Y_CHECKS)
-        )
-        check_window_shape(X, self.n_channels)
-        y = check_futures(y, len(X))
-        windows = to_windows(X, self.n_channels)
-        futures = y.reshape(*y.shape, *(1,) * (3 - y.ndim))
-        check_finite("X", windows)
-        check_finite("y", futures)
-        n_valid = check_validation_split(len(X), self.validation_fraction)
+        device = self._check_parameters()
+        windows, futures, n_valid = self._take_data(X, y)
         if factors is not None:
-            factors = check_factors(factors, len(X))
-        with progress(self.verbose, self.max_epochs) as report:
-            settings = Settings(
-                max_epochs=self.max_epochs,
-                batch_size=self._batch_size(len(X) - n_valid),
-                learning_rate=self.learning_rate,
-                patience=self.n_iter_no_change if self.early_stopping else None,
-                seed=_seed(self.random_state),
-                report=report,
+            factors = check_factors(factors, len(windows))
+        with self._training_settings(len(windows) - n_valid) as settings:
+            trained = fit_module(
+                windows, futures, factors, n_valid, self._sizes(), settings, device
             )
-            trained = fit_module(windows, futures, factors, n_valid, sizes, settings, device)
-        self._window_shape, self._future_shape = X.shape[1:], y.shape[1:]
         self._keep(trained)
 
     def _keep(self, trained) -> None:
-        self.module_ = for_inference(trained.module)
-        self._x_scaling, self._y_scaling = trained.x_scaling, trained.y_scaling
+        super()._keep(trained)
         self.factor_names_ = trained.factors.names
         self.factor_classes_ = trained.factors.classes
-        self.history_ = _columns(trained.history)
-        self.n_iter_ = int((self.history_["phase"] == "interleaved").sum())
-        self.n_timesteps_, self.n_channels_ = trained.module.window_shape
-        self.horizon_, self.n_targets_ = trained.module.future_shape
 
-    def _check_parameters(self) -> tuple[Sizes, torch.device]:
-        if self.n_channels is not None:
-            check_integer("n_channels", self.n_channels)
+    def _check_parameters(self) -> torch.device:
         check_choice("latent", self.latent, LATENTS)
-        for name in ("n_clusters", "n_marginal", "n_conditional", "n_hidden", "max_epochs",
-                     "n_iter_no_change"):  # fmt: skip
-            check_integer(name, getattr(self, name))
-        check_batch_size(self.batch_size)
-        check_flag("early_stopping", self.early_stopping)
-        check_integer("verbose", self.verbose, minimum=0)
-        check_number("learning_rate", self.learning_rate)
-        check_number("validation_fraction", self.validation_fraction, upper=1.0)
-        sizes = Sizes(
+        return super()._check_parameters()
+
+    def _sizes(self) -> Sizes:
+        return Sizes(
             n_marginal=0 if self.latent == "conditional" else self.n_marginal,
             n_conditional=0 if self.latent == "marginal" else self.n_conditional,
             n_hidden=self.n_hidden,
             n_clusters=self.n_clusters,
         )
-        return sizes, resolve_device(self.device)
 
-    def _batch_size(self, n_fit: int) -> int:
-        return min(256, max(16, n_fit // 32)) if self.batch_size == "auto" else self.batch_size
-
-    def _infer(self, X, compute, finish=lambda values: values) -> np.ndarray:
-        """Check windows and compute something of them, batch by batch: all outputs start here."""
-        windows = self._check_windows(X)
-        data = WindowData(
-            windows,
-            None,
-            None,
-            self._x_scaling,
-            self._y_scaling,
-            self._parameter.device,
-            to_numpy_dtype(self._parameter.dtype),
-        )
-        batch_size = max(1, _INFERENCE_ENTRIES // windows[0].size)
-        with torch.inference_mode():
-            parts = [compute(x).cpu().numpy() for x, _, _ in data.batches(batch_size)]
-        return _match_precision(finish(np.concatenate(parts)), windows)
-
-    def _check_windows(self, X) -> np.ndarray:
-        check_is_fitted(self)
-        X = check_numeric("X", to_array(X))
-        check_fitted_shape(X, self._window_shape)
-        X = validate_data(self, X, reset=False, **_X_CHECKS)
-        windows = to_windows(X, self.n_channels_)
-        check_finite("X", windows)
-        return windows
+    def _latent_names(self) -> list[str]:
+        names = [
+            f"{name}_{j}"
+            for name, n_dims in zip(self.factor_names_, self.module_.factor_dims, strict=True)
+            for j in range(n_dims)
+        ]
+        return names + [f"conditional_{j}" for j in range(self.module_.n_conditional)]
 
     def _embed(self, x: torch.Tensor) -> torch.Tensor:
         latents = self.module_.infer(x)
@@ -558,53 +315,3 @@ class DeepDIVEForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, Bas
         check_is_fitted(self)
         counts = [len(classes) for classes in self.factor_classes_]
         return np.split(self._infer(X, responses), np.cumsum(counts)[:-1], axis=1)
-
-    def _to_windows(self, values: np.ndarray) -> np.ndarray:
-        return self._x_scaling.invert(values).reshape(len(values), *self._window_shape)
-
-    def _to_futures(self, values: np.ndarray) -> np.ndarray:
-        return self._y_scaling.invert(values).reshape(len(values), *self._future_shape)
-
-    @property
-    def _parameter(self) -> torch.Tensor:
-        """A parameter of the networks, for their device and precision."""
-        return next(self.module_.parameters())
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "module_")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Move the networks to the CPU, so that a model fitted elsewhere opens anywhere."""
-        state = super().__getstate__()
-        if "module_" in state and self._parameter.device.type != "cpu":
-            state = {**state, "module_": copy.deepcopy(self.module_).cpu()}
-        return state
-
-
-def _match_precision(values: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-    """Single precision for single-precision inputs, double for all others."""
-    return values.astype(np.float32 if inputs.dtype == np.float32 else np.float64, copy=False)
-
-
-def _seed(random_state) -> int:
-    if random_state is None:  # fresh entropy: check_random_state would draw from NumPy's global one
-        return int(np.random.default_rng().integers(2**31))
-    try:
-        return int(check_random_state(random_state).randint(2**31 - 1))
-    except ValueError as error:
-        raise ValueError(
-            "'random_state' must be an integer from 0 to 2**32 - 1, a RandomState instance or "
-            f"None, got {random_state!r}."
-        ) from error
-
-
-def _columns(history: list[dict]) -> dict[str, np.ndarray]:
-    """One array for each name in the records, NaN where a record lacks it."""
-    names = dict.fromkeys(name for record in history for name in record)
-    return {name: np.array([record.get(name, np.nan) for record in history]) for name in names}

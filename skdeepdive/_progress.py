@@ -34,6 +34,6 @@ def _line(record: dict) -> str:
 
 
 def _summary(record: dict) -> str:
-    terms = {name: value for name, value in record.items() if name not in ("phase", "epoch")}
-    shown = ("validation_loss", "log_py", "log_px", "kl_a", "kl_b", "cross_entropy")
-    return ", ".join(f"{name} {terms[name]:.4g}" for name in shown if name in terms)
+    terms = [name for name in record if name not in ("phase", "epoch")]
+    shown = [name for name in terms if not name.startswith("validation_")]
+    return ", ".join(f"{name} {record[name]:.4g}" for name in ("validation_loss", *shown))

@@ -98,7 +98,7 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
 
 
 def _phases(module, settings: Settings) -> list[Phase]:
-    """Labels alone where there are any, all together, and the forecast's correction alone."""
+    """Labels alone and a forecast's correction alone where there are any; all together between."""
     marginal = Phase(
         "marginal",
         marginal_loss,
@@ -113,7 +113,14 @@ def _phases(module, settings: Settings) -> list[Phase]:
         settings.max_epochs,
         settings.patience,
     )
-    forecast = Phase(
+    phases = [marginal, interleaved] if module.has_marginal else [interleaved]
+    if "forecast" in module.parameter_groups():
+        phases.append(_forecast_phase(module, settings))
+    return phases
+
+
+def _forecast_phase(module, settings: Settings) -> Phase:
+    return Phase(
         "forecast",
         forecast_loss,
         _schedule.FORECAST_RATES,
@@ -121,7 +128,6 @@ def _phases(module, settings: Settings) -> list[Phase]:
         settings.patience and min(_schedule.FORECAST_PATIENCE, settings.patience),
         partial(module.restart_forecast, module.noise_scale),
     )
-    return [marginal, interleaved, forecast] if module.has_marginal else [interleaved, forecast]
 
 
 def marginal_loss(module, batch, generator, kl_weight):

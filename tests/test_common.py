@@ -5,12 +5,15 @@ from collections import Counter
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 from skdeepdive import DeepDIVEForecaster
+from skdeepdive.baselines import BetaTCVAEForecaster, VAEForecaster
 
 CONFIGURATIONS = [
     DeepDIVEForecaster(),
     DeepDIVEForecaster(n_channels=1, n_hidden=32, max_epochs=3),
     DeepDIVEForecaster(latent="conditional", max_epochs=3),
     DeepDIVEForecaster(latent="marginal", max_epochs=3),
+    VAEForecaster(n_latent=4, n_hidden=32, max_epochs=3),
+    BetaTCVAEForecaster(n_latent=4, n_hidden=32, max_epochs=3),
 ]
 
 

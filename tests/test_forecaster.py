@@ -616,7 +616,7 @@ def test_permuted_windows_give_permuted_outputs(fitted, name):
 def test_the_batch_size_of_inference_changes_nothing(fitted, monkeypatch, n_entries, name):
     X, _, _ = make_windows()
     expected = getattr(fitted, name)(X)
-    monkeypatch.setattr("skdeepdive._forecaster._INFERENCE_ENTRIES", n_entries)
+    monkeypatch.setattr("skdeepdive._base_forecaster._INFERENCE_ENTRIES", n_entries)
     np.testing.assert_allclose(getattr(fitted, name)(X), expected, rtol=0, atol=1e-12)
 
 

@@ -1,0 +1,342 @@
+"""What all estimators share: windows checked, scaled and trained on; arrays out again."""
+
+import copy
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, TransformerMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ._progress import progress
+from ._torch_utils import WindowData, for_inference, resolve_device, to_array, to_numpy_dtype
+from ._training import Settings
+from ._validation import (
+    check_batch_size,
+    check_finite,
+    check_fitted_shape,
+    check_flag,
+    check_futures,
+    check_integer,
+    check_number,
+    check_numeric,
+    check_validation_split,
+    check_window_shape,
+    to_windows,
+)
+
+# Finiteness is checked apart, in chunks: windows are views that must not be copied.
+_X_CHECKS = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": False}
+_Y_CHECKS = {
+    **_X_CHECKS,
+    "ensure_2d": False,
+    "ensure_min_samples": 0,
+    "ensure_min_features": 0,
+}
+
+# Values of the windows in one batch of inference (16 MB in single precision).
+_INFERENCE_ENTRIES = 2**22
+
+
+class BaseForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstimator):
+    """Forecast, embed and reconstruct windows with a trained module.
+
+    Estimators implement `_fit`, which ends in `_keep`, and `_embed` and `_latent_names`. Their
+    module offers `forecast` and `decode_embedding`.
+    """
+
+    # Parameters that are positive integers; estimators add their own.
+    _SIZES = ("n_hidden", "max_epochs", "n_iter_no_change")
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Forecast the future of windows.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        y : ndarray of the shape of `y` given to `fit`, n_samples aside
+            In the units of `y`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
+        """
+        return self._infer(X, lambda x: self.module_.forecast(x), self._to_futures)
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Embed windows into the latent space.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_latent)
+            Posterior means of the latent dimensions, which :meth:`get_feature_names_out` names.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
+        """
+        return self._infer(X, self._embed)
+
+    def inverse_transform(self, Z: ArrayLike) -> np.ndarray:
+        """Decode windows from embeddings.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_latent)
+            Embeddings as :meth:`transform` returns them.
+
+        Returns
+        -------
+        X : ndarray of the shape given to `fit`, n_samples aside
+            In the units of `X`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `Z` has another number of columns than there are latent dimensions.
+        """
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        n_latent = len(self.get_feature_names_out())
+        if Z.shape[1] != n_latent:
+            raise ValueError(
+                f"'Z' must have {n_latent} columns, one a latent dimension, got {Z.shape[1]}."
+            )
+        with torch.inference_mode():
+            like = self._parameter
+            embedding = torch.tensor(Z, dtype=like.dtype, device=like.device)
+            decoded = self.module_.decode_embedding(embedding).cpu().numpy()
+        return _match_precision(self._to_windows(decoded), Z)
+
+    def reconstruct(self, X: ArrayLike) -> np.ndarray:
+        """Decode windows from their own embeddings.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        X_reconstructed : ndarray of the shape of `X`
+            In the units of `X`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
+        """
+        return self._infer(
+            X, lambda x: self.module_.decode_embedding(self._embed(x)), self._to_windows
+        )
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Coefficient of determination R² of the forecasts.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+        y : array-like of the shape given to `fit`, n_samples aside
+            The true futures.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the windows.
+
+        Returns
+        -------
+        score : float
+            Mean of R² over all steps and targets of the future.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `y` has another shape than the forecasts, or as for :meth:`predict`.
+        """
+        forecast = self.predict(X)
+        y = check_futures(check_numeric("y", to_array(y)), len(forecast))
+        if y.shape != forecast.shape:
+            raise ValueError(
+                f"'y' must have shape {forecast.shape}, as the forecasts, got {y.shape}."
+            )
+        flat = (len(y), -1)
+        return r2_score(y.reshape(flat), forecast.reshape(flat), sample_weight=sample_weight)
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
+        """Name the latent dimensions.
+
+        Parameters
+        ----------
+        input_features : ignored
+            Present for consistency with scikit-learn.
+
+        Returns
+        -------
+        names : ndarray of str
+            In the order of the columns of :meth:`transform`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self)
+        return np.asarray(self._latent_names(), dtype=object)
+
+    def _take_over_fit(self, X, y, *labels):
+        """Fit a copy and become it, so that a fit that fails leaves the estimator as it was."""
+        fitted = copy.copy(self)
+        fitted._fit(X, y, *labels)
+        vars(self).clear()
+        vars(self).update(vars(fitted))
+        return self
+
+    def _check_parameters(self) -> torch.device:
+        if self.n_channels is not None:
+            check_integer("n_channels", self.n_channels)
+        for name in self._SIZES:
+            check_integer(name, getattr(self, name))
+        check_batch_size(self.batch_size)
+        check_flag("early_stopping", self.early_stopping)
+        check_integer("verbose", self.verbose, minimum=0)
+        check_number("learning_rate", self.learning_rate)
+        check_number("validation_fraction", self.validation_fraction, upper=1.0)
+        return resolve_device(self.device)
+
+    def _take_data(self, X, y) -> tuple[np.ndarray, np.ndarray, int]:
+        """Check windows and futures, note their shapes, and count the windows to hold out."""
+        X = check_numeric("X", to_array(X))
+        y = y if y is None else check_numeric("y", to_array(y))
+        if len(X.shape) != 2:
+            check_window_shape(X, self.n_channels)
+        X, y = validate_data(
+            self, X, y, validate_separately=({**_X_CHECKS, "ensure_min_samples": 2}, _Y_CHECKS)
+        )
+        check_window_shape(X, self.n_channels)
+        y = check_futures(y, len(X))
+        windows = to_windows(X, self.n_channels)
+        futures = y.reshape(*y.shape, *(1,) * (3 - y.ndim))
+        check_finite("X", windows)
+        check_finite("y", futures)
+        self._window_shape, self._future_shape = X.shape[1:], y.shape[1:]
+        self.n_timesteps_, self.n_channels_ = windows.shape[1:]
+        self.horizon_, self.n_targets_ = futures.shape[1:]
+        return windows, futures, check_validation_split(len(X), self.validation_fraction)
+
+    @contextmanager
+    def _training_settings(self, n_fit: int):
+        """Yield what the training loop is told; it shows progress meanwhile."""
+        with progress(self.verbose, self.max_epochs) as report:
+            yield Settings(
+                max_epochs=self.max_epochs,
+                batch_size=self._batch_size(n_fit),
+                learning_rate=self.learning_rate,
+                patience=self.n_iter_no_change if self.early_stopping else None,
+                seed=_seed(self.random_state),
+                report=report,
+            )
+
+    def _batch_size(self, n_fit: int) -> int:
+        return min(256, max(16, n_fit // 32)) if self.batch_size == "auto" else self.batch_size
+
+    def _keep(self, trained) -> None:
+        self.module_ = for_inference(trained.module)
+        self._x_scaling, self._y_scaling = trained.x_scaling, trained.y_scaling
+        self.history_ = _columns(trained.history)
+        self.n_iter_ = int((self.history_["phase"] == "interleaved").sum())
+
+    def _infer(self, X, compute, finish=lambda values: values) -> np.ndarray:
+        """Check windows and compute something of them, batch by batch: all outputs start here."""
+        windows = self._check_windows(X)
+        data = WindowData(
+            windows,
+            None,
+            None,
+            self._x_scaling,
+            self._y_scaling,
+            self._parameter.device,
+            to_numpy_dtype(self._parameter.dtype),
+        )
+        batch_size = max(1, _INFERENCE_ENTRIES // windows[0].size)
+        with torch.inference_mode():
+            parts = [compute(x).cpu().numpy() for x, _, _ in data.batches(batch_size)]
+        return _match_precision(finish(np.concatenate(parts)), windows)
+
+    def _check_windows(self, X) -> np.ndarray:
+        check_is_fitted(self)
+        X = check_numeric("X", to_array(X))
+        check_fitted_shape(X, self._window_shape)
+        X = validate_data(self, X, reset=False, **_X_CHECKS)
+        windows = to_windows(X, self.n_channels_)
+        check_finite("X", windows)
+        return windows
+
+    def _to_windows(self, values: np.ndarray) -> np.ndarray:
+        return self._x_scaling.invert(values).reshape(len(values), *self._window_shape)
+
+    def _to_futures(self, values: np.ndarray) -> np.ndarray:
+        return self._y_scaling.invert(values).reshape(len(values), *self._future_shape)
+
+    @property
+    def _parameter(self) -> torch.Tensor:
+        """A parameter of the networks, for their device and precision."""
+        return next(self.module_.parameters())
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Move the networks to the CPU, so that a model fitted elsewhere opens anywhere."""
+        state = super().__getstate__()
+        if "module_" in state and self._parameter.device.type != "cpu":
+            state = {**state, "module_": copy.deepcopy(self.module_).cpu()}
+        return state
+
+
+def _match_precision(values: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """Single precision for single-precision inputs, double for all others."""
+    return values.astype(np.float32 if inputs.dtype == np.float32 else np.float64, copy=False)
+
+
+def _seed(random_state) -> int:
+    if random_state is None:  # fresh entropy: check_random_state would draw from NumPy's global one
+        return int(np.random.default_rng().integers(2**31))
+    try:
+        return int(check_random_state(random_state).randint(2**31 - 1))
+    except ValueError as error:
+        raise ValueError(
+            "'random_state' must be an integer from 0 to 2**32 - 1, a RandomState instance or "
+            f"None, got {random_state!r}."
+        ) from error
+
+
+def _columns(history: list[dict]) -> dict[str, np.ndarray]:
+    """One array for each name in the records, NaN where a record lacks it."""
+    names = dict.fromkeys(name for record in history for name in record)
+    return {name: np.array([record.get(name, np.nan) for record in history]) for name in names}

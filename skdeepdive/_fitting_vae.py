@@ -1,0 +1,43 @@
+"""From checked arrays to a trained baseline: scaling, features, training."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from ._fitting import Trained, fit_basis, n_straddling
+from ._torch_utils import Scaling, WindowData, make_generator, threads_for
+from ._training import Settings, train
+from ._validation import location_and_scale
+from .nn._layers import WindowFeatures
+
+
+# Whatever the caller's mode is.
+@torch.inference_mode(False)
+@torch.enable_grad()
+def fit_vae(
+    X: np.ndarray,
+    y: np.ndarray,
+    n_valid: int,
+    make_module: Callable[..., torch.nn.Module],
+    settings: Settings,
+    device: torch.device,
+) -> Trained:
+    """Train a module without factors on windows (n, n_timesteps, n_channels) and their futures.
+
+    The last `n_valid` windows are held out, and those just before them whose futures reach into
+    theirs are left out. `make_module` gets the features, the shape of a future, the number of
+    training windows and a generator.
+    """
+    first_valid = len(X) - n_valid
+    n_fit = first_valid - n_straddling(X, first_valid, y.shape[1])
+    x_scaling, y_scaling = (Scaling(*location_and_scale(values[:n_fit])) for values in (X, y))
+    data = WindowData(X, y, None, x_scaling, y_scaling, device)
+    train_data, valid = data.part(slice(0, n_fit)), data.part(slice(first_valid, None))
+    features = WindowFeatures(*X.shape[1:]).to(device, torch.float32)
+    fit_basis(train_data, features)
+    generator = make_generator(settings.seed, torch.device("cpu"))
+    module = make_module(features, y.shape[1:], n_fit, generator).to(device, torch.float32)
+    with threads_for(settings.batch_size * X[0].size):
+        history = train(module, train_data, valid, settings)
+    return Trained(module, x_scaling, y_scaling, None, history)
