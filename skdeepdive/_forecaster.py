@@ -57,7 +57,7 @@ class DeepDIVEForecaster(BaseForecaster):
         Width of the hidden layers.
     max_epochs : int, default=20
         Most passes over the training windows. Up to ten on the labels alone come before them and
-        up to ten on the forecast alone after them; both end after three without improvement.
+        end after three without improvement; up to five on the forecast alone come after them.
     batch_size : int or "auto", default="auto"
         Windows in a gradient step. "auto" takes a 32nd of the training windows, but between 16 and
         256, so that a few windows train for enough steps.

@@ -66,11 +66,12 @@ class BestWeights:
 
 def train(module, data: WindowData, valid: WindowData, settings: Settings) -> list[dict]:
     """Train in place; return a record of every epoch, with its mean terms in nats per window."""
-    generator = make_generator(settings.seed, data.device)
-    order = np.random.default_rng(settings.seed)
     history: list[dict] = []
     for phase in _phases(module, settings):
         phase.prepare()
+        # Anew in every phase, so that it does not matter after how many epochs the last one ended.
+        generator = make_generator(settings.seed, data.device)
+        order = np.random.default_rng(settings.seed)
         optimizer = torch.optim.Adam(
             [
                 {"params": parameters, "lr": settings.learning_rate * phase.rates[name]}
@@ -125,7 +126,7 @@ def _forecast_phase(module, settings: Settings) -> Phase:
         forecast_loss,
         _schedule.FORECAST_RATES,
         min(_schedule.FORECAST_EPOCHS, settings.max_epochs),
-        settings.patience and min(_schedule.FORECAST_PATIENCE, settings.patience),
+        None,
         partial(module.restart_forecast, module.noise_scale),
     )
 

@@ -232,8 +232,7 @@ def test_training_stops_after_that_many_epochs_without_improvement(latent, patie
     history = train(*make_start(latent), settings)
     assert len(interleaved(history)) == patience
     n_marginal = 0 if latent == "conditional" else min(patience, _schedule.MARGINAL_PATIENCE)
-    n_forecast = min(patience, _schedule.FORECAST_PATIENCE)
-    assert len(history) == n_marginal + patience + n_forecast
+    assert len(history) == n_marginal + patience + _schedule.FORECAST_EPOCHS
 
 
 @pytest.mark.usefixtures("without_calibration", "without_forecast_phase")
