@@ -13,8 +13,9 @@ from .nn._layers import LinearForecast, gate, regression_inputs, regression_outp
 
 # Consecutive parts of the validation windows, which tell how sure a gain is.
 _N_BLOCKS = 8
-# A factor's maps must gain more than this many standard errors of their mean gain.
-_SURE_GAIN = 1.0
+# A factor's maps must gain more than this many standard errors of their mean gain: chance does that
+# about once in a hundred times (Student's t of eight blocks).
+_SURE_GAIN = 3.0
 
 
 @torch.no_grad()
@@ -22,22 +23,24 @@ def fit_class_maps(module, train: WindowData, valid: WindowData) -> None:
     """Add the maps of every factor that surely lower the error on the validation windows.
 
     Residuals are those of forecasts which have not seen the window, and the forecasts that are
-    held out for this purpose get maps that have not seen it either.
+    held out for this purpose get maps that have not seen it either. Of few windows nothing is sure.
     """
     decoder = module.forecast_decoder
-    folds = consecutive_folds(train) if decoder.held_out else [train]
-    sources = decoder.held_out or [decoder.start]
+    folds = consecutive_folds(train)
+    if not folds or len(valid) < _N_BLOCKS:
+        return
     for i in range(len(module.priors)):
         parts = [
-            _moments(module, source, i, fold) for source, fold in zip(sources, folds, strict=True)
+            _moments(module, source, i, fold)
+            for source, fold in zip(decoder.held_out, folds, strict=True)
         ]
         total = [sum(sums) for sums in zip(*parts, strict=True)]
-        candidates = {penalty: _ridge(*total, penalty).float() for penalty in PENALTIES}
+        candidates = {penalty: _solve(*total, penalty).float() for penalty in PENALTIES}
         penalty = _best_penalty(module, i, valid, candidates)
         decoder.start.add_class_maps(candidates.get(penalty))
-        for source, part in zip(decoder.held_out, parts, strict=False):
+        for source, part in zip(decoder.held_out, parts, strict=True):
             rest = [whole - own for whole, own in zip(total, part, strict=True)]
-            source.add_class_maps(None if penalty is None else _ridge(*rest, penalty).float())
+            source.add_class_maps(None if penalty is None else _solve(*rest, penalty).float())
 
 
 def _parts(module, forecast: LinearForecast, i: int, data: WindowData):
@@ -67,7 +70,7 @@ def _moments(module, forecast: LinearForecast, i: int, data: WindowData):
     return [total.unflatten(1, shape) for total in sums]
 
 
-def _ridge(xx: torch.Tensor, xy: torch.Tensor, penalty: float) -> torch.Tensor:
+def _solve(xx: torch.Tensor, xy: torch.Tensor, penalty: float) -> torch.Tensor:
     """Solve for every class; the penalty is relative to the mean square of the inputs of all.
 
     So a class with few windows is drawn closer to zero than one with many.
@@ -91,7 +94,7 @@ def _best_penalty(module, i: int, valid: WindowData, candidates: dict) -> float 
         gains.append(residuals.square().sum((0, 2)).unsqueeze(1) - torch.stack(errors, dim=1))
     gain = torch.cat(gains)  # (n_windows, n_penalties)
     best = int(gain.sum(0).argmax())
-    blocks = gain[:, best].tensor_split(min(_N_BLOCKS, len(gain)))
+    blocks = gain[:, best].tensor_split(_N_BLOCKS)
     means = torch.stack([block.mean() for block in blocks])
-    surely = means.mean() > _SURE_GAIN * means.std(correction=0) / len(means) ** 0.5
+    surely = means.mean() > _SURE_GAIN * means.std() / len(means) ** 0.5
     return list(candidates)[best] if surely else None
