@@ -39,10 +39,10 @@ class Sizes:
 class Trained:
     """What a fit leaves behind."""
 
-    module: DeepDIVE
+    module: torch.nn.Module
     x_scaling: Scaling
     y_scaling: Scaling
-    factors: Factors
+    factors: Factors | None  # None for a module that knows none
     history: list[dict]
 
 
@@ -64,10 +64,7 @@ def fit_module(
     shrinkage of the correction. Windows just before them whose futures reach into theirs are left
     out. Where there are marginal dimensions and no factors, clusters are discovered.
     """
-    first_valid = len(X) - n_valid
-    n_fit = first_valid - n_straddling(X, first_valid, y.shape[1])
-    x_scaling = Scaling(*location_and_scale(X[:n_fit]))
-    y_scaling = Scaling(*location_and_scale(y[:n_fit]))
+    n_fit, x_scaling, y_scaling = fit_scaling(X, y, n_valid)
     anchors, y_scaling = find_anchors(X[:n_fit], y[:n_fit], x_scaling, y_scaling)
 
     discover = bool(sizes.n_marginal) and factors is None
@@ -77,12 +74,23 @@ def fit_module(
         factors = discover_clusters(X, n_fit, x_scaling, sizes.n_clusters, settings.seed)
 
     data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
-    train_data, valid = data.part(slice(0, n_fit)), data.part(slice(first_valid, None))
+    train_data, valid = data.part(slice(0, n_fit)), data.part(slice(-n_valid, None))
     module = start_module(train_data, valid, anchors, factors, sizes, settings.seed, not discover)
     with threads_for(settings.batch_size * X[0].size):
         history = train(module, train_data, valid, settings)
     module.forecast_decoder.held_out = []
     return Trained(module, x_scaling, y_scaling, factors, history)
+
+
+def fit_scaling(X: np.ndarray, y: np.ndarray, n_valid: int) -> tuple[int, Scaling, Scaling]:
+    """Return the number of windows to train on, and the scaling of them and of their futures.
+
+    The last `n_valid` windows, and those just before whose futures reach into theirs, are left out.
+    """
+    first_valid = len(X) - n_valid
+    n_fit = first_valid - n_straddling(X, first_valid, y.shape[1])
+    x_scaling, y_scaling = (Scaling(*location_and_scale(values[:n_fit])) for values in (X, y))
+    return n_fit, x_scaling, y_scaling
 
 
 def n_straddling(X: np.ndarray, first_valid: int, horizon: int) -> int:

@@ -5,10 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ._fitting import Trained, fit_basis, n_straddling
-from ._torch_utils import Scaling, WindowData, make_generator, threads_for
+from ._fitting import Trained, fit_basis, fit_scaling
+from ._torch_utils import WindowData, make_generator, threads_for
 from ._training import Settings, train
-from ._validation import location_and_scale
 from .nn._layers import WindowFeatures
 
 
@@ -29,11 +28,9 @@ def fit_vae(
     theirs are left out. `make_module` gets the features, the shape of a future, the number of
     training windows and a generator.
     """
-    first_valid = len(X) - n_valid
-    n_fit = first_valid - n_straddling(X, first_valid, y.shape[1])
-    x_scaling, y_scaling = (Scaling(*location_and_scale(values[:n_fit])) for values in (X, y))
+    n_fit, x_scaling, y_scaling = fit_scaling(X, y, n_valid)
     data = WindowData(X, y, None, x_scaling, y_scaling, device)
-    train_data, valid = data.part(slice(0, n_fit)), data.part(slice(first_valid, None))
+    train_data, valid = data.part(slice(0, n_fit)), data.part(slice(-n_valid, None))
     features = WindowFeatures(*X.shape[1:]).to(device, torch.float32)
     fit_basis(train_data, features)
     generator = make_generator(settings.seed, torch.device("cpu"))

@@ -57,7 +57,8 @@ class DeepDIVEForecaster(BaseForecaster):
         Width of the hidden layers.
     max_epochs : int, default=20
         Most passes over the training windows. Up to ten on the labels alone come before them and
-        end after three without improvement; up to five on the forecast alone come after them.
+        end after three without improvement; as many on the forecast alone come after them and end
+        after two without.
     batch_size : int or "auto", default="auto"
         Windows in a gradient step. "auto" takes a 32nd of the training windows, but between 16 and
         256, so that a few windows train for enough steps.
@@ -66,9 +67,9 @@ class DeepDIVEForecaster(BaseForecaster):
     early_stopping : bool, default=True
         Stop when the loss on the validation windows (the negative lower bound plus the
         cross-entropies) has not improved for `n_iter_no_change` epochs, and keep the weights of
-        its best epoch. False: run `max_epochs` epochs and keep
-        the last weights; the validation windows then choose the penalties of the closed-form
-        start and the shrinkage of the correction only.
+        its best epoch. False: run `max_epochs` epochs and keep the last weights; the validation
+        windows then choose the penalties of the closed-form start and the shrinkage of the
+        correction only.
     validation_fraction : float, default=0.2
         Part of the windows, the last in their order, that is held out for validation. Windows
         overlap, so a random part would leak; those whose futures reach into the held-out ones are
@@ -96,8 +97,8 @@ class DeepDIVEForecaster(BaseForecaster):
     history_ : dict of ndarray
         One entry for each epoch: its phase ("marginal", "interleaved", then "forecast"), its
         number, the mean terms of the objective in nats per window on training and validation
-        windows, and the validation loss, which early stopping follows. NaN where a phase has no
-        such term.
+        windows, and the validation loss, which early stopping follows; in the forecast phase that
+        is the squared error of standardised futures. NaN where a phase has no such term.
     n_iter_ : int
         Number of interleaved epochs run.
     n_timesteps_, n_channels_, horizon_, n_targets_ : int

@@ -11,9 +11,10 @@ MARGINAL_RATES = {"marginal": 0.3, "discriminant": 0.03}
 INTERLEAVED_RATES = {"conditional": 1.0, "forecast": 1.0, "marginal": 0.1, "discriminant": 0.01}
 
 # The forecast's correction overfits long before the rest has learnt to reconstruct. So in the end
-# it starts anew from the finished latent variables, for this many epochs. The validation windows do
-# not stop it: they shrink it afterwards, and shrunk it may help where as it is it would harm.
-FORECAST_EPOCHS = 5
+# it starts anew from the finished latent variables. The validation windows will shrink it, and the
+# error of the shrunk correction is what they stop it by: shrunk it may help where as it is it would
+# harm.
+FORECAST_PATIENCE = 2
 FORECAST_RATES = {"forecast": 0.5}
 
 # The KL of the conditional dimensions is weighed in over this many epochs.

@@ -40,6 +40,7 @@ class Phase:
     rates: dict[str, float]  # learning rates of the parameter groups, relative
     max_epochs: int
     patience: int | None
+    evaluate: Callable  # (module, validation windows, batch size) -> what they say of the weights
     prepare: Callable[[], None] = lambda: None
 
 
@@ -81,10 +82,10 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
             fused=True,
         )
         best = BestWeights(module)
-        best.update(evaluate(module, valid, phase, settings.batch_size)["validation_loss"])
+        best.update(phase.evaluate(module, valid, settings.batch_size)["validation_loss"])
         for epoch in range(1, phase.max_epochs + 1):
             terms = _run_epoch(module, data, phase, settings, optimizer, generator, order, epoch)
-            terms |= evaluate(module, valid, phase, settings.batch_size)
+            terms |= phase.evaluate(module, valid, settings.batch_size)
             _check_finite(phase, epoch, terms)
             record = {"phase": phase.name, "epoch": epoch, **terms}
             history.append(record)
@@ -106,6 +107,7 @@ def _phases(module, settings: Settings) -> list[Phase]:
         _schedule.MARGINAL_RATES,
         min(_schedule.MARGINAL_EPOCHS, settings.max_epochs),
         settings.patience and min(_schedule.MARGINAL_PATIENCE, settings.patience),
+        partial(evaluate_loss, loss=marginal_loss),
     )
     interleaved = Phase(
         "interleaved",
@@ -113,6 +115,7 @@ def _phases(module, settings: Settings) -> list[Phase]:
         _schedule.INTERLEAVED_RATES,
         settings.max_epochs,
         settings.patience,
+        partial(evaluate_loss, loss=interleaved_loss),
     )
     phases = [marginal, interleaved] if module.has_marginal else [interleaved]
     if "forecast" in module.parameter_groups():
@@ -125,9 +128,10 @@ def _forecast_phase(module, settings: Settings) -> Phase:
         "forecast",
         forecast_loss,
         _schedule.FORECAST_RATES,
-        min(_schedule.FORECAST_EPOCHS, settings.max_epochs),
-        None,
-        partial(module.restart_forecast, module.noise_scale),
+        settings.max_epochs,
+        settings.patience and min(_schedule.FORECAST_PATIENCE, settings.patience),
+        evaluate_forecast,
+        module.restart_forecast,
     )
 
 
@@ -152,10 +156,10 @@ def interleaved_loss(module, batch, generator, kl_weight):
 
 
 def forecast_loss(module, batch, generator, kl_weight):
-    """Negative log likelihood of the futures, given latent variables that stay as they are."""
+    """Mean squared error of the futures, given latent variables that stay as they are."""
     x, y, _, folds = batch
-    log_py = module.log_py(x, y, generator, folds)
-    return -log_py.mean(), {"log_py": log_py.detach().mean()}
+    squared_error = (module.frozen_forecast(x, generator, folds) - y).square().mean()
+    return squared_error, {"squared_error": squared_error.detach()}
 
 
 def _run_epoch(module, data, phase, settings, optimizer, generator, order, epoch):
@@ -176,14 +180,20 @@ def _run_epoch(module, data, phase, settings, optimizer, generator, order, epoch
 
 
 @torch.no_grad()
-def evaluate(module, valid: WindowData, phase: Phase, batch_size: int) -> dict[str, float]:
+def evaluate_loss(module, valid: WindowData, batch_size: int, loss: Callable) -> dict[str, float]:
     """Mean loss and terms on the validation windows."""
     generator = make_generator(_EVALUATION_SEED, valid.device)
     totals: dict = {}
     for batch in valid.batches(batch_size):
-        loss, means = phase.loss(module, (*batch, None), generator, 1.0)
-        _accumulate(totals, {"loss": loss, **means}, len(batch[0]) / len(valid))
+        value, means = loss(module, (*batch, None), generator, 1.0)
+        _accumulate(totals, {"loss": value, **means}, len(batch[0]) / len(valid))
     return {f"validation_{name}": float(total) for name, total in totals.items()}
+
+
+def evaluate_forecast(module, valid: WindowData, batch_size: int) -> dict[str, float]:
+    """Mean squared error on the validation windows once the correction is shrunk at its best."""
+    squared_error = float(best_shrinkage(module, valid, batch_size)[1].mean())
+    return {"validation_loss": squared_error, "validation_squared_error": squared_error}
 
 
 def _accumulate(totals: dict, means: dict, weight: float) -> None:
@@ -200,16 +210,24 @@ def _check_finite(phase: Phase, epoch: int, terms: dict) -> None:
             )
 
 
-@torch.no_grad()
 def calibrate_forecast(module, valid: WindowData, batch_size: int) -> None:
     """Shrink the latent correction, and set the noise of p(y | a, b, x), by validation windows.
 
-    The correction of every target is multiplied by the factor in [0, 1] that has the least squared
-    error. So in squared error the forecast is never worse there than the linear one it starts
-    from. The noise is that of windows which chose the model, and so a little too small.
+    The noise is that of windows which chose the model, and so a little too small.
+    """
+    factor, squared_error = best_shrinkage(module, valid, batch_size)
+    module.set_forecast_calibration(factor, squared_error.sqrt())
+
+
+@torch.no_grad()
+def best_shrinkage(module, data: WindowData, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the factors in [0, 1] of the correction that have the least squared error.
+
+    There is one for each target, `(n_targets,)`; the mean squared errors with them are
+    `(horizon, n_targets)`. So no target's error is larger than that of the linear forecast.
     """
     residual_square = product = correction_square = 0.0
-    for x, y, _ in valid.batches(batch_size):
+    for x, y, _ in data.batches(batch_size):
         start, correction = module.forecast_parts(x)
         residual = (y - start).double()
         correction = correction.double()
@@ -218,4 +236,4 @@ def calibrate_forecast(module, valid: WindowData, batch_size: int) -> None:
         correction_square = correction_square + correction.square().sum(0)
     factor = (product.sum(0) / correction_square.sum(0).clamp(min=1e-12)).clamp(0.0, 1.0)
     squared = residual_square - 2 * factor * product + factor.square() * correction_square
-    module.set_forecast_calibration(factor, (squared.clamp(min=0.0) / len(valid)).sqrt())
+    return factor, squared.clamp(min=0.0) / len(data)

@@ -676,8 +676,12 @@ def test_the_history_is_one_table_of_epochs():
     assert interleaved["epoch"].tolist() == [1, 2, 3]
     assert model.n_iter_ == 3
     assert set(history["phase"]) == {"marginal", "interleaved", "forecast"}
-    assert np.isfinite(interleaved.drop(columns="phase").to_numpy(dtype=float)).all()
+    others = interleaved.drop(columns=["phase", "squared_error", "validation_squared_error"])
+    assert np.isfinite(others.to_numpy(dtype=float)).all()
     assert history.loc[history["phase"] == "marginal", "log_py"].isna().all()
+    forecast = history[history["phase"] == "forecast"]
+    assert np.isfinite(forecast["squared_error"]).all()
+    assert (forecast["validation_squared_error"] == forecast["validation_loss"]).all()
 
 
 def test_the_last_windows_are_held_out_and_do_not_enter_the_scale():

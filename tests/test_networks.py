@@ -125,8 +125,6 @@ def test_everything_has_its_shape(name, max_features):
     assert all(t.shape == (N,) for t in (*vars(terms).values(), terms.elbo, terms.objective()))
     embedding = torch.zeros(N, n_marginal + n_conditional)
     assert module.decode_embedding(embedding).shape == x.shape
-    assert module.window_shape == (N_TIMESTEPS, N_CHANNELS)
-    assert module.future_shape == (HORIZON, 2)
 
 
 @every_configuration

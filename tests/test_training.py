@@ -11,7 +11,14 @@ from skdeepdive import _progress, _schedule, _training
 from skdeepdive._fitting import Sizes, start_module
 from skdeepdive._progress import progress
 from skdeepdive._torch_utils import Scaling, WindowData
-from skdeepdive._training import BestWeights, Settings, calibrate_forecast, evaluate, train
+from skdeepdive._training import (
+    BestWeights,
+    Settings,
+    best_shrinkage,
+    calibrate_forecast,
+    evaluate_forecast,
+    train,
+)
 from skdeepdive._validation import Factors
 from skdeepdive.windows import sliding_windows
 
@@ -96,7 +103,7 @@ def test_reconstruction_and_objective_improve_on_training_and_validation_windows
     latent, interleave
 ):
     module, data, valid = make_start(latent, interleave=interleave)
-    start = evaluate(module, valid, interleaved_phase(module), 32)
+    start = interleaved_phase(module).evaluate(module, valid, 32)
     history = interleaved(train(module, data, valid, make_settings(max_epochs=12)))
     first, last = history[0], history[-1]
     assert last["log_px"] > first["log_px"] + 1
@@ -149,14 +156,12 @@ def test_the_marginal_phase_has_a_limit_of_its_own(monkeypatch):
 @pytest.mark.usefixtures("without_calibration")
 def test_the_forecast_phase_starts_anew_and_moves_the_forecast_only(latent, monkeypatch):
     module, data, valid = make_start(latent)
-    noise = module.noise_scale
     phase = _training._phases(module, make_settings())[-1]
     train(module, data, valid, make_settings(max_epochs=2))
     spoil(module, 1.0)
     phase.prepare()
     x = valid.batch(slice(None))[0]
     assert not module.forecast_parts(x)[1].any()
-    torch.testing.assert_close(module.noise_scale, noise)
     before = {k: v.clone() for k, v in module.named_parameters()}
     monkeypatch.setattr(_training, "_phases", lambda *args: [phase])
     train(module, data, valid, make_settings(max_epochs=1))
@@ -189,12 +194,12 @@ def test_validation_loss_is_the_whole_objective_of_its_terms():
 def test_evaluations_draw_the_same_noise_every_time():
     module, _, valid = make_start()
     phase = interleaved_phase(module)
-    assert evaluate(module, valid, phase, 32) == evaluate(module, valid, phase, 32)
+    assert phase.evaluate(module, valid, 32) == phase.evaluate(module, valid, 32)
 
 
 def test_evaluation_leaves_no_gradients():
     module, _, valid = make_start()
-    evaluate(module, valid, interleaved_phase(module), 32)
+    interleaved_phase(module).evaluate(module, valid, 32)
     assert all(p.grad is None for p in module.parameters())
 
 
@@ -209,7 +214,7 @@ def test_the_best_weights_are_restored(latent, learning_rate):
     settings = make_settings(max_epochs=6, learning_rate=learning_rate, patience=6)
     history = interleaved(train(module, data, valid, settings))
     losses = [record["validation_loss"] for record in history]
-    final = evaluate(module, valid, interleaved_phase(module), 32)["validation_loss"]
+    final = interleaved_phase(module).evaluate(module, valid, 32)["validation_loss"]
     assert final <= min(losses)
     if latent == "conditional" and learning_rate < 0.1:
         assert final == min(losses)
@@ -232,17 +237,18 @@ def test_training_stops_after_that_many_epochs_without_improvement(latent, patie
     history = train(*make_start(latent), settings)
     assert len(interleaved(history)) == patience
     n_marginal = 0 if latent == "conditional" else min(patience, _schedule.MARGINAL_PATIENCE)
-    assert len(history) == n_marginal + patience + _schedule.FORECAST_EPOCHS
+    n_forecast = min(patience, _schedule.FORECAST_PATIENCE)
+    assert len(history) == n_marginal + patience + n_forecast
 
 
 @pytest.mark.usefixtures("without_calibration", "without_forecast_phase")
 def test_without_patience_all_epochs_run_and_the_last_weights_stay():
     module, data, valid = make_start()
-    start = evaluate(module, valid, interleaved_phase(module), 32)["validation_loss"]
+    start = interleaved_phase(module).evaluate(module, valid, 32)["validation_loss"]
     history = train(module, data, valid, make_settings(max_epochs=7, learning_rate=0.3))
     assert [record["epoch"] for record in interleaved(history)] == list(range(1, 8))
     losses = [record["validation_loss"] for record in interleaved(history)]
-    final = evaluate(module, valid, interleaved_phase(module), 32)["validation_loss"]
+    final = interleaved_phase(module).evaluate(module, valid, 32)["validation_loss"]
     assert final == losses[-1]
     assert final > start
 
@@ -346,6 +352,29 @@ def test_calibration_finds_the_best_factor(scale):
     assert ((best > 0) & (best < 1)).any()
 
 
+def test_the_forecast_is_judged_by_the_error_it_has_once_it_is_shrunk():
+    module, _, valid = make_start()
+    spoil(module, 0.3)
+    before = {k: v.clone() for k, v in module.state_dict().items()}
+    judged = evaluate_forecast(module, valid, 32)["validation_loss"]
+    assert all(torch.equal(v, before[k]) for k, v in module.state_dict().items())
+    factor, _ = best_shrinkage(module, valid, 32)
+    assert (factor < 1).any()
+    calibrate_forecast(module, valid, 32)
+    x, y, _ = valid.batch(slice(None))
+    with torch.no_grad():
+        error = (y - module.forecast(x)).square().mean().item()
+    assert judged == pytest.approx(error, rel=1e-4)
+
+
+@pytest.mark.usefixtures("without_calibration")
+def test_the_best_correction_is_kept():
+    module, data, valid = make_start()
+    history = train(module, data, valid, make_settings(patience=4, learning_rate=0.3))
+    errors = [r["validation_loss"] for r in history if r["phase"] == "forecast"]
+    assert evaluate_forecast(module, valid, 32)["validation_loss"] <= min(errors) * (1 + 1e-6)
+
+
 @pytest.mark.parametrize("scale", [0.0, 0.1])
 def test_calibrated_noise_is_the_error_on_the_validation_windows(scale):
     module, _, valid = make_start()
@@ -390,7 +419,7 @@ def test_divergence_names_term_and_epoch(term, epoch, patience):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_every_value_of_a_record_must_be_finite(value):
-    phase = _training.Phase("marginal", _training.marginal_loss, {}, 1, None)
+    phase = _training.Phase("marginal", _training.marginal_loss, {}, 1, None, None)
     message = f"'validation_loss' became {value} in epoch 3 of the marginal phase"
     with pytest.raises(FloatingPointError, match=message):
         _training._check_finite(phase, 3, {"kl_b": 1.0, "validation_loss": value})
@@ -422,7 +451,7 @@ def test_the_same_seed_gives_the_same_bits(latent):
 
 def test_another_seed_gives_another_training():
     histories = [train(*make_start(), make_settings(max_epochs=1, seed=seed)) for seed in (0, 1)]
-    assert histories[0][-1]["log_py"] != histories[1][-1]["log_py"]
+    assert histories[0][-1]["squared_error"] != histories[1][-1]["squared_error"]
 
 
 @pytest.mark.parametrize("latent", LATENTS)

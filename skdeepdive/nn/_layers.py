@@ -31,6 +31,7 @@ class WindowFeatures(nn.Module):
 
     def __init__(self, n_timesteps: int, n_channels: int, max_features: int = 2048):
         super().__init__()
+        self.n_channels = n_channels
         self.n_components = min(n_timesteps, max(1, max_features // n_channels))
         self.n_features = n_channels * (self.n_components + 2)
         self.n_own = min(n_timesteps, self._N_OWN_COMPONENTS)
@@ -158,9 +159,13 @@ class LinearForecast(nn.Module):
         """
         inputs = regression_inputs(x, self.anchors, self.joint)
         outputs = inputs @ self.weight + self.intercept.unsqueeze(1)
-        for response, maps in zip(responses, self.class_maps, strict=False):
-            if maps is not None:
-                outputs = outputs + gate(self.compress(inputs), response) @ maps.flatten(1, 2)
+        used = [
+            pair for pair in zip(responses, self.class_maps, strict=False) if pair[1] is not None
+        ]
+        if used:
+            seen = self.compress(inputs)
+            for response, maps in used:
+                outputs = outputs + gate(seen, response) @ maps.flatten(1, 2)
         if self.joint:
             forecast = outputs[0].unflatten(1, self.future_shape)
         else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.distributions import Distribution, Normal, kl_divergence
+from torch.distributions import Distribution, Normal
 
 from ._fusion import CrossAttentionFusion
 from ._layers import LinearForecast, StandardisedWindow, WindowFeatures
@@ -18,6 +18,7 @@ from ._networks import (
     ForecastDecoder,
     MarginalEncoder,
     WindowDecoder,
+    kl_to_standard,
     make_priors,
 )
 
@@ -25,7 +26,7 @@ UNLABELLED = -1
 
 # Least deviation of the forecast noise, in units of the standardised targets; above the bound on
 # log scales, where the gradient ends.
-_SMALLEST_NOISE = 3e-3
+SMALLEST_NOISE = 3e-3
 
 
 @dataclass
@@ -79,7 +80,6 @@ class DeepDIVE(nn.Module):
         interleave: bool = True,
     ):
         super().__init__()
-        n_channels = features.n_features // (features.n_components + 2)
         self.interleave = interleave
         self.n_conditional = n_conditional
         self.features = features
@@ -95,7 +95,7 @@ class DeepDIVE(nn.Module):
         )
         self.fusion = CrossAttentionFusion(n_conditional, [len(w) for w in class_weights])
         n_fused = self.fusion.n_features
-        self.window_decoder = WindowDecoder(n_fused, features, n_channels, n_hidden)
+        self.window_decoder = WindowDecoder(n_fused, features, n_hidden)
         self.forecast_decoder = ForecastDecoder(n_fused, linear, features.n_own, n_hidden)
         initialise(self, generator)
 
@@ -114,7 +114,7 @@ class DeepDIVE(nn.Module):
         latents.window = window
         if self.conditional_encoder is not None:
             latents.qa = self.conditional_encoder(features, self._shield(latents.b))
-            latents.a = _draw(latents.qa, generator)
+            latents.a = draw(latents.qa, generator)
         return latents
 
     def infer_marginal(self, x: torch.Tensor, generator: torch.Generator | None = None) -> Latents:
@@ -125,7 +125,7 @@ class DeepDIVE(nn.Module):
         if not self.has_marginal:
             return Latents()
         qb = self.marginal_encoder(features, self.priors)
-        return Latents(qb=qb, b=_draw(qb, generator))
+        return Latents(qb=qb, b=draw(qb, generator))
 
     def generate(self, latents: Latents, x, folds=None, generator=None):
         """Decode p(x | a, b) and p(y | a, b, x).
@@ -134,24 +134,28 @@ class DeepDIVE(nn.Module):
         be fitted. Its correction then sees a random half of the fused features, drawn from
         `generator`, or it would learn the training windows by heart.
         """
-        responses = self.responses(latents.b)
-        fused, _ = self.fusion(latents.a, responses, len(x))
-        px = self.decode_window(fused)
+        responses, fused = self._fuse(latents.a, latents.b, len(x))
+        return (
+            self.decode_window(fused),
+            self._decode_future(latents, responses, fused, x, folds, generator),
+        )
+
+    def _fuse(self, a, b, n_windows):
+        """Return the RBF responses to b, and what they and a are fused to."""
+        responses = self.responses(b)
+        return responses, self.fusion(a, responses, n_windows)[0]
+
+    def _decode_future(self, latents, responses, fused, x, folds, generator) -> Distribution:
         if folds is not None:
             fused = _drop_half(fused, generator)
-        decoder = self.forecast_decoder
-        return px, decoder(fused, responses, x, latents.window, self.features, folds)
+        return self.forecast_decoder(fused, responses, x, latents.window, self.features, folds)
 
-    def log_py(self, x, y, generator: torch.Generator, folds=None) -> torch.Tensor:
-        """Log p(y | a, b, x) at a draw of a and b that passes no gradient on, `(n,)`."""
+    def frozen_forecast(self, x, generator: torch.Generator, folds=None) -> torch.Tensor:
+        """Mean of p(y | a, b, x) at a draw of a and b that passes no gradient on."""
         with torch.no_grad():
             latents = self.infer(x, generator)
-            responses = self.responses(latents.b)
-            fused, _ = self.fusion(latents.a, responses, len(x))
-            if folds is not None:
-                fused = _drop_half(fused, generator)
-        decoder = self.forecast_decoder
-        return decoder(fused, responses, x, latents.window, self.features, folds).log_prob(y)
+            responses, fused = self._fuse(latents.a, latents.b, len(x))
+        return self._decode_future(latents, responses, fused, x, folds, generator).mean
 
     def decode_window(self, fused: torch.Tensor) -> Distribution:
         """Decode p(x | a, b) from fused features."""
@@ -160,8 +164,7 @@ class DeepDIVE(nn.Module):
     def forecast_parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linear forecast and its latent correction, at the posterior means."""
         latents, decoder = self.infer(x), self.forecast_decoder
-        responses = self.responses(latents.b)
-        fused, _ = self.fusion(latents.a, responses, len(x))
+        responses, fused = self._fuse(latents.a, latents.b, len(x))
         forecast = decoder.linear_forecast(x, responses)
         return forecast, decoder.correction(fused, forecast, latents.window, self.features)
 
@@ -173,19 +176,10 @@ class DeepDIVE(nn.Module):
     def decode_embedding(self, z: torch.Tensor) -> torch.Tensor:
         """Decode windows from embeddings [b | a] of shape `(n, n_marginal + n_conditional)`."""
         b, a = z.split([sum(self.factor_dims), self.n_conditional], dim=1)
-        responses = self.responses(b if self.has_marginal else None)
-        fused, _ = self.fusion(a if self.n_conditional else None, responses, len(z))
+        _, fused = self._fuse(
+            a if self.n_conditional else None, b if self.has_marginal else None, len(z)
+        )
         return self.decode_window(fused).mean
-
-    @property
-    def window_shape(self) -> tuple[int, int]:
-        """Number of time steps and of channels."""
-        return len(self.features.basis), len(self.window_decoder.log_scale)
-
-    @property
-    def future_shape(self) -> tuple[int, int]:
-        """Horizon and number of targets."""
-        return tuple(self.forecast_decoder.log_scale.shape)
 
     def responses(self, b: torch.Tensor | None) -> list[torch.Tensor]:
         """RBF responses p(k | b_i) as the decoders see them, `(n, n_classes_i)` for each factor."""
@@ -252,17 +246,11 @@ class DeepDIVE(nn.Module):
         return groups
 
     @torch.no_grad()
-    def restart_forecast(self, noise_scale: torch.Tensor) -> None:
-        """Set the correction of the forecast back to zero, and the noise `(horizon, n_targets)`."""
+    def restart_forecast(self) -> None:
+        """Set the correction of the forecast back to zero."""
         decoder = self.forecast_decoder
         for parameter in (decoder.head.weight, decoder.head.bias, decoder.target_offset):
             parameter.zero_()
-        self.set_noise(noise_scale)
-
-    @property
-    def noise_scale(self) -> torch.Tensor:
-        """Deviation of p(y | a, b, x), `(horizon, n_targets)`."""
-        return self.forecast_decoder.log_scale.detach().exp()
 
     @torch.no_grad()
     def set_discriminants(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
@@ -273,7 +261,7 @@ class DeepDIVE(nn.Module):
     @torch.no_grad()
     def set_noise(self, noise_scale: torch.Tensor) -> None:
         """Set the deviation of p(y | a, b, x), `(horizon, n_targets)`."""
-        self.forecast_decoder.log_scale.copy_(noise_scale.clamp(min=_SMALLEST_NOISE).log())
+        self.forecast_decoder.log_scale.copy_(noise_scale.clamp(min=SMALLEST_NOISE).log())
 
     @torch.no_grad()
     def set_forecast_calibration(self, shrinkage: torch.Tensor, noise_scale: torch.Tensor) -> None:
@@ -296,12 +284,11 @@ class DeepDIVE(nn.Module):
         """
         if latents.qa is None:
             return latents.b.new_zeros(n_windows)
-        loc = latents.qa.loc
-        standard = Normal(torch.zeros_like(loc), torch.ones_like(loc), validate_args=False)
-        return kl_divergence(latents.qa, standard).sum(1)
+        return kl_to_standard(latents.qa)
 
 
-def _draw(q: Normal, generator: torch.Generator | None) -> torch.Tensor:
+def draw(q: Normal, generator: torch.Generator | None) -> torch.Tensor:
+    """Draw from q, or take its mean without a generator."""
     if generator is None:
         return q.loc
     noise = torch.empty_like(q.loc).normal_(generator=generator)

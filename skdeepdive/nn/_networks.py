@@ -4,7 +4,7 @@ import math
 
 import torch
 from torch import nn
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution, Normal, kl_divergence
 
 from ._layers import LinearForecast, WindowFeatures, linear, mlp
 from ._priors import RBFMixture
@@ -145,8 +145,9 @@ class BasisNormal(Distribution):
 class WindowDecoder(nn.Module):
     """p(x | a, b): in the features' basis where they are compressed, otherwise step by step."""
 
-    def __init__(self, n_fused: int, features: WindowFeatures, n_channels: int, n_hidden: int):
+    def __init__(self, n_fused: int, features: WindowFeatures, n_hidden: int):
         super().__init__()
+        n_channels = features.n_channels
         self.compressed = features.compressed
         self.shape = (features.n_components + features.compressed, n_channels)
         self.network = mlp(n_fused, n_hidden, self.shape[0] * n_channels)
@@ -214,6 +215,12 @@ class ForecastDecoder(nn.Module):
         hidden = self.from_target(inputs.mT) + self.from_fused(fused).unsqueeze(1)
         correction = self.head(nn.functional.gelu(hidden + self.target_offset)).mT
         return self.shrinkage * scale * correction
+
+
+def kl_to_standard(q: Normal) -> torch.Tensor:
+    """KL(q ‖ N(0, I)) of latent dimensions `(n, n_dims)`, in nats, `(n,)`."""
+    standard = Normal(torch.zeros_like(q.loc), torch.ones_like(q.loc), validate_args=False)
+    return kl_divergence(q, standard).sum(1)
 
 
 def make_priors(class_weights, n_marginal: int) -> nn.ModuleList:

@@ -9,12 +9,12 @@ import math
 
 import torch
 from torch import nn
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Normal
 
 from ._layers import WindowFeatures, mlp
 from ._losses import TCVAETerms, Terms, VAETerms
-from ._module import _SMALLEST_NOISE, _draw, initialise
-from ._networks import ConditionalEncoder, DiagonalNormal, WindowDecoder
+from ._module import SMALLEST_NOISE, draw, initialise
+from ._networks import ConditionalEncoder, DiagonalNormal, WindowDecoder, kl_to_standard
 
 
 class VAE(nn.Module):
@@ -49,11 +49,10 @@ class VAE(nn.Module):
         generator: torch.Generator,
     ):
         super().__init__()
-        n_channels = features.n_features // (features.n_components + 2)
         self.n_latent = n_latent
         self.features = features
         self.encoder = ConditionalEncoder(features.n_features, 0, n_latent, n_hidden)
-        self.window_decoder = WindowDecoder(n_latent, features, n_channels, n_hidden)
+        self.window_decoder = WindowDecoder(n_latent, features, n_hidden)
         self.future_decoder = FutureDecoder(n_latent, future_shape, n_hidden)
         initialise(self, generator)
 
@@ -80,7 +79,7 @@ class VAE(nn.Module):
         `labels` and `folds`, which the training loop hands to every module, are ignored.
         """
         q = self.infer(x)
-        z = _draw(q, generator)
+        z = draw(q, generator)
         log_py = self.future_decoder(z).log_prob(y)
         log_px = self.window_decoder(z, self.features.basis).log_prob(x)
         return self._terms(log_py, log_px, q, z)
@@ -92,11 +91,10 @@ class VAE(nn.Module):
     @torch.no_grad()
     def set_forecast_calibration(self, shrinkage: torch.Tensor, noise_scale: torch.Tensor) -> None:
         """Set the noise `(horizon, n_targets)`; there is no correction to shrink."""
-        self.future_decoder.log_scale.copy_(noise_scale.clamp(min=_SMALLEST_NOISE).log())
+        self.future_decoder.log_scale.copy_(noise_scale.clamp(min=SMALLEST_NOISE).log())
 
     def _terms(self, log_py, log_px, q: Normal, z: torch.Tensor) -> Terms:
-        standard = Normal(torch.zeros_like(z), torch.ones_like(z), validate_args=False)
-        return VAETerms(log_py, log_px, kl_divergence(q, standard).sum(1))
+        return VAETerms(log_py, log_px, kl_to_standard(q))
 
 
 class BetaTCVAE(VAE):
