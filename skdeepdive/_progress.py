@@ -1,4 +1,4 @@
-"""Progress of a fit: a bar where tqdm is installed, otherwise one line an epoch."""
+"""Progress of a fit: a bar where tqdm is installed, or one line an epoch."""
 
 import sys
 from collections.abc import Callable
@@ -7,14 +7,20 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress(verbose: int, max_epochs: int):
-    """Yield a function that reports the record of an epoch; it does nothing if `verbose` is 0."""
+    """Yield a function that reports the record of an epoch; it does nothing if `verbose` is 0.
+
+    From 2 on every term is shown, on one line an epoch.
+    """
     if not verbose:
         yield lambda record: None
+        return
+    if verbose > 1:
+        yield lambda record: sys.stderr.write(_line(record, _terms(record)) + "\n")
         return
     try:
         from tqdm.auto import tqdm
     except ImportError:
-        yield lambda record: sys.stderr.write(_line(record) + "\n")
+        yield lambda record: sys.stderr.write(_line(record, _main_terms(record)) + "\n")
         return
     with tqdm(total=max_epochs, desc="fit", unit="epoch") as bar:
         yield _updater(bar)
@@ -22,18 +28,26 @@ def progress(verbose: int, max_epochs: int):
 
 def _updater(bar) -> Callable[[dict], None]:
     def update(record: dict) -> None:
-        bar.set_postfix_str(_summary(record))
+        bar.set_postfix_str(_listed(record, _main_terms(record)))
         if record["phase"] == "interleaved":
             bar.update()
 
     return update
 
 
-def _line(record: dict) -> str:
-    return f"{record['phase']} epoch {record['epoch']}: {_summary(record)}"
+def _line(record: dict, terms: list[str]) -> str:
+    return f"{record['phase']} epoch {record['epoch']}: {_listed(record, terms)}"
 
 
-def _summary(record: dict) -> str:
-    terms = [name for name in record if name not in ("phase", "epoch")]
-    shown = [name for name in terms if not name.startswith("validation_")]
-    return ", ".join(f"{name} {record[name]:.4g}" for name in ("validation_loss", *shown))
+def _listed(record: dict, terms: list[str]) -> str:
+    return ", ".join(f"{name} {record[name]:.4g}" for name in terms)
+
+
+def _main_terms(record: dict) -> list[str]:
+    """Name the validation loss, which early stopping follows, and the terms in training."""
+    training = [name for name in _terms(record) if not name.startswith("validation_")]
+    return ["validation_loss", *training]
+
+
+def _terms(record: dict) -> list[str]:
+    return [name for name in record if name not in ("phase", "epoch")]

@@ -543,6 +543,17 @@ def test_without_tqdm_every_epoch_is_a_line_on_standard_error(capfd, monkeypatch
     ]
 
 
+@pytest.mark.parametrize("tqdm", ["present", "absent"])
+def test_the_second_level_shows_every_term_line_by_line(tqdm, capfd, monkeypatch):
+    if tqdm == "absent":
+        monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+    report_all(2, [RECORDS[0] | {"validation_kl_b": 2.5}])
+    assert capfd.readouterr() == (
+        "",
+        "marginal epoch 1: kl_b 2, cross_entropy 1.5, validation_loss 3.25, validation_kl_b 2.5\n",
+    )
+
+
 def test_with_tqdm_a_bar_counts_the_interleaved_epochs_on_standard_error(capfd):
     pytest.importorskip("tqdm")
     report_all(1)
