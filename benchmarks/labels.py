@@ -1,95 +1,119 @@
-"""How well hour, weekday and month are read from windows of two clients' load, over seeds.
+"""How well labels are read from windows: DeepDIVE, and a softmax classifier on the same encoder.
 
-    python benchmarks/labels.py [--seeds 0 1 2]
+    python benchmarks/labels.py --data FOLDER --dataset electricity [--seeds 0 1 2] [--json FILE]
 
-Compares linear discriminants, a multilayer perceptron with a softmax head, and the marginal path
-with several numbers of dimensions, with and without its closed-form start. Split 3:1:1 as in
-electricity.py; accuracies on the test windows.
+The classifier is the marginal encoder as far as its logits, from the same closed-form start. It is
+trained by the cross-entropy of the labels alone: no RBF layer, no divergence, no other task; and
+for as many epochs as DeepDIVE trains labels for, unless the cross-entropy on the validation windows
+stops falling. DeepDIVE follows with several numbers of dimensions. Accuracies are of the test
+windows and, for arguing about defaults, of the validation windows: mean and standard deviation over
+seeds.
 """
 
 import argparse
-import sys
+import json
+from dataclasses import replace
 from pathlib import Path
-from unittest import mock
+from unittest.mock import patch
 
-import numpy as np
 import torch
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.neural_network import MLPClassifier
+from ablation import (
+    ROWS,
+    WITHOUT_DISCRIMINANTS,
+    fit_row,
+    last_value,
+    no_class_maps,
+    rates,
+    row,
+    start,
+    variant,
+)
+from benchmark_data import LOADERS
+from forecast import environment
+from paper import accuracies, summary
+from torch.nn.functional import nll_loss
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-import plot_electricity as demo
+from skdeepdive import _schedule, _training
+from skdeepdive.nn import DeepDIVE
+from skdeepdive.nn._module import Latents
 
-from skdeepdive import DeepDIVEForecaster, _fitting
-
-N_EPOCHS = 12
-
-
-def read_by_classifier(make, X, factors, parts, seed):
-    train, _, test = parts
-    level, spread = X.mean(axis=1, keepdims=True), X.std(axis=1, keepdims=True) + 0.01
-    shape = (X - level) / spread
-    flat = np.concatenate([shape, level, np.log(spread)], axis=1).reshape(len(X), -1)
-    return [
-        make(seed).fit(flat[train], labels.iloc[train]).score(flat[test], labels.iloc[test])
-        for _, labels in factors.items()
-    ]
-
-
-def without_start(train, valid, features, class_counts):
-    return torch.zeros(sum(class_counts), features.n_features), torch.zeros(sum(class_counts))
+phases = _training._phases
 
 
-def read_by_deepdive(n_marginal, X, y, factors, parts, seed):
-    train, validation, test = parts
-    model = DeepDIVEForecaster(
-        n_marginal=n_marginal,
-        max_epochs=N_EPOCHS - 10,  # the labels alone are trained for up to ten before
-        validation_fraction=(validation.stop - validation.start) / validation.stop,
-        random_state=seed,
+class Softmax(DeepDIVE):
+    """Read the labels from the logits of the marginal encoder, which stand in the place of b."""
+
+    def _infer_marginal(self, features, generator):
+        encoder = self.marginal_encoder
+        return Latents(b=encoder.discriminant(features) + encoder.logits(encoder.trunk(features)))
+
+    def log_responses(self, b):
+        return [z.log_softmax(1) for z in b.split(self.marginal_encoder.class_counts, dim=1)]
+
+    def marginal_terms(self, latents, labels):
+        pairs = zip(self.log_responses(latents.b), labels.T, strict=True)
+        cross_entropy = sum(nll_loss(*pair, reduction="none") for pair in pairs)
+        return torch.zeros_like(cross_entropy), cross_entropy
+
+
+def labels_alone(module, settings):
+    """Return the first phase only, with the epochs of both in which DeepDIVE learns labels."""
+    n_epochs = _schedule.MARGINAL_EPOCHS + settings.max_epochs
+    first, *_ = phases(module, settings)
+    return [replace(first, max_epochs=n_epochs, patience=settings.patience)]
+
+
+def classifier(*changes):
+    """Return the row of a classifier: changes that leave the labels as the only task."""
+    return row(
+        variant(Softmax),
+        patch("skdeepdive._training._phases", labels_alone),
+        start("linear_forecast", last_value),
+        start("class_maps", no_class_maps),
+        *changes,
+        latent="marginal",
     )
-    known = slice(train.start, validation.stop)
-    model.fit(X[known], y[known], factors=factors.iloc[known])
-    return (model.predict_cluster(X[test]) == factors.iloc[test].to_numpy()).mean(axis=0)
 
 
-def softmax(seed):
-    return MLPClassifier(hidden_layer_sizes=(256,), max_iter=N_EPOCHS, random_state=seed)
+READERS = {
+    "linear discriminants": classifier(rates("MARGINAL", marginal=0.0, discriminant=0.0)),
+    "softmax on the same encoder": classifier(),
+    "DeepDIVE": ROWS["defaults"],
+    **{f"DeepDIVE, n_marginal={n}": row(n_marginal=n) for n in (1, 2, 8)},
+    "softmax, no closed-form start": classifier(*WITHOUT_DISCRIMINANTS),
+    "DeepDIVE, no closed-form start": ROWS["no discriminants"],
+}
 
 
-def main(seeds):
-    X, y, factors, parts = demo.load("clients_2")
-    print(f"{'accuracy on test windows':<44}" + "".join(f"{name:>18}" for name in factors))
-
-    def report(name, read, seeds=seeds):
-        runs = np.array([read(seed) for seed in seeds])
-        deviation = runs.std(axis=0, ddof=len(runs) > 1)
-        cells = [f"{m:.3f} ({d:.3f})" for m, d in zip(runs.mean(axis=0), deviation, strict=True)]
-        print(f"{name:<44}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
-
-    def discriminants(seed):
-        return LinearDiscriminantAnalysis()
-
-    report(
-        "linear discriminants",
-        lambda seed: read_by_classifier(discriminants, X, factors, parts, seed),
-        seeds[:1],
+def read(name, data, seed, max_epochs):
+    model = fit_row(*READERS[name], data, seed, max_epochs)
+    validated, tested = (
+        accuracies(data.factors.iloc[part], model.predict_cluster(data.X[part]))
+        for part in data.parts[1:]
     )
-    report(
-        f"perceptron with softmax, {N_EPOCHS} epochs",
-        lambda seed: read_by_classifier(softmax, X, factors, parts, seed),
-    )
-    for n_marginal in (1, 2, 8, 16):
-        name = f"DeepDIVE, at most {n_marginal} dimensions a factor"
-        report(name, lambda seed, n=n_marginal: read_by_deepdive(n, X, y, factors, parts, seed))
-    with mock.patch.object(_fitting, "fit_discriminants", without_start):
-        report(
-            "DeepDIVE, at most 8, no closed-form start",
-            lambda seed: read_by_deepdive(8, X, y, factors, parts, seed),
-        )
+    return {**tested, **{f"validation {score}": share for score, share in validated.items()}}
+
+
+def main(arguments):
+    data = LOADERS[arguments.dataset](arguments.data)
+    results = {**environment(), "dataset": arguments.dataset, "seeds": arguments.seeds}
+    print(f"{arguments.dataset}: mean (standard deviation)")
+    for name in arguments.rows:
+        seeds = arguments.seeds[:1] if name == "linear discriminants" else arguments.seeds
+        results[name] = summary([read(name, data, seed, arguments.max_epochs) for seed in seeds])
+        cells = [f"{score} {m:.4f} ({sd:.4f})" for score, (m, sd) in results[name].items()]
+        print(f"{name:<32}" + ", ".join(cells), flush=True)
+        if arguments.json:
+            Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="folder of the data files; see benchmark_data.py")
+    parser.add_argument("--dataset", choices=LOADERS, default="electricity")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    main(parser.parse_args().seeds)
+    parser.add_argument("--rows", nargs="+", choices=READERS, default=list(READERS), metavar="ROW")
+    parser.add_argument("--max-epochs", type=int, default=20)
+    parser.add_argument("--json", help="where to write the results, after every row")
+    main(parser.parse_args())

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark_data import LOADERS
-from forecast import environment
+from benchmark_data import LOADERS, SeriesWindows
+from forecast import LSTNET_STEPS, environment
 
 from skdeepdive import DeepDIVEForecaster
 from skdeepdive.baselines import BetaTCVAEForecaster, VAEForecaster
@@ -37,33 +37,49 @@ def models(n_marginal):
     }
 
 
-def measure(make, data, seed, max_epochs):
-    """Fit with one seed, and score on the test windows."""
-    _, validation, test = data.parts
+def fit(make, data, seed, max_epochs):
+    """Fit to the training windows; the last windows given, those of validation, are held out."""
+    _, validation, _ = data.parts
     model = make(
         validation_fraction=(validation.stop - validation.start) / validation.stop,
         random_state=seed,
         max_epochs=max_epochs,
     )
     known = slice(validation.stop)
-    reads_factors = getattr(model, "latent", "conditional") != "conditional"
-    labels = {"factors": data.factors.iloc[known]} if reads_factors else {}
-    model.fit(data.X[known], data.y[known], **labels)
-    X, factors = data.X[test], data.factors.iloc[test]
+    labels = {"factors": data.factors.iloc[known]} if hasattr(model, "predict_cluster") else {}
+    return model.fit(data.X[known], data.y[known], **labels)
+
+
+def scores(model, data, part):
+    """Score on the windows of a part."""
+    X, factors = data.X[part], data.factors.iloc[part]
     gaps = mutual_information_gap(
         factors, model.transform(X), n_bins=N_BINS, multioutput="raw_values"
     )
-    scores = {
+    measured = {
         "reconstruction": rrse_score(X, model.reconstruct(X)),
-        "forecast": rrse_score(data.y[test], model.predict(X)),
+        **forecast_scores(data, data.y[part], model.predict(X)),
         "mig": float(gaps.mean()),
         **{f"mig of {name}": float(gap) for name, gap in zip(factors, gaps, strict=True)},
     }
-    if labels:
-        found = model.predict_cluster(X).reshape(len(X), -1) == factors.to_numpy()
-        accuracy = zip(factors, found.mean(axis=0), strict=True)
-        scores |= {f"accuracy of {name}": float(share) for name, share in accuracy}
-    return scores
+    if hasattr(model, "predict_cluster"):
+        measured |= accuracies(factors, model.predict_cluster(X))
+    return measured
+
+
+def forecast_scores(data, y, forecast):
+    """Score the whole forecast, and in the LSTNet protocol some of its steps too."""
+    steps = LSTNET_STEPS if isinstance(data, SeriesWindows) else []
+    return {
+        "forecast": rrse_score(y, forecast),
+        **{f"forecast, step {k}": rrse_score(y[:, k - 1], forecast[:, k - 1]) for k in steps},
+    }
+
+
+def accuracies(factors, found):
+    """Share of the windows whose label was found, for every factor."""
+    shares = (found.reshape(factors.shape) == factors.to_numpy()).mean(axis=0)
+    return {f"accuracy of {name}": float(s) for name, s in zip(factors, shares, strict=True)}
 
 
 def summary(runs):
@@ -80,7 +96,8 @@ def main(arguments):
     results = {**environment(), "dataset": arguments.dataset, "seeds": arguments.seeds}
     print(f"{arguments.dataset}: test windows, mean (standard deviation)")
     for name, make in models(arguments.n_marginal).items():
-        runs = [measure(make, data, seed, arguments.max_epochs) for seed in arguments.seeds]
+        fitted = (fit(make, data, seed, arguments.max_epochs) for seed in arguments.seeds)
+        runs = [scores(model, data, data.parts[2]) for model in fitted]
         results[name] = summary(runs)
         cells = [f"{score} {m:.4f} ({sd:.4f})" for score, (m, sd) in results[name].items()]
         print(f"{name:<14}" + ", ".join(cells), flush=True)

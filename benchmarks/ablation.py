@@ -1,0 +1,203 @@
+"""What each choice in DeepDIVE costs in time and gains in accuracy.
+
+    python benchmarks/ablation.py --data FOLDER --dataset electricity [--seeds 0 1 2] [--json FILE]
+
+Every row changes one choice and leaves the others at their defaults; ROWS and the docstrings above
+it say how. Where a learning rate presumes what is changed, it changes too. Models are chosen on the
+validation windows. The scores are of the test windows, then, for arguing about defaults, of the
+validation windows: mean and standard deviation over seeds. RRSE is of values standardised per
+channel. Seconds are those of the fit on one thread, and indicative only.
+"""
+
+import argparse
+import json
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from benchmark_data import LOADERS
+from forecast import environment
+from paper import fit, scores, summary
+
+from skdeepdive import DeepDIVEForecaster
+from skdeepdive.nn import DeepDIVE
+from skdeepdive.nn._layers import LinearForecast
+
+
+class Concatenation(torch.nn.Module):
+    """Put the conditional dimensions and all RBF responses side by side instead of fusing them.
+
+    The decoders then see one number for each, and sixteen for each conditional dimension otherwise.
+    """
+
+    def __init__(self, n_conditional, class_counts):
+        super().__init__()
+        self.n_features = n_conditional + sum(class_counts)
+
+    def initialise(self, generator):
+        pass
+
+    def forward(self, a, responses, n_windows):
+        return torch.cat([a, *responses], dim=1), None
+
+
+class SharedTrunk(DeepDIVE):
+    """Let both encoders read one hidden layer.
+
+    b itself is shielded as ever, but a layer that a is read from as well cannot be: it is trained
+    by the labels and by the decoders. So it is a group of its own. Its rates are those of the
+    marginal path while labels are trained alone, and then those of the conditional path.
+    """
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.conditional_encoder.from_window = self.marginal_encoder.trunk[0]
+
+    def parameter_groups(self):
+        trunk = list(self.marginal_encoder.trunk.parameters())
+        shared = set(map(id, trunk))
+        groups = super().parameter_groups()
+        groups["marginal"] = [p for p in groups["marginal"] if id(p) not in shared]
+        return {**groups, "trunk": trunk}
+
+
+class Joint(DeepDIVE):
+    """Lower the sum of all losses from the start, with nothing shielded and a single rate.
+
+    All parameters are one group, called marginal because the phase of that name, which has no
+    epochs then, asks for it. No group is called forecast, so its correction does not start anew.
+    """
+
+    def _shield(self, tensor):
+        return tensor
+
+    def parameter_groups(self):
+        return {"marginal": list(self.parameters())}
+
+
+class NoForecastPhase(DeepDIVE):
+    """Leave the forecast's correction as the interleaved phase has it."""
+
+    def parameter_groups(self):
+        groups = super().parameter_groups()
+        groups["conditional"] += groups.pop("forecast")
+        return groups
+
+
+def no_discriminants(train, valid, features, class_counts):
+    """Start without knowledge of the labels: all windows have the same logits."""
+    n_logits = sum(class_counts)
+    return torch.zeros(n_logits, features.n_features), torch.zeros(n_logits)
+
+
+def last_value(train, valid, candidates):
+    """Start at the last value of the channel that a target continues: a map of zeros.
+
+    Nothing is fitted, so there is nothing to hold out.
+    """
+    n_timesteps, horizon = train.X.shape[1], train.y.shape[1]
+    zeros = torch.zeros(1, n_timesteps, horizon), torch.zeros(1, horizon)
+    return LinearForecast(*zeros, train.y.shape[1:], joint=False, anchors=candidates[0]), []
+
+
+def no_class_maps(module, train, valid):
+    pass
+
+
+def variant(replacement):
+    return patch("skdeepdive._fitting.DeepDIVE", replacement)
+
+
+def start(name, replacement):
+    return patch(f"skdeepdive._fitting.fit_{name}", replacement)
+
+
+def rates(phase, **relative):
+    return patch.dict(f"skdeepdive._schedule.{phase}_RATES", relative)
+
+
+def row(*changes, **parameters):
+    """Return patches of the package, and parameters of the forecaster."""
+    return changes, parameters
+
+
+FULL_RATES = {"marginal": 1.0, "discriminant": 1.0}
+WITHOUT_DISCRIMINANTS = (
+    start("discriminants", no_discriminants),
+    rates("MARGINAL", **FULL_RATES),
+    rates("INTERLEAVED", **FULL_RATES),
+)
+ROWS = {
+    "defaults": row(),
+    "concatenation": row(patch("skdeepdive.nn._module.CrossAttentionFusion", Concatenation)),
+    "shared trunk": row(
+        variant(SharedTrunk), rates("MARGINAL", trunk=0.3), rates("INTERLEAVED", trunk=1.0)
+    ),
+    "joint training": row(
+        variant(Joint),
+        patch("skdeepdive._schedule.MARGINAL_EPOCHS", 0),
+        rates("INTERLEAVED", marginal=1.0),
+    ),
+    "no forecast phase": row(variant(NoForecastPhase)),
+    "1 dimension per factor": row(n_marginal=1),
+    "2 dimensions per factor": row(n_marginal=2),
+    "no discriminants": row(*WITHOUT_DISCRIMINANTS),
+    "no linear forecast": row(
+        start("linear_forecast", last_value), start("class_maps", no_class_maps)
+    ),
+    "no class maps": row(start("class_maps", no_class_maps)),
+}
+
+
+def fit_row(changes, parameters, data, seed, max_epochs):
+    """Fit the forecaster of a row."""
+    with ExitStack() as stack:
+        for change in changes:
+            stack.enter_context(change)
+        return fit(partial(DeepDIVEForecaster, **parameters), data, seed, max_epochs)
+
+
+def measure(model, data):
+    """Score on the test windows, and on those of validation."""
+    _, validation, test = data.parts
+    validated = scores(model, data, validation)
+    names = [name for name in validated if name.startswith("accuracy")]
+    tested = scores(model, data, test)
+    return {
+        **{name: tested[name] for name in ["reconstruction", "forecast", "mig", *names]},
+        **{f"validation {name}": validated[name] for name in ["forecast", *names]},
+    }
+
+
+def run(name, data, seed, max_epochs):
+    began = time.perf_counter()
+    model = fit_row(*ROWS[name], data, seed, max_epochs)
+    return {"seconds": time.perf_counter() - began, **measure(model, data)}
+
+
+def main(arguments):
+    data = LOADERS[arguments.dataset](arguments.data)
+    results = {**environment(), "dataset": arguments.dataset, "seeds": arguments.seeds}
+    print(f"{arguments.dataset}: mean (standard deviation)")
+    for name in arguments.rows:
+        runs = [run(name, data, seed, arguments.max_epochs) for seed in arguments.seeds]
+        results[name] = summary(runs)
+        cells = [f"{score} {m:.4f} ({sd:.4f})" for score, (m, sd) in results[name].items()]
+        print(f"{name:<24}" + ", ".join(cells), flush=True)
+        if arguments.json:
+            Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="folder of the data files; see benchmark_data.py")
+    parser.add_argument("--dataset", choices=LOADERS, default="electricity")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
+    parser.add_argument("--max-epochs", type=int, default=20)
+    parser.add_argument("--json", help="where to write the results, after every row")
+    main(parser.parse_args())

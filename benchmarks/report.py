@@ -1,0 +1,221 @@
+"""Gather what the benchmarks measured on one page, docs/benchmarks.md.
+
+    python benchmarks/report.py [--check]
+
+Reads the files that forecast.py, paper.py, labels.py and ablation.py wrote with --json into
+benchmarks/results. With --check it writes nothing, and fails where the page differs from what the
+files give.
+"""
+
+import argparse
+import json
+import re
+import shlex
+from pathlib import Path
+from statistics import fmean
+
+ROOT = Path(__file__).resolve().parents[1]
+ORIGIN = ("command", "date", "versions", "dataset", "seeds")  # of a file; the rest are results
+LESS_IS_BETTER = {"rrse", "mse", "mae", "reconstruction", "forecast", "seconds"}
+EFFORT = "validation and effort"
+
+INTRODUCTION = """\
+# Benchmarks
+
+`python benchmarks/report.py` writes this page from the files in `benchmarks/results`, which were
+written by the commands below (FOLDER holds the data, FILE is the one named after the command).
+Scores are of the test windows where nothing else is said: the mean over seeds ± the standard
+deviation, which is left out of single runs and where all runs agree. What there is to choose is
+chosen on validation windows. The best mean of a column is bold, however small its lead. Seconds
+are measured on one thread, and indicative only.
+"""
+
+# By the script that wrote a file; these and the data sets are in the order of the page.
+SCRIPTS = {
+    "forecast": """\
+## Forecasts beside other methods
+
+RRSE, the root relative squared error, is 0 for a perfect forecast and 1 for the mean of the true
+values. It is measured in the units of the source, where the largest channels decide; standardised
+by the training rows, where those that change most afterwards decide; and as the mean of the
+channels' own. CORR is the mean of the channels' correlations. MSE and MAE are of standardised
+values. Seconds hold all from tuning to forecasting, but not the search for the settings of NHITS.
+""",
+    "paper": """\
+## The paper's table
+
+Reconstruction and forecast are RRSE (0 is perfect, 1 is the mean of the true values) of values
+standardised per channel. The mutual information gap (MIG) of a factor is 1 if one latent dimension
+alone tells all of it. Accuracy is the share of labels that are read correctly from the windows.
+""",
+    "labels": """\
+## Reading the labels
+
+The share of labels that are read correctly from the windows alone.
+""",
+    "ablation": """\
+## What each choice in the model brings
+
+Every row changes one thing and leaves all others at their defaults; `benchmarks/ablation.py` says
+how. The scores are those of the paper's table. Seconds are those of the fit.
+""",
+}
+DATASETS = {
+    "electricity": "### Electricity, load of two clients\n",
+    "electricity-full": "### Electricity, load of all clients\n",
+    "etth1": "### ETTh1, loads and oil temperature of a transformer\n",
+    "gefcom2012": """\
+### GEFCom2012, load of utility zones
+
+Figures of the test windows were looked at while the model was developed, so they are indications
+rather than a blind test.
+""",
+    "gait_ipol": """\
+### Gait, a sensor on the right foot
+
+The group is confounded with the make of the sensor: what is read as the group is partly the sensor.
+""",
+    "watch": "### Smartwatch, exercises of the shoulder\n",
+}
+
+
+def write_page(files):
+    """Lay out the files, ``{name: content}``: a section per script, in it one per data set."""
+    sections = {}
+    for name, content in files.items():
+        key = Path(shlex.split(content["command"])[1]).stem, content["dataset"]
+        if key[0] not in SCRIPTS or key[1] not in DATASETS:
+            raise SystemExit(f"{name}: report.py must first be told what {key} stands for.")
+        sections.setdefault(key, {})[name] = content
+    parts = [INTRODUCTION]
+    for script, explanation in SCRIPTS.items():
+        datasets = [dataset for dataset in DATASETS if (script, dataset) in sections]
+        parts += [explanation] if datasets else []
+        for dataset in datasets:
+            lay_out = join if script == "forecast" else list_files
+            parts += [DATASETS[dataset], *lay_out(sections[script, dataset])]
+    return "\n".join(parts)
+
+
+def join(files):
+    """Put the models of all files side by side, horizon after horizon, DeepDIVE last."""
+    yield "".join(origin(name, content) for name, content in files.items())
+    horizons = {}
+    for name, content in files.items():
+        for title, models in results(content).items():
+            rows = horizons.setdefault(title, {})
+            if twice := rows.keys() & models:
+                raise SystemExit(f"{name} repeats {sorted(twice)}, {title}, of another file.")
+            rows |= {model: forecast_scores(result) for model, result in models.items()}
+    for title, rows in horizons.items():
+        yield f"#### {title.replace('->', '→')} hours\n"
+        yield from tables(dict(sorted(rows.items(), key=lambda row: row[0].startswith("DeepDIVE"))))
+
+
+def forecast_scores(result):
+    """Name the scores of a model ``(table, column)``: a table per measure, if there are steps."""
+    test, seconds = result["test"], [run["seconds"] for run in result["runs"]]
+    cells = {
+        (measure, "all steps" if step == "all" else f"step {step}"): scores[measure]
+        for measure in ("rrse", "rrse standardised", "rrse of channels", "corr")
+        for step, scores in test.items()
+    }
+    if list(test) == ["all"]:
+        cells = {("", measure): cell for measure, cell in test["all"].items()}
+    return {
+        **cells,
+        (EFFORT, "mse"): result["validation"]["all"]["mse"],
+        (EFFORT, "runs"): str(len(seconds)),
+        (EFFORT, "seconds"): f"{fmean(seconds):.0f}",
+    }
+
+
+def list_files(files):
+    """Show file after file."""
+    for name, content in files.items():
+        yield origin(name, content)
+        yield from tables({row: plain_scores(scores) for row, scores in results(content).items()})
+
+
+def plain_scores(scores):
+    """Name ``[validation ]score[ of factor]`` by table and column: a table for all factors."""
+    cells = {}
+    for score, cell in scores.items():
+        table, _, column = score.removeprefix("validation ").rpartition(" of ")
+        if score.startswith("validation "):
+            table = f"validation {table}" if table else EFFORT
+        cells[table, column] = cell
+    if seconds := cells.pop(("", "seconds"), None):
+        cells[EFFORT, "seconds"] = f"{seconds[0]:.0f}"
+    return cells
+
+
+def origin(name, content):
+    """Tell where results come from, but not the paths on the machine they were measured on."""
+    script, *options = shlex.split(content["command"])[1:]
+    command = shlex.join(["python", f"benchmarks/{Path(script).name}", *options])
+    for option, stand_in in {"--data": "FOLDER", "--json": "FILE"}.items():
+        command = re.sub(rf"{option}[ =]('[^']*'|\S+)", f"{option} {stand_in}", command)
+    seeds = ", ".join(map(str, content["seeds"]))
+    versions = ", ".join(f"{library} {v}" for library, v in content["versions"].items() if v)
+    return f"- `{command}`\n  ({name}; {content['date'][:10]}; seeds {seeds}; {versions})\n"
+
+
+def results(content):
+    return {key: value for key, value in content.items() if key not in ORIGIN}
+
+
+def tables(rows):
+    """Write ``{row: {(table, column): [mean, deviation] or text}}``; a row may lack columns."""
+    keys = dict.fromkeys(key for cells in rows.values() for key in cells)
+    best = {key: best_mean(key, [row[key] for row in rows.values() if key in row]) for key in keys}
+    for title in dict.fromkeys(title for title, _ in keys):
+        columns = [key for key in keys if key[0] == title]
+        lines = [map(capitalise, [title, *(name for _, name in columns)])]
+        lines.append(["---", *["---:"] * len(columns)])
+        for row, cells in rows.items():
+            if cells.keys() & set(columns):
+                lines.append([row, *(write(cells.get(key, "–"), best[key]) for key in columns)])
+        yield "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def capitalise(name):
+    return re.sub(r"\b(rrse|corr|mse|mae|mig)\b", lambda match: match[0].upper(), name)
+
+
+def best_mean(key, cells):
+    """Best mean as it is written, or None where there is nothing to compare."""
+    means = [cell[0] for cell in cells if not isinstance(cell, str)]
+    choose = min if LESS_IS_BETTER & set(" ".join(key).split()) else max
+    return f"{choose(means):.4f}" if len(means) > 1 else None
+
+
+def write(cell, best):
+    if isinstance(cell, str):
+        return cell
+    mean, deviation = cell
+    text = f"**{mean:.4f}**" if f"{mean:.4f}" == best else f"{mean:.4f}"
+    return f"{text} ± {deviation:.4f}" if deviation else text
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    parser.add_argument("--check", action="store_true", help="compare only; fail on a difference")
+    options = parser.parse_args(arguments)
+    paths = sorted(options.results.glob("*.json"))
+    if not paths:
+        raise SystemExit(f"{options.results} holds no results.")
+    page = write_page({path.name: json.loads(path.read_text(encoding="utf-8")) for path in paths})
+    if not options.check:
+        options.page.write_text(page, encoding="utf-8")
+    elif not options.page.exists() or options.page.read_text(encoding="utf-8") != page:
+        raise SystemExit(
+            f"{options.page} differs from what {options.results} gives: "
+            "run 'python benchmarks/report.py' and commit the page."
+        )
+
+
+if __name__ == "__main__":
+    main()
