@@ -8,7 +8,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base_forecaster import BaseForecaster
 from ._fitting import Sizes, fit_module
+from ._torch_utils import resolve_device
 from ._validation import LATENTS, check_choice, check_factors
+from .nn import DeepDIVE
 
 
 def _has_marginal(estimator: "DeepDIVEForecaster") -> bool:
@@ -48,7 +50,7 @@ class DeepDIVEForecaster(BaseForecaster):
     n_clusters : int, default=8
         Number of clusters to discover where no factors are given; fewer where there are fewer
         distinct windows.
-    n_marginal : int, default=8
+    n_marginal : int, default=16
         Most marginal dimensions of a factor; it never has more than its number of classes less
         one, which already place all classes at equal distances.
     n_conditional : int, default=16
@@ -90,6 +92,8 @@ class DeepDIVEForecaster(BaseForecaster):
     ----------
     module_ : torch.nn.Module
         The trained networks.
+    device_ : str
+        Where they compute, such as "cpu" or "cuda:0".
     factor_names_ : list of str
         Names of the factors: the columns of `factors`, "factor0" and so on, or "cluster".
     factor_classes_ : list of ndarray
@@ -140,6 +144,7 @@ class DeepDIVEForecaster(BaseForecaster):
     (15, 15)
     """
 
+    _MODULE = DeepDIVE
     _SIZES = (*BaseForecaster._SIZES, "n_clusters", "n_marginal", "n_conditional")
 
     def __init__(
@@ -148,7 +153,7 @@ class DeepDIVEForecaster(BaseForecaster):
         *,
         latent: str = "both",
         n_clusters: int = 8,
-        n_marginal: int = 8,
+        n_marginal: int = 16,
         n_conditional: int = 16,
         n_hidden: int = 256,
         max_epochs: int = 20,
@@ -269,7 +274,8 @@ class DeepDIVEForecaster(BaseForecaster):
         return proba[0] if len(proba) == 1 else proba
 
     def _fit(self, X, y, factors) -> None:
-        device = self._check_parameters()
+        self._check_parameters()
+        device = resolve_device(self.device)
         windows, futures, n_valid = self._take_data(X, y)
         if factors is not None:
             factors = check_factors(factors, len(windows))
@@ -277,16 +283,16 @@ class DeepDIVEForecaster(BaseForecaster):
             trained = fit_module(
                 windows, futures, factors, n_valid, self._sizes(), settings, device
             )
-        self._keep(trained)
+        self._keep(trained, device)
 
-    def _keep(self, trained) -> None:
-        super()._keep(trained)
+    def _keep(self, trained, device: torch.device) -> None:
+        super()._keep(trained, device)
         self.factor_names_ = trained.factors.names
         self.factor_classes_ = trained.factors.classes
 
-    def _check_parameters(self) -> torch.device:
+    def _check_parameters(self) -> None:
         check_choice("latent", self.latent, LATENTS)
-        return super()._check_parameters()
+        super()._check_parameters()
 
     def _sizes(self) -> Sizes:
         return Sizes(

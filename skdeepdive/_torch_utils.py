@@ -23,11 +23,19 @@ def resolve_device(device: str) -> torch.device:
         if device is None or torch.device(device).type == "meta":
             raise TypeError("nothing can be computed there")
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError, ImportError) as error:
         raise ValueError(
             f'\'device\' must be "auto" or a torch device that this machine has, such as "cpu", '
             f"got {device!r}."
         ) from error
+
+
+def device_or_cpu(device: str) -> torch.device:
+    """Return the torch device of a name, or the CPU where this machine has no such device."""
+    try:
+        return resolve_device(device)
+    except ValueError:
+        return torch.device("cpu")
 
 
 def to_array(values):
@@ -43,11 +51,10 @@ def make_generator(seed: int, device: torch.device) -> torch.Generator:
     return torch.Generator(device=device).manual_seed(seed)
 
 
-def for_inference(module: torch.nn.Module) -> torch.nn.Module:
-    """Put a trained module into double precision, where its device has it."""
-    module.requires_grad_(False).eval()
-    device = next(module.parameters()).device
-    return module if device.type == "mps" else module.double()
+def for_inference(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """Put a trained module on a device, in double precision where the device has it."""
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    return module.requires_grad_(False).eval().to(dtype).to(device)
 
 
 def to_numpy_dtype(dtype: torch.dtype) -> type:

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 
 from ._base_forecaster import BaseForecaster
 from ._fitting_vae import fit_vae
+from ._torch_utils import resolve_device
 from ._validation import check_number
 from .nn._vae import VAE, BetaTCVAE
 
@@ -62,6 +63,8 @@ class VAEForecaster(BaseForecaster):
     ----------
     module_ : torch.nn.Module
         The trained networks.
+    device_ : str
+        Where they compute, such as "cpu" or "cuda:0".
     history_ : dict of ndarray
         One entry for each epoch: its phase (always "interleaved", the loop's name for epochs on
         the whole objective), its number, the mean terms of the objective in nats per window on
@@ -96,6 +99,7 @@ class VAEForecaster(BaseForecaster):
     ((1, 24), (1, 16))
     """
 
+    _MODULE = VAE
     _SIZES = (*BaseForecaster._SIZES, "n_latent")
 
     def __init__(
@@ -157,11 +161,12 @@ class VAEForecaster(BaseForecaster):
         return self._take_over_fit(X, y)
 
     def _fit(self, X, y) -> None:
-        device = self._check_parameters()
+        self._check_parameters()
+        device = resolve_device(self.device)
         windows, futures, n_valid = self._take_data(X, y)
         with self._training_settings(len(windows) - n_valid) as settings:
             trained = fit_vae(windows, futures, n_valid, self._make_module, settings, device)
-        self._keep(trained)
+        self._keep(trained, device)
 
     def _make_module(self, features, future_shape, n_windows, generator) -> VAE:
         return VAE(
@@ -207,8 +212,8 @@ class BetaTCVAEForecaster(VAEForecaster):
 
     Attributes
     ----------
-    module_, history_, n_iter_, n_timesteps_, n_channels_, horizon_, n_targets_, n_features_in_, \
-            feature_names_in_
+    module_, device_, history_, n_iter_, n_timesteps_, n_channels_, horizon_, n_targets_, \
+            n_features_in_, feature_names_in_
         As those of :class:`VAEForecaster`; `history_` holds the three parts of the KL divergence.
 
     See Also
@@ -241,6 +246,8 @@ class BetaTCVAEForecaster(VAEForecaster):
     >>> model.predict(X[-1:]).shape, len(model.history_["total_correlation"])
     ((1, 24), 2)
     """
+
+    _MODULE = BetaTCVAE
 
     def __init__(
         self,
@@ -275,9 +282,9 @@ class BetaTCVAEForecaster(VAEForecaster):
         )
         self.beta = beta
 
-    def _check_parameters(self) -> torch.device:
+    def _check_parameters(self) -> None:
         check_number("beta", self.beta)
-        return super()._check_parameters()
+        super()._check_parameters()
 
     def _make_module(self, features, future_shape, n_windows, generator) -> BetaTCVAE:
         return BetaTCVAE(

@@ -1,7 +1,6 @@
-"""What the estimator promises: shapes, units, labels, seeds, persistence and errors."""
+"""What the estimator promises: shapes, units, labels, seeds and errors."""
 
 import copy
-import pickle
 import re
 import subprocess
 import sys
@@ -792,21 +791,7 @@ def test_diverging_training_says_which_term_and_what_to_lower():
         make_model(learning_rate=1e30, latent="conditional", max_epochs=30).fit(X, y)
 
 
-# Persistence
-
-_LOAD = """
-import sys, warnings
-warnings.simplefilter("error")
-import joblib, numpy as np, pickle
-path, kind, windows, out = sys.argv[1:]
-if kind == "pickle":
-    with open(path, "rb") as file:
-        model = pickle.load(file)
-else:
-    model = joblib.load(path)
-X = np.load(windows)
-np.savez(out, predict=model.predict(X), cluster=model.predict_cluster(X), Z=model.transform(X))
-"""
+# Copies
 
 _FIT = """
 import sys, warnings
@@ -827,22 +812,6 @@ def run_python(code, *arguments):
     subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True)
 
 
-@pytest.mark.parametrize("kind", ["pickle", "joblib"])
-def test_a_saved_model_opens_in_a_fresh_process(fitted, kind, tmp_path):
-    X, _, _ = make_windows()
-    path, windows, out = tmp_path / "model", tmp_path / "X.npy", tmp_path / "out.npz"
-    np.save(windows, X)
-    if kind == "pickle":
-        path.write_bytes(pickle.dumps(fitted))
-    else:
-        joblib.dump(fitted, path)
-    run_python(_LOAD, path, kind, windows, out)
-    with np.load(out) as outputs:
-        np.testing.assert_array_equal(outputs["predict"], fitted.predict(X))
-        np.testing.assert_array_equal(outputs["cluster"], fitted.predict_cluster(X))
-        np.testing.assert_array_equal(outputs["Z"], fitted.transform(X))
-
-
 def test_a_fresh_process_trains_the_same_model(tmp_path):
     paths = [tmp_path / name for name in ("X.npy", "y.npy", "hour.npy")]
     X, y, hour = (array.copy() for array in make_windows())
@@ -851,32 +820,6 @@ def test_a_fresh_process_trains_the_same_model(tmp_path):
     run_python(_FIT, *paths, tmp_path / "out.npy")
     expected = make_model().fit(X, y, factors=hour).predict(X)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
-
-
-@pytest.mark.parametrize("latent", ["both", "conditional", "marginal"])
-@pytest.mark.parametrize("protocol", [2, pickle.HIGHEST_PROTOCOL])
-def test_a_pickled_model_predicts_the_same(latent, protocol):
-    model, X, _ = fit(make_model(latent=latent))
-    copied = pickle.loads(pickle.dumps(model, protocol=protocol))
-    np.testing.assert_array_equal(copied.predict(X), model.predict(X))
-
-
-def test_the_size_of_a_pickle_does_not_grow_with_the_data():
-    sizes = []
-    for n_steps in (200, 2000):
-        X, y, hour = make_windows(n_steps=n_steps)
-        model = make_model(max_epochs=1, early_stopping=False).fit(X, y, factors=hour)
-        sizes.append(len(pickle.dumps(model)))
-    assert abs(sizes[1] - sizes[0]) < 1000
-
-
-def test_a_deep_copy_is_independent(fitted):
-    X, y, _ = make_windows()
-    expected = fitted.predict(X)
-    copied = copy.deepcopy(fitted)
-    np.testing.assert_array_equal(copied.predict(X), expected)
-    copied.fit(X + 3, 2 * y)
-    np.testing.assert_array_equal(fitted.predict(X), expected)
 
 
 def test_a_clone_is_unfitted_and_has_the_same_parameters(fitted):

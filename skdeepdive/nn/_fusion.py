@@ -2,7 +2,8 @@
 
 import torch
 from torch import nn
-from torch.nn.utils import skip_init
+
+from ._layers import linear
 
 
 class CrossAttentionFusion(nn.Module):
@@ -36,17 +37,14 @@ class CrossAttentionFusion(nn.Module):
             nn.Parameter(torch.empty(n_classes, n_embed)) for n_classes in class_counts
         )
         if class_counts:
-            self.attention = skip_init(
-                nn.MultiheadAttention, n_embed, n_heads, batch_first=True, add_zero_attn=True
-            )
+            self.attention = Attention(n_embed, n_heads)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw tokens and projections from `generator`."""
         for tokens in (self.direction, self.offset, *self.class_tokens):
             nn.init.normal_(tokens, std=tokens.shape[1] ** -0.5, generator=generator)
         if self.class_tokens:
-            nn.init.xavier_uniform_(self.attention.in_proj_weight, generator=generator)
-            nn.init.zeros_(self.attention.in_proj_bias)
+            self.attention.initialise(generator)
 
     def forward(
         self, a: torch.Tensor | None, responses: list[torch.Tensor], n_windows: int
@@ -65,5 +63,50 @@ class CrossAttentionFusion(nn.Module):
         tokens = torch.stack(
             [r @ tokens for r, tokens in zip(responses, self.class_tokens, strict=True)], dim=1
         )
-        attended, weights = self.attention(queries, tokens, tokens)
+        attended, weights = self.attention(queries, tokens)
         return (queries + attended).flatten(1), weights
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries over tokens, and over an all-zero one beside them.
+
+    That of PyTorch, whose module would draw its parameters from the global generator.
+    """
+
+    def __init__(self, embed_dim: int, n_heads: int):
+        super().__init__()
+        self.embed_dim, self.n_heads = embed_dim, n_heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * embed_dim))
+        self.out_proj = linear(embed_dim, embed_dim)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the projections of queries, keys and values from `generator`."""
+        nn.init.xavier_uniform_(self.in_proj_weight, generator=generator)
+        nn.init.zeros_(self.in_proj_bias)
+
+    def forward(
+        self, queries: torch.Tensor, tokens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return attended values `(n, n_queries, embed_dim)` and weights.
+
+        `queries` are `(n, n_queries, embed_dim)`, `tokens` `(n, n_tokens, embed_dim)`; the weights
+        are means over the heads, `(n, n_queries, n_tokens + 1)`.
+        """
+        queries, tokens = queries.transpose(0, 1), tokens.transpose(0, 1)
+        attended, weights = nn.functional.multi_head_attention_forward(
+            queries,
+            tokens,
+            tokens,
+            self.embed_dim,
+            self.n_heads,
+            self.in_proj_weight,
+            self.in_proj_bias,
+            bias_k=None,
+            bias_v=None,
+            add_zero_attn=True,
+            dropout_p=0.0,
+            out_proj_weight=self.out_proj.weight,
+            out_proj_bias=self.out_proj.bias,
+        )
+        return attended.transpose(0, 1), weights

@@ -1,11 +1,11 @@
 """Blocks that know windows and linear maps, and nothing of variational autoencoders."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn.functional import pad
-from torch.nn.utils import skip_init
 
 
 class WindowFeatures(nn.Module):
@@ -31,13 +31,13 @@ class WindowFeatures(nn.Module):
 
     def __init__(self, n_timesteps: int, n_channels: int, max_features: int = 2048):
         super().__init__()
-        self.n_channels = n_channels
+        self.n_timesteps, self.n_channels = n_timesteps, n_channels
         self.n_components = min(n_timesteps, max(1, max_features // n_channels))
         self.n_features = n_channels * (self.n_components + 2)
         self.n_own = min(n_timesteps, self._N_OWN_COMPONENTS)
         self.compressed = self.n_components < n_timesteps
         n_vectors = max(self.n_components, self.n_own)
-        self.register_buffer("vectors", _cosines(n_timesteps, n_vectors))
+        self.register_buffer("vectors", start_at(_cosines, n_timesteps, n_vectors))
 
     @property
     def basis(self) -> torch.Tensor:
@@ -79,6 +79,16 @@ class StandardisedWindow(NamedTuple):
     scale: torch.Tensor
 
 
+def start_at(make: Callable[[int, int], torch.Tensor], n_rows: int, n_columns: int) -> torch.Tensor:
+    """Return `make(n_rows, n_columns)`, or its shape alone where tensors are made without values.
+
+    That is on PyTorch's device "meta", for modules that saved ones replace. It computes there too,
+    but needs a second to get ready.
+    """
+    blank = torch.empty(n_rows, n_columns)
+    return blank if blank.is_meta else make(n_rows, n_columns)
+
+
 def _cosines(n_timesteps: int, n_components: int) -> torch.Tensor:
     """Orthonormal cosines of increasing frequency, without the constant one."""
     time = (torch.arange(n_timesteps) + 0.5) / n_timesteps
@@ -88,9 +98,14 @@ def _cosines(n_timesteps: int, n_components: int) -> torch.Tensor:
 
 def linear(n_in: int, n_out: int, *, bias: bool = True, start_at_zero: bool = False) -> nn.Linear:
     """Make a layer whose parameters are left to `initialise`: PyTorch's own draw is global."""
-    layer = skip_init(nn.Linear, n_in, n_out, bias=bias)
+    layer = _Linear(n_in, n_out, bias=bias)
     layer.start_at_zero = start_at_zero
     return layer
+
+
+class _Linear(nn.Linear):
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
 
 
 def mlp(n_in: int, n_hidden: int, n_out: int, *, start_at_zero: bool = False) -> nn.Sequential:
@@ -138,6 +153,55 @@ class LinearForecast(nn.Module):
         self.register_buffer("anchors", anchors)
         self.register_buffer("components", components)
         self.n_class_maps = 0
+
+    @classmethod
+    def blank(
+        cls,
+        window_shape: tuple[int, int],
+        future_shape: tuple[int, int],
+        class_counts,
+        *,
+        joint: bool,
+        shared: bool,
+        anchored: bool,
+        n_components: int,
+        class_maps,
+    ) -> "LinearForecast":
+        """Make a forecast whose tensors hold no values yet.
+
+        `class_counts` are the numbers of classes of the factors; for the rest see `configuration`.
+        """
+        if not (joint or anchored):
+            raise ValueError("maps that are not joint need anchors")
+        if len(class_maps) > len(class_counts) or (any(class_maps) and not n_components):
+            raise ValueError("class maps need a factor each, and components")
+        (n_timesteps, n_channels), (horizon, n_targets) = window_shape, future_shape
+        n_regressions = 1 if joint or shared else n_targets
+        n_inputs = n_timesteps * n_channels if joint else n_timesteps
+        n_outputs = horizon * n_targets if joint else horizon
+        forecast = cls(
+            torch.empty(n_regressions, n_inputs, n_outputs),
+            torch.empty(n_regressions, n_outputs),
+            future_shape,
+            joint=joint,
+            anchors=torch.empty(n_targets, dtype=torch.int64) if anchored else None,
+            components=torch.empty(n_inputs, n_components) if n_components else None,
+        )
+        for n_classes, present in zip(class_counts, class_maps, strict=False):
+            shape = n_regressions, n_classes, n_components + 1, n_outputs
+            forecast.add_class_maps(torch.empty(shape) if present else None)
+        return forecast
+
+    @property
+    def configuration(self) -> dict:
+        """What `blank` is told beside shapes: flags, and for every factor whether it has maps."""
+        return {
+            "joint": self.joint,
+            "shared": len(self.weight) == 1,
+            "anchored": self.anchors is not None,
+            "n_components": 0 if self.components is None else self.components.shape[1],
+            "class_maps": [maps is not None for maps in self.class_maps],
+        }
 
     def add_class_maps(self, weight: torch.Tensor | None) -> None:
         """Add the next factor's maps, `(n_regressions, n_classes, n_components + 1, n_outputs)`.

@@ -60,8 +60,8 @@ class DeepDIVE(nn.Module):
         Number of conditional dimensions; 0 for none.
     n_hidden : int
         Width of every hidden layer.
-    generator : torch.Generator
-        Source of the initial parameters.
+    generator : torch.Generator or None
+        Source of the initial parameters. None: they hold no values yet.
     interleave : bool, default=True
         Keep the decoders' gradient away from the marginal path. False where labels were
         discovered rather than given: then b must also serve the reconstruction.
@@ -76,12 +76,12 @@ class DeepDIVE(nn.Module):
         n_marginal: int,
         n_conditional: int,
         n_hidden: int,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
         interleave: bool = True,
     ):
         super().__init__()
         self.interleave = interleave
-        self.n_conditional = n_conditional
+        self.n_conditional, self.n_hidden = n_conditional, n_hidden
         self.features = features
         self.priors = make_priors(class_weights, n_marginal)
         self.factor_dims = [prior.n_dims for prior in self.priors]
@@ -97,7 +97,36 @@ class DeepDIVE(nn.Module):
         n_fused = self.fusion.n_features
         self.window_decoder = WindowDecoder(n_fused, features, n_hidden)
         self.forecast_decoder = ForecastDecoder(n_fused, linear, features.n_own, n_hidden)
-        initialise(self, generator)
+        if generator is not None:
+            initialise(self, generator)
+
+    @classmethod
+    def blank(cls, *, window_shape, future_shape, class_counts, linear, **options) -> "DeepDIVE":
+        """Make a module of some `configuration` whose parameters and buffers hold no values yet."""
+        if not (class_counts or options["n_conditional"]):
+            raise ValueError("there must be marginal or conditional dimensions")
+        return cls(
+            WindowFeatures(*window_shape),
+            LinearForecast.blank(window_shape, future_shape, class_counts, **linear),
+            [torch.ones(n_classes) for n_classes in class_counts],
+            generator=None,
+            **options,
+        )
+
+    @property
+    def configuration(self) -> dict:
+        """The sizes and flags that, with the parameters and buffers, are all of the module."""
+        linear = self.forecast_decoder.start
+        return {
+            "window_shape": [self.features.n_timesteps, self.features.n_channels],
+            "future_shape": list(linear.future_shape),
+            "class_counts": [prior.n_classes for prior in self.priors],
+            "n_marginal": int(max(self.factor_dims, default=0)),
+            "n_conditional": int(self.n_conditional),
+            "n_hidden": int(self.n_hidden),
+            "interleave": self.interleave,
+            "linear": linear.configuration,
+        }
 
     @property
     def has_marginal(self) -> bool:
@@ -247,8 +276,9 @@ class DeepDIVE(nn.Module):
 
     @torch.no_grad()
     def restart_forecast(self) -> None:
-        """Set the correction of the forecast back to zero."""
+        """Set the correction of the forecast back to zero, and unshrunk."""
         decoder = self.forecast_decoder
+        decoder.shrinkage.fill_(1.0)
         for parameter in (decoder.head.weight, decoder.head.bias, decoder.target_offset):
             parameter.zero_()
 

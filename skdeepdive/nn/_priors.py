@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
-from ._layers import make_centres
+from ._layers import make_centres, start_at
 
 
 class RBFMixture(nn.Module):
@@ -28,8 +28,8 @@ class RBFMixture(nn.Module):
         super().__init__()
         self.n_dims = n_dims
         self.n_classes = len(weights)
-        self.register_buffer("log_weights", weights.log())
-        self.centres = nn.Parameter(make_centres(self.n_classes, n_dims))
+        self.register_buffer("log_weights", weights if weights.is_meta else weights.log())
+        self.centres = nn.Parameter(start_at(make_centres, self.n_classes, n_dims))
         self.log_gamma = nn.Parameter(torch.full((self.n_classes,), math.log(0.5)))
 
     @property

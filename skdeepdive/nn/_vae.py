@@ -33,8 +33,8 @@ class VAE(nn.Module):
         Number of latent dimensions.
     n_hidden : int
         Width of every hidden layer.
-    generator : torch.Generator
-        Source of the initial parameters.
+    generator : torch.Generator or None
+        Source of the initial parameters. None: they hold no values yet.
     """
 
     has_marginal = False
@@ -46,15 +46,31 @@ class VAE(nn.Module):
         *,
         n_latent: int,
         n_hidden: int,
-        generator: torch.Generator,
+        generator: torch.Generator | None,
     ):
         super().__init__()
-        self.n_latent = n_latent
+        self.n_latent, self.n_hidden = n_latent, n_hidden
         self.features = features
         self.encoder = ConditionalEncoder(features.n_features, 0, n_latent, n_hidden)
         self.window_decoder = WindowDecoder(n_latent, features, n_hidden)
         self.future_decoder = FutureDecoder(n_latent, future_shape, n_hidden)
-        initialise(self, generator)
+        if generator is not None:
+            initialise(self, generator)
+
+    @classmethod
+    def blank(cls, *, window_shape, future_shape, **options) -> "VAE":
+        """Make a module of some `configuration` whose parameters and buffers hold no values yet."""
+        return cls(WindowFeatures(*window_shape), future_shape, generator=None, **options)
+
+    @property
+    def configuration(self) -> dict:
+        """The sizes that, with the parameters and buffers, are all of the module."""
+        return {
+            "window_shape": [self.features.n_timesteps, self.features.n_channels],
+            "future_shape": list(self.future_decoder.log_scale.shape),
+            "n_latent": int(self.n_latent),
+            "n_hidden": int(self.n_hidden),
+        }
 
     def infer(self, x: torch.Tensor) -> Normal:
         """Encode windows `(n, n_timesteps, n_channels)` to q(z | x) over `(n, n_latent)`."""
@@ -121,6 +137,11 @@ class BetaTCVAE(VAE):
     ):
         super().__init__(features, future_shape, **options)
         self.beta, self.n_windows = beta, n_windows
+
+    @property
+    def configuration(self) -> dict:
+        """That of :class:`VAE`, with what its loss needs."""
+        return {**super().configuration, "beta": float(self.beta), "n_windows": self.n_windows}
 
     def _terms(self, log_py, log_px, q: Normal, z: torch.Tensor) -> Terms:
         return TCVAETerms(log_py, log_px, *decompose_kl(q, z, self.n_windows), self.beta)
