@@ -17,6 +17,8 @@ from ._torch_utils import WindowData, fold_bounds, make_generator
 
 # Evaluations draw the same noise every time, so that epochs differ by their weights alone.
 _EVALUATION_SEED = 0
+# Consecutive parts of the validation windows, which tell how sure a gain is.
+_N_BLOCKS = 8
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Settings:
     learning_rate: float
     patience: int | None  # epochs without a better validation loss; None: run them all
     seed: int
-    report: Callable[[dict], None]
+    report: Callable[[dict], bool | None]  # gets the record of an epoch; True stops the training
+    warm: bool = False  # the module was trained before: the KL of a has its full weight at once
 
 
 @dataclass(frozen=True)
@@ -68,35 +71,67 @@ class BestWeights:
 def train(module, data: WindowData, valid: WindowData, settings: Settings) -> list[dict]:
     """Train in place; return a record of every epoch, with its mean terms in nats per window."""
     history: list[dict] = []
+    stopped = False
     for phase in _phases(module, settings):
+        if stopped:
+            break
         phase.prepare()
-        # Anew in every phase, so that it does not matter after how many epochs the last one ended.
-        generator = make_generator(settings.seed, data.device)
-        order = np.random.default_rng(settings.seed)
-        optimizer = torch.optim.Adam(
-            [
-                {"params": parameters, "lr": settings.learning_rate * phase.rates[name]}
-                for name, parameters in module.parameter_groups().items()
-                if name in phase.rates
-            ],
-            fused=True,
-        )
+        draws, optimizer = _Draws(settings.seed, data.device), _optimizer(module, phase, settings)
         best = BestWeights(module)
         best.update(phase.evaluate(module, valid, settings.batch_size)["validation_loss"])
         for epoch in range(1, phase.max_epochs + 1):
-            terms = _run_epoch(module, data, phase, settings, optimizer, generator, order, epoch)
+            terms = _run_epoch(module, data, phase, settings, optimizer, draws, epoch)
             terms |= phase.evaluate(module, valid, settings.batch_size)
             _check_finite(phase, epoch, terms)
             record = {"phase": phase.name, "epoch": epoch, **terms}
             history.append(record)
-            settings.report(record)
             best.update(record["validation_loss"])
-            if phase.patience is not None and best.n_epochs_since >= phase.patience:
+            stopped = settings.report(record) is True
+            worn_out = phase.patience is not None and best.n_epochs_since >= phase.patience
+            if stopped or worn_out:
                 break
         if phase.patience is not None:
             best.restore()
     calibrate_forecast(module, valid, settings.batch_size)
     return history
+
+
+def train_further(module, data: WindowData, settings: Settings) -> list[dict]:
+    """Pass over new data once in every phase; return the records of these epochs.
+
+    Nothing is held out, so no weights are chosen and the forecast is not calibrated. What a module
+    has learnt before stays where it starts from, its correction of the forecast included.
+    """
+    history = []
+    for phase in _phases(module, settings):
+        draws, optimizer = _Draws(settings.seed, data.device), _optimizer(module, phase, settings)
+        terms = _run_epoch(module, data, phase, settings, optimizer, draws, epoch=1)
+        _check_finite(phase, 1, terms)
+        history.append({"phase": phase.name, "epoch": 1, **terms})
+        settings.report(history[-1])
+    return history
+
+
+class _Draws:
+    """Sources of noise and of the order of windows.
+
+    Anew in every phase, so that it does not matter after how many epochs the last one ended.
+    """
+
+    def __init__(self, seed: int, device: torch.device):
+        self.generator = make_generator(seed, device)
+        self.order = np.random.default_rng(seed)
+
+
+def _optimizer(module, phase: Phase, settings: Settings) -> torch.optim.Optimizer:
+    return torch.optim.Adam(
+        [
+            {"params": parameters, "lr": settings.learning_rate * phase.rates[name]}
+            for name, parameters in module.parameter_groups().items()
+            if name in phase.rates
+        ],
+        fused=True,
+    )
 
 
 def _phases(module, settings: Settings) -> list[Phase]:
@@ -162,14 +197,15 @@ def forecast_loss(module, batch, generator, kl_weight):
     return squared_error, {"squared_error": squared_error.detach()}
 
 
-def _run_epoch(module, data, phase, settings, optimizer, generator, order, epoch):
+def _run_epoch(module, data, phase, settings, optimizer, draws, epoch):
     n_batches = -(-len(data) // settings.batch_size)
     totals: dict = {}
     bounds = fold_bounds(len(data))
-    for i, rows in enumerate(np.array_split(order.permutation(len(data)), n_batches)):
-        kl_weight = _schedule.kl_weight(epoch - 1 + (i + 1) / n_batches)
+    for i, rows in enumerate(np.array_split(draws.order.permutation(len(data)), n_batches)):
+        passed = epoch - 1 + (i + 1) / n_batches
+        kl_weight = 1.0 if settings.warm else _schedule.kl_weight(passed)
         folds = torch.from_numpy(np.searchsorted(bounds[1:], rows, side="right")).to(data.device)
-        loss, means = phase.loss(module, (*data.batch(rows), folds), generator, kl_weight)
+        loss, means = phase.loss(module, (*data.batch(rows), folds), draws.generator, kl_weight)
         if not torch.isfinite(loss):
             _check_finite(phase, epoch, {**means, "loss": loss})
         optimizer.zero_grad(set_to_none=True)
@@ -211,7 +247,7 @@ def _check_finite(phase: Phase, epoch: int, terms: dict) -> None:
 
 
 def calibrate_forecast(module, valid: WindowData, batch_size: int) -> None:
-    """Shrink the latent correction, and set the noise of p(y | a, b, x), by validation windows.
+    """Shrink the correction of the forecast, and set its noise, by validation windows.
 
     The noise is that of windows which chose the model, and so a little too small.
     """
@@ -221,19 +257,38 @@ def calibrate_forecast(module, valid: WindowData, batch_size: int) -> None:
 
 @torch.no_grad()
 def best_shrinkage(module, data: WindowData, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the factors in [0, 1] of the correction that have the least squared error.
+    """Choose by how much the correction of each target is shrunk, `(n_targets,)`, from 0 to 1.
 
-    There is one for each target, `(n_targets,)`; the mean squared errors with them are
-    `(horizon, n_targets)`. So no target's error is larger than that of the linear forecast.
+    The mean squared errors that the forecast then has are `(horizon, n_targets)`. No target's error
+    is larger than that of the linear forecast.
     """
-    residual_square = product = correction_square = 0.0
+    squared = product = 0.0
+    gains = []  # of every window: what is linear and what is quadratic in the factor
     for x, y, _ in data.batches(batch_size):
-        start, correction = module.forecast_parts(x)
-        residual = (y - start).double()
-        correction = correction.double()
-        residual_square = residual_square + residual.square().sum(0)
-        product = product + (residual * correction).sum(0)
-        correction_square = correction_square + correction.square().sum(0)
-    factor = (product.sum(0) / correction_square.sum(0).clamp(min=1e-12)).clamp(0.0, 1.0)
-    squared = residual_square - 2 * factor * product + factor.square() * correction_square
-    return factor, squared.clamp(min=0.0) / len(data)
+        start, correction = (part.double() for part in module.forecast_parts(x))
+        residual = y - start
+        linear, quadratic = residual * correction, correction.square()
+        gains.append(torch.stack([linear.sum(1), quadratic.sum(1)]))
+        squared = squared + torch.stack([residual.square().sum(0), quadratic.sum(0)])
+        product = product + linear.sum(0)
+    factor = _sure_factor(*torch.cat(gains, dim=1))
+    error = squared[0] - 2 * factor * product + factor.square() * squared[1]
+    return factor, error.clamp(min=0.0) / len(data)
+
+
+def _sure_factor(linear: torch.Tensor, quadratic: torch.Tensor) -> torch.Tensor:
+    """Return the factors f that gain most, in 2 f linear - f² quadratic `(n, n_targets)`, for sure.
+
+    What counts is the gain less its standard error over consecutive blocks of windows: neighbours
+    tell much the same.
+    """
+    blocks = torch.stack(
+        [
+            torch.stack([part.sum(0) for part in sums.tensor_split(min(_N_BLOCKS, len(sums)))])
+            for sums in (linear, quadratic)
+        ]
+    )
+    factors = torch.linspace(0, 1, 101).to(linear)[:, None, None]
+    gains = 2 * factors * blocks[0] - factors.square() * blocks[1]
+    error = gains.std(1) / gains.shape[1] ** 0.5 if gains.shape[1] > 1 else 0.0
+    return factors[(gains.mean(1) - error).argmax(0), 0, 0]
