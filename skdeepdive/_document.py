@@ -190,7 +190,10 @@ def check_document(document: Any, estimator_class: type) -> None:
     if held != name:
         raise ValueError(f"it holds a {held}; open it with {held}.load")
     _check(document, {**_DOCUMENT, "configuration": _CONFIGURATIONS[name]}, "the description")
-    _check_keys(document["parameters"], estimator_class().get_params(deep=False), "'parameters'")
+    # Those that came later than the file have their defaults.
+    unknown = document["parameters"].keys() - estimator_class().get_params(deep=False).keys()
+    if unknown:
+        raise ValueError(f"'parameters' has unknown {reprlib.repr(sorted(unknown))}")
     try:
         _check_parameters(document["parameters"], estimator_class)
     except (TypeError, OverflowError) as error:

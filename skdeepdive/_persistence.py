@@ -1,5 +1,6 @@
 """A fitted estimator as plain Python and NumPy, which is what every pickle of it holds."""
 
+import inspect
 import mmap
 import warnings
 from typing import Any
@@ -52,7 +53,8 @@ def from_plain(state: dict[str, Any], estimator_class: type) -> dict[str, Any]:
     """Return the attributes that `to_plain` made a state of.
 
     A fitted estimator comes back on the device it was on, or on the CPU where this machine lacks
-    it; with ``device="auto"`` the machine decides anew.
+    it; with ``device="auto"`` the machine decides anew. Parameters that came later than the state
+    have their defaults.
 
     Warns
     -----
@@ -61,7 +63,7 @@ def from_plain(state: dict[str, Any], estimator_class: type) -> dict[str, Any]:
     UserWarning
         If it is of a version of this package with another format.
     """
-    attributes = dict(state)
+    attributes = {**_defaults(estimator_class), **state}
     _warn_of_versions(
         estimator_class.__name__,
         attributes.pop("_sklearn_version", "unknown"),
@@ -77,6 +79,11 @@ def from_plain(state: dict[str, Any], estimator_class: type) -> dict[str, Any]:
         )
         attributes |= {name: Scaling(*map(np.array, attributes[name])) for name in _SCALINGS}
     return attributes
+
+
+def _defaults(estimator_class: type) -> dict[str, Any]:
+    parameters = inspect.signature(estimator_class).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 def _warn_of_versions(name: str, sklearn_version: str, version: str, state_format: int) -> None:

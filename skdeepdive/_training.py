@@ -31,7 +31,6 @@ class Settings:
     patience: int | None  # epochs without a better validation loss; None: run them all
     seed: int
     report: Callable[[dict], bool | None]  # gets the record of an epoch; True stops the training
-    warm: bool = False  # the module was trained before: the KL of a has its full weight at once
 
 
 @dataclass(frozen=True)
@@ -93,22 +92,6 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
         if phase.patience is not None:
             best.restore()
     calibrate_forecast(module, valid, settings.batch_size)
-    return history
-
-
-def train_further(module, data: WindowData, settings: Settings) -> list[dict]:
-    """Pass over new data once in every phase; return the records of these epochs.
-
-    Nothing is held out, so no weights are chosen and the forecast is not calibrated. What a module
-    has learnt before stays where it starts from, its correction of the forecast included.
-    """
-    history = []
-    for phase in _phases(module, settings):
-        draws, optimizer = _Draws(settings.seed, data.device), _optimizer(module, phase, settings)
-        terms = _run_epoch(module, data, phase, settings, optimizer, draws, epoch=1)
-        _check_finite(phase, 1, terms)
-        history.append({"phase": phase.name, "epoch": 1, **terms})
-        settings.report(history[-1])
     return history
 
 
@@ -202,8 +185,7 @@ def _run_epoch(module, data, phase, settings, optimizer, draws, epoch):
     totals: dict = {}
     bounds = fold_bounds(len(data))
     for i, rows in enumerate(np.array_split(draws.order.permutation(len(data)), n_batches)):
-        passed = epoch - 1 + (i + 1) / n_batches
-        kl_weight = 1.0 if settings.warm else _schedule.kl_weight(passed)
+        kl_weight = _schedule.kl_weight(epoch - 1 + (i + 1) / n_batches)
         folds = torch.from_numpy(np.searchsorted(bounds[1:], rows, side="right")).to(data.device)
         loss, means = phase.loss(module, (*data.batch(rows), folds), draws.generator, kl_weight)
         if not torch.isfinite(loss):

@@ -57,7 +57,7 @@ class VAEForecaster(BaseForecaster):
         A torch device such as "cpu" or "cuda:0"; "auto" takes CUDA where there is one.
     verbose : int, default=0
         1 shows progress on standard error: a bar where tqdm is installed, otherwise one line an
-        epoch.
+        epoch. 2 shows every term, in one line an epoch.
 
     Attributes
     ----------

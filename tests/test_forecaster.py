@@ -23,7 +23,7 @@ PERIOD = 12
 
 
 def make_model(**parameters):
-    small = {"n_hidden": 16, "n_conditional": 4, "n_clusters": 3, "max_epochs": 2}
+    small = {"n_hidden": 16, "n_conditional": 4, "n_marginal": 8, "n_clusters": 3, "max_epochs": 2}
     return DeepDIVEForecaster(**{**small, "batch_size": 64, "random_state": 0, **parameters})
 
 

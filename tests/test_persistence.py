@@ -381,6 +381,16 @@ def test_another_format_of_the_state_raises_a_warning(state_format):
         set_state(fitted("VAE")[0], **changes)
 
 
+def test_parameters_that_came_later_than_a_state_have_their_defaults():
+    model, _ = fitted("VAE")
+    state = model.__getstate__()
+    del state["n_iter_no_change"]
+    older = VAEForecaster.__new__(VAEForecaster)
+    older.__setstate__(state)
+    assert older.n_iter_no_change == VAEForecaster().n_iter_no_change
+    assert older.get_params().keys() == model.get_params().keys()
+
+
 def test_another_version_with_the_same_format_raises_no_warning():
     set_state(fitted("VAE")[0], _skdeepdive_version="7.8")
 
@@ -790,10 +800,6 @@ DAMAGED = {
     "unknown key": (changed(code="import os"), r"description has unknown \['code'\]"),
     "missing key": (lambda parts: parts.document.pop("history"), r"lacks \['history'\]"),
     "unknown parameter": (parameter("n_layers", 3), r"'parameters' has unknown \['n_layers'\]"),
-    "missing parameter": (
-        lambda parts: parts.document["parameters"].pop("verbose"),
-        r"'parameters' lacks \['verbose'\]",
-    ),
     "parameter of another type": (parameter("n_hidden", "2"), "'n_hidden' must be an integer"),
     "parameter out of range": (parameter("max_epochs", 0), "'max_epochs' must be a positive"),
     "huge parameter": (parameter("learning_rate", 10**400), "too large"),
@@ -910,6 +916,15 @@ def test_the_file_of_another_estimator_is_rejected(tmp_path):
         VAEForecaster.load(tmp_path / "model")
     with pytest.raises(ValueError, match=r"open it with BetaTCVAEForecaster.load"):
         OwnForecaster.load(tmp_path / "model")
+
+
+def test_parameters_that_came_later_than_a_file_have_their_defaults(content, tmp_path):
+    parts = take_apart(content)
+    del parts.document["parameters"]["learning_rate"]
+    loaded = load(put_together(parts), tmp_path)
+    assert loaded.learning_rate == DeepDIVEForecaster().learning_rate
+    model, X = fitted("string labels, some unknown")
+    assert_same_outputs(loaded, model, X)
 
 
 def test_the_file_of_an_absent_device_opens_on_the_cpu(content, tmp_path):

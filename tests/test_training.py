@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from skdeepdive import _progress, _schedule, _training
+from skdeepdive import _schedule, _training
 from skdeepdive._fitting import Sizes, start_module
 from skdeepdive._progress import progress
 from skdeepdive._torch_utils import Scaling, WindowData
