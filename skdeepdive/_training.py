@@ -261,7 +261,7 @@ def best_shrinkage(module, data: WindowData, batch_size: int) -> tuple[torch.Ten
 def _sure_factor(linear: torch.Tensor, quadratic: torch.Tensor) -> torch.Tensor:
     """Return the factors f that gain most, in 2 f linear - f² quadratic `(n, n_targets)`, for sure.
 
-    What counts is the gain less its standard error over consecutive blocks of windows: neighbours
+    What counts is the gain less two standard errors over consecutive blocks of windows: neighbours
     tell much the same.
     """
     blocks = torch.stack(
@@ -272,5 +272,5 @@ def _sure_factor(linear: torch.Tensor, quadratic: torch.Tensor) -> torch.Tensor:
     )
     factors = torch.linspace(0, 1, 101).to(linear)[:, None, None]
     gains = 2 * factors * blocks[0] - factors.square() * blocks[1]
-    error = gains.std(1) / gains.shape[1] ** 0.5 if gains.shape[1] > 1 else 0.0
+    error = 2 * gains.std(1) / gains.shape[1] ** 0.5 if gains.shape[1] > 1 else 0.0
     return factors[(gains.mean(1) - error).argmax(0), 0, 0]

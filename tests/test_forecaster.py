@@ -800,7 +800,8 @@ import numpy as np
 from skdeepdive import DeepDIVEForecaster
 X, y, hour, out = sys.argv[1:]
 model = DeepDIVEForecaster(
-    n_hidden=16, n_conditional=4, n_clusters=3, max_epochs=2, batch_size=64, random_state=0
+    n_hidden=16, n_conditional=4, n_marginal=8, n_clusters=3, max_epochs=2, batch_size=64,
+    random_state=0,
 )
 X = np.load(X)
 model.fit(X, np.load(y), factors=np.load(hour))
