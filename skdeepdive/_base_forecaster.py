@@ -1,7 +1,9 @@
 """What all estimators share: windows checked, scaled and trained on; arrays out again."""
 
 import os
+from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _safe_file
+from ._callbacks import CallbackSupportMixin, begin_fit, end_fit
 from ._persistence import from_plain, make_module, plain_module, to_plain
 from ._progress import progress
 from ._torch_utils import WindowData, to_array, to_numpy_dtype
@@ -44,7 +47,9 @@ _Y_CHECKS = {
 _INFERENCE_ENTRIES = 2**22
 
 
-class BaseForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstimator):
+class BaseForecaster(
+    CallbackSupportMixin, MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstimator
+):
     """Forecast, embed and reconstruct windows with a trained module.
 
     Estimators implement `_fit`, which ends in `_keep`, and `_embed` and `_latent_names`. Their
@@ -302,12 +307,18 @@ class BaseForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEst
 
     def _take_over_fit(self, X, y, *labels):
         """Fit a copy and become it, so that a fit that fails leaves the estimator as it was."""
-        fitted = self.__new__(type(self))
-        vars(fitted).update(vars(self))
-        fitted._fit(X, y, *labels)
+        end_epoch = begin_fit(self, X, y)
+        fitted = self._shallow_copy()
+        fitted._fit(X, y, *labels, end_epoch=end_epoch)
         vars(self).clear()
         vars(self).update(vars(fitted))
+        end_fit(self, X, y)
         return self
+
+    def _shallow_copy(self):
+        copied = self.__new__(type(self))  # the way of copy.copy would take the module apart
+        vars(copied).update(vars(self))
+        return copied
 
     def _check_parameters(self) -> None:
         if self.n_channels is not None:
@@ -341,9 +352,20 @@ class BaseForecaster(MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEst
         return windows, futures, check_validation_split(len(X), self.validation_fraction)
 
     @contextmanager
-    def _training_settings(self, n_fit: int):
+    def _training_settings(self, n_fit: int, device: torch.device, end_epoch: Callable):
         """Yield what the training loop is told; it shows progress meanwhile."""
-        with progress(self.verbose, self.max_epochs) as report:
+
+        def attributes(trained):
+            copied = self._shallow_copy()
+            copied._keep(trained(), device)
+            return vars(copied)
+
+        def report(history, trained):
+            show(history[-1])
+            name = "{phase} epoch {epoch}".format(**history[-1])
+            return end_epoch(name, partial(attributes, trained))
+
+        with progress(self.verbose, self.max_epochs) as show:
             yield Settings(
                 max_epochs=self.max_epochs,
                 batch_size=self._batch_size(n_fit),

@@ -1,6 +1,6 @@
 """From checked arrays to a trained module: scaling, labels, closed-form start, training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -76,10 +76,22 @@ def fit_module(
     data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
     train_data, valid = data.part(slice(0, n_fit)), data.part(slice(-n_valid, None))
     module = start_module(train_data, valid, anchors, factors, sizes, settings.seed, not discover)
+    settings = reporting_trained(settings, x_scaling, y_scaling, factors)
     with threads_for(settings.batch_size * X[0].size):
         history = train(module, train_data, valid, settings)
     module.forecast_decoder.held_out = []
     return Trained(module, x_scaling, y_scaling, factors, history)
+
+
+def reporting_trained(settings: Settings, x_scaling, y_scaling, factors) -> Settings:
+    """Return settings for the training loop that report all that is left behind, not the module."""
+
+    def report(history, finished):
+        return settings.report(
+            history, lambda: Trained(finished(), x_scaling, y_scaling, factors, history)
+        )
+
+    return replace(settings, report=report)
 
 
 def fit_scaling(X: np.ndarray, y: np.ndarray, n_valid: int) -> tuple[int, Scaling, Scaling]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ._fitting import Trained, fit_basis, fit_scaling
+from ._fitting import Trained, fit_basis, fit_scaling, reporting_trained
 from ._torch_utils import WindowData, make_generator, threads_for
 from ._training import Settings, train
 from .nn._layers import WindowFeatures
@@ -35,6 +35,7 @@ def fit_vae(
     fit_basis(train_data, features)
     generator = make_generator(settings.seed, torch.device("cpu"))
     module = make_module(features, y.shape[1:], n_fit, generator).to(device, torch.float32)
+    settings = reporting_trained(settings, x_scaling, y_scaling, None)
     with threads_for(settings.batch_size * X[0].size):
         history = train(module, train_data, valid, settings)
     return Trained(module, x_scaling, y_scaling, None, history)

@@ -7,6 +7,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ._base_forecaster import BaseForecaster
+from ._callbacks import with_callbacks
 from ._fitting import Sizes, fit_module
 from ._torch_utils import resolve_device
 from ._validation import LATENTS, check_choice, check_factors
@@ -182,6 +183,7 @@ class DeepDIVEForecaster(BaseForecaster):
         self.device = device
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: ArrayLike, y: ArrayLike, factors: ArrayLike | None = None):
         """Train on windows and their futures.
 
@@ -273,13 +275,13 @@ class DeepDIVEForecaster(BaseForecaster):
         proba = self._cluster_proba(X)
         return proba[0] if len(proba) == 1 else proba
 
-    def _fit(self, X, y, factors) -> None:
+    def _fit(self, X, y, factors, *, end_epoch) -> None:
         self._check_parameters()
         device = resolve_device(self.device)
         windows, futures, n_valid = self._take_data(X, y)
         if factors is not None:
             factors = check_factors(factors, len(windows))
-        with self._training_settings(len(windows) - n_valid) as settings:
+        with self._training_settings(len(windows) - n_valid, device, end_epoch) as settings:
             trained = fit_module(
                 windows, futures, factors, n_valid, self._sizes(), settings, device
             )

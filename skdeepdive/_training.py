@@ -4,6 +4,7 @@ The loop gets the module as an argument and knows only its losses, its sets of p
 forecast.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,7 +31,9 @@ class Settings:
     learning_rate: float
     patience: int | None  # epochs without a better validation loss; None: run them all
     seed: int
-    report: Callable[[dict], bool | None]  # gets the record of an epoch; True stops the training
+    # After every epoch: (records so far, function that returns the module as if this were the last
+    # one) -> whether to stop
+    report: Callable[[list[dict], Callable[[], torch.nn.Module]], bool]
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,9 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
             terms = _run_epoch(module, data, phase, settings, optimizer, draws, epoch)
             terms |= phase.evaluate(module, valid, settings.batch_size)
             _check_finite(phase, epoch, terms)
-            record = {"phase": phase.name, "epoch": epoch, **terms}
-            history.append(record)
-            best.update(record["validation_loss"])
-            stopped = settings.report(record) is True
+            history.append({"phase": phase.name, "epoch": epoch, **terms})
+            best.update(terms["validation_loss"])
+            stopped = settings.report(history, partial(_finished, module, valid, settings))
             worn_out = phase.patience is not None and best.n_epochs_since >= phase.patience
             if stopped or worn_out:
                 break
@@ -93,6 +95,13 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
             best.restore()
     calibrate_forecast(module, valid, settings.batch_size)
     return history
+
+
+def _finished(module, valid: WindowData, settings: Settings):
+    """Return a copy of a module in training that is ready to forecast."""
+    finished = copy.deepcopy(module)
+    calibrate_forecast(finished, valid, settings.batch_size)
+    return finished
 
 
 class _Draws:

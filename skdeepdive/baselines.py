@@ -5,6 +5,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from ._base_forecaster import BaseForecaster
+from ._callbacks import with_callbacks
 from ._fitting_vae import fit_vae
 from ._torch_utils import resolve_device
 from ._validation import check_number
@@ -131,6 +132,7 @@ class VAEForecaster(BaseForecaster):
         self.device = device
         self.verbose = verbose
 
+    @with_callbacks
     def fit(self, X: ArrayLike, y: ArrayLike):
         """Train on windows and their futures.
 
@@ -160,11 +162,11 @@ class VAEForecaster(BaseForecaster):
         """
         return self._take_over_fit(X, y)
 
-    def _fit(self, X, y) -> None:
+    def _fit(self, X, y, *, end_epoch) -> None:
         self._check_parameters()
         device = resolve_device(self.device)
         windows, futures, n_valid = self._take_data(X, y)
-        with self._training_settings(len(windows) - n_valid) as settings:
+        with self._training_settings(len(windows) - n_valid, device, end_epoch) as settings:
             trained = fit_vae(windows, futures, n_valid, self._make_module, settings, device)
         self._keep(trained, device)
 

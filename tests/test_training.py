@@ -67,9 +67,19 @@ def make_settings(**changes):
         "learning_rate": 1e-2,
         "patience": None,
         "seed": 0,
-        "report": lambda record: None,
+        "report": lambda history, finished: False,
     }
     return Settings(**(settings | changes))
+
+
+def reporting(show):
+    """Report the last record alone, and never stop."""
+
+    def report(history, finished):
+        show(history[-1])
+        return False
+
+    return report
 
 
 def interleaved(history):
@@ -266,6 +276,30 @@ def test_best_weights_count_the_epochs_since_the_best():
     assert module.weight.item() == 5
 
 
+@pytest.mark.parametrize("phase", ["marginal", "interleaved", "forecast"])
+def test_a_report_can_end_the_training(phase):
+    module, data, valid = make_start()
+    settings = make_settings(report=lambda history, _: history[-1]["phase"] == phase)
+    history = train(module, data, valid, settings)
+    assert [record["phase"] for record in history].count(phase) == 1
+    assert history[-1]["phase"] == phase
+    start, corrected = squared_errors(module, valid)
+    assert (corrected <= start * (1 + 1e-6)).all()
+
+
+def test_a_report_gets_the_module_as_the_end_would_leave_it():
+    module, data, valid = make_start()
+    forecasts = []
+
+    def report(history, finished):
+        forecasts.append(finished().forecast(valid.batch(slice(None))[0]))
+        return False
+
+    train(module, data, valid, make_settings(report=report))
+    assert torch.equal(forecasts[-1], module.forecast(valid.batch(slice(None))[0]))
+    assert not torch.equal(forecasts[-2], forecasts[-1])
+
+
 # Calibration
 
 
@@ -440,7 +474,7 @@ def test_a_diverged_epoch_is_not_reported():
     make_break(module, "log_py", 0)
     records = []
     with pytest.raises(FloatingPointError, match="'log_py' became nan in epoch 1"):
-        train(module, data, valid, make_settings(report=records.append))
+        train(module, data, valid, make_settings(report=reporting(records.append)))
     assert records == []
 
 
@@ -586,13 +620,15 @@ def test_an_error_closes_the_bar(capfd):
 @pytest.mark.parametrize("verbose", [0, 1])
 def test_reporting_does_not_change_the_training(verbose, capfd):
     with progress(verbose, 2) as report:
-        history = train(*make_start(), make_settings(max_epochs=2, report=report))
+        settings = make_settings(max_epochs=2, report=reporting(report))
+        history = train(*make_start(), settings)
     assert history == train(*make_start(), make_settings(max_epochs=2))
 
 
 @pytest.mark.parametrize("latent", LATENTS)
 def test_every_epoch_is_reported_once_and_in_order(latent):
     records = []
-    history = train(*make_start(latent), make_settings(max_epochs=2, report=records.append))
+    settings = make_settings(max_epochs=2, report=reporting(records.append))
+    history = train(*make_start(latent), settings)
     assert records == history
     assert all("validation_loss" in record for record in records)

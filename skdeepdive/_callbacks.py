@@ -1,0 +1,49 @@
+"""scikit-learn's callbacks, where its release has them (from 1.9)."""
+
+from collections.abc import Callable
+from typing import Any
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:
+
+    class CallbackSupportMixin:
+        """Stand in for what an older release lacks: there are no callbacks to set."""
+
+    def with_callbacks(method: Callable) -> Callable:
+        """Return the method as it is."""
+        return method
+
+
+def begin_fit(estimator, X, y) -> Callable[[str, Callable[[], dict[str, Any]]], bool]:
+    """Tell an estimator's callbacks that its fit begins.
+
+    Returns
+    -------
+    end_epoch : callable
+        Tells them that an epoch has ended, given its name and a function that returns the
+        attributes the estimator would have if the fit stopped here. Returns whether it shall.
+    """
+    if not hasattr(estimator, "_init_callback_context"):
+        return lambda name, attributes: False
+    fit = estimator._init_callback_context(max_subtasks=None)
+    data = {"estimator": estimator, "X": X, "y": y}
+    fit.call_on_fit_task_begin(**data)
+
+    def end_epoch(name: str, attributes: Callable[[], dict[str, Any]]) -> bool:
+        epoch = fit.subcontext(task_name=name)
+        epoch.call_on_fit_task_begin(**data)
+        return epoch.call_on_fit_task_end(**data, reconstruction_attributes=attributes)
+
+    return end_epoch
+
+
+def end_fit(estimator, X, y) -> None:
+    """Tell the callbacks of a fitted estimator that its fit has ended."""
+    if hasattr(estimator, "_callback_fit_ctx"):
+        estimator._callback_fit_ctx.call_on_fit_task_end(
+            estimator=estimator,
+            X=X,
+            y=y,
+            reconstruction_attributes=lambda: vars(estimator),
+        )
