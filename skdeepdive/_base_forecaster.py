@@ -351,8 +351,21 @@ class BaseForecaster(
         self.horizon_, self.n_targets_ = futures.shape[1:]
         return windows, futures, check_validation_split(len(X), self.validation_fraction)
 
+    def _take_more_data(self, X, y) -> tuple[np.ndarray, np.ndarray, int]:
+        """Check windows and futures that must have the shapes of those fitted before."""
+        windows = self._check_windows(X)
+        y = check_futures(check_numeric("y", to_array(y)), len(windows))
+        if y.shape[1:] != self._future_shape:
+            expected = ", ".join(map(str, ("n_samples", *self._future_shape)))
+            raise ValueError(f"'y' must have shape ({expected}) as before, got {y.shape}.")
+        futures = y.reshape(len(y), self.horizon_, self.n_targets_)
+        check_finite("y", futures)
+        return windows, futures, check_validation_split(len(windows), self.validation_fraction)
+
     @contextmanager
-    def _training_settings(self, n_fit: int, device: torch.device, end_epoch: Callable):
+    def _training_settings(
+        self, n_fit: int, device: torch.device, end_epoch: Callable, *, warm: bool = False
+    ):
         """Yield what the training loop is told; it shows progress meanwhile."""
 
         def attributes(trained):
@@ -373,6 +386,7 @@ class BaseForecaster(
                 patience=self.n_iter_no_change if self.early_stopping else None,
                 seed=_seed(self.random_state),
                 report=report,
+                warm=warm,
             )
 
     def _batch_size(self, n_fit: int) -> int:

@@ -1,5 +1,6 @@
 """From checked arrays to a trained module: scaling, labels, closed-form start, training."""
 
+import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
+from ._adaptation import adapt_linear_forecast
 from ._class_maps import fit_class_maps
 from ._discriminants import fit_discriminants
 from ._ridge import fit_linear_forecast
@@ -64,7 +66,8 @@ def fit_module(
     shrinkage of the correction. Windows just before them whose futures reach into theirs are left
     out. Where there are marginal dimensions and no factors, clusters are discovered.
     """
-    n_fit, x_scaling, y_scaling = fit_scaling(X, y, n_valid)
+    n_fit = count_to_fit(X, y, n_valid)
+    x_scaling, y_scaling = (Scaling(*location_and_scale(values[:n_fit])) for values in (X, y))
     anchors, y_scaling = find_anchors(X[:n_fit], y[:n_fit], x_scaling, y_scaling)
 
     discover = bool(sizes.n_marginal) and factors is None
@@ -76,33 +79,59 @@ def fit_module(
     data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
     train_data, valid = data.part(slice(0, n_fit)), data.part(slice(-n_valid, None))
     module = start_module(train_data, valid, anchors, factors, sizes, settings.seed, not discover)
-    settings = reporting_trained(settings, x_scaling, y_scaling, factors)
-    with threads_for(settings.batch_size * X[0].size):
-        history = train(module, train_data, valid, settings)
-    module.forecast_decoder.held_out = []
-    return Trained(module, x_scaling, y_scaling, factors, history)
+    start = Trained(module, x_scaling, y_scaling, factors, [])
+    return train_from(start, train_data, valid, settings)
 
 
-def reporting_trained(settings: Settings, x_scaling, y_scaling, factors) -> Settings:
-    """Return settings for the training loop that report all that is left behind, not the module."""
+# Whatever the caller's mode is.
+@torch.inference_mode(False)
+@torch.enable_grad()
+def fit_further(
+    X: np.ndarray,
+    y: np.ndarray,
+    factors: Factors,
+    n_valid: int,
+    start: Trained,
+    settings: Settings,
+    device: torch.device,
+) -> Trained:
+    """Train a module further, in the scaling and with the classes that it has.
+
+    The last `n_valid` windows are held out as in :func:`fit_module`. They decide as well what the
+    new windows add to the linear forecast; the forecast's correction is trained anew.
+    """
+    module = copy.deepcopy(start.module).to(device, torch.float32).requires_grad_(True).train()
+    data = WindowData(X, y, factors.codes, start.x_scaling, start.y_scaling, device)
+    train_data = data.part(slice(0, count_to_fit(X, y, n_valid)))
+    valid = data.part(slice(-n_valid, None))
+    adapt_linear_forecast(module, train_data, valid)
+    module.set_noise(forecast_noise(module, valid))
+    start = replace(start, module=module, factors=factors)
+    return train_from(start, train_data, valid, settings)
+
+
+def train_from(
+    start: Trained, train_data: WindowData, valid: WindowData, settings: Settings
+) -> Trained:
+    """Train in place from a start, and let reports show all that is left behind."""
 
     def report(history, finished):
         return settings.report(
-            history, lambda: Trained(finished(), x_scaling, y_scaling, factors, history)
+            history, lambda: replace(start, module=finished(), history=list(history))
         )
 
-    return replace(settings, report=report)
+    with threads_for(settings.batch_size * train_data.X[0].size):
+        history = train(start.module, train_data, valid, replace(settings, report=report))
+    return replace(start, history=history)
 
 
-def fit_scaling(X: np.ndarray, y: np.ndarray, n_valid: int) -> tuple[int, Scaling, Scaling]:
-    """Return the number of windows to train on, and the scaling of them and of their futures.
+def count_to_fit(X: np.ndarray, y: np.ndarray, n_valid: int) -> int:
+    """Count the windows to train on.
 
     The last `n_valid` windows, and those just before whose futures reach into theirs, are left out.
     """
     first_valid = len(X) - n_valid
-    n_fit = first_valid - n_straddling(X, first_valid, y.shape[1])
-    x_scaling, y_scaling = (Scaling(*location_and_scale(values[:n_fit])) for values in (X, y))
-    return n_fit, x_scaling, y_scaling
+    return first_valid - n_straddling(X, first_valid, y.shape[1])
 
 
 def n_straddling(X: np.ndarray, first_valid: int, horizon: int) -> int:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ._fitting import Trained, fit_basis, fit_scaling, reporting_trained
-from ._torch_utils import WindowData, make_generator, threads_for
-from ._training import Settings, train
+from ._fitting import Trained, count_to_fit, fit_basis, train_from
+from ._torch_utils import Scaling, WindowData, make_generator
+from ._training import Settings
+from ._validation import location_and_scale
 from .nn._layers import WindowFeatures
 
 
@@ -28,14 +29,13 @@ def fit_vae(
     theirs are left out. `make_module` gets the features, the shape of a future, the number of
     training windows and a generator.
     """
-    n_fit, x_scaling, y_scaling = fit_scaling(X, y, n_valid)
+    n_fit = count_to_fit(X, y, n_valid)
+    x_scaling, y_scaling = (Scaling(*location_and_scale(values[:n_fit])) for values in (X, y))
     data = WindowData(X, y, None, x_scaling, y_scaling, device)
     train_data, valid = data.part(slice(0, n_fit)), data.part(slice(-n_valid, None))
     features = WindowFeatures(*X.shape[1:]).to(device, torch.float32)
     fit_basis(train_data, features)
     generator = make_generator(settings.seed, torch.device("cpu"))
     module = make_module(features, y.shape[1:], n_fit, generator).to(device, torch.float32)
-    settings = reporting_trained(settings, x_scaling, y_scaling, None)
-    with threads_for(settings.batch_size * X[0].size):
-        history = train(module, train_data, valid, settings)
-    return Trained(module, x_scaling, y_scaling, None, history)
+    start = Trained(module, x_scaling, y_scaling, None, [])
+    return train_from(start, train_data, valid, settings)

@@ -8,9 +8,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base_forecaster import BaseForecaster
 from ._callbacks import with_callbacks
-from ._fitting import Sizes, fit_module
+from ._fitting import Sizes, Trained, fit_further, fit_module
 from ._torch_utils import resolve_device
-from ._validation import LATENTS, check_choice, check_factors
+from ._validation import (
+    LATENTS,
+    Factors,
+    check_choice,
+    check_factors,
+    check_flag,
+    check_known_factors,
+)
 from .nn import DeepDIVE
 
 
@@ -79,6 +86,11 @@ class DeepDIVEForecaster(BaseForecaster):
         not trained on.
     n_iter_no_change : int, default=5
         Patience of early stopping, in epochs.
+    warm_start : bool, default=False
+        Let a further `fit` start from the fitted model, in its scaling and with its classes, for
+        fine-tuning on new data. Shapes and the names of the factors must be the same, and a label
+        one of the classes. A ridge regression of the forecast's errors on the new windows is added
+        to the forecast where the new validation windows gain by it; its correction is trained anew.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial weights, the order of the batches and the draws of the latent
         variables. An integer gives the same result every time on the same machine. No global
@@ -163,6 +175,7 @@ class DeepDIVEForecaster(BaseForecaster):
         early_stopping: bool = True,
         validation_fraction: float = 0.2,
         n_iter_no_change: int = 5,
+        warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
         verbose: int = 0,
@@ -179,6 +192,7 @@ class DeepDIVEForecaster(BaseForecaster):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
@@ -278,6 +292,12 @@ class DeepDIVEForecaster(BaseForecaster):
     def _fit(self, X, y, factors, *, end_epoch) -> None:
         self._check_parameters()
         device = resolve_device(self.device)
+        if self.warm_start and self.__sklearn_is_fitted__():
+            self._fit_further(X, y, factors, device, end_epoch)
+        else:
+            self._fit_anew(X, y, factors, device, end_epoch)
+
+    def _fit_anew(self, X, y, factors, device, end_epoch) -> None:
         windows, futures, n_valid = self._take_data(X, y)
         if factors is not None:
             factors = check_factors(factors, len(windows))
@@ -287,6 +307,37 @@ class DeepDIVEForecaster(BaseForecaster):
             )
         self._keep(trained, device)
 
+    def _fit_further(self, X, y, factors, device, end_epoch) -> None:
+        self._check_sizes()
+        windows, futures, n_valid = self._take_more_data(X, y)
+        known = Factors(self.factor_names_, self.factor_classes_, None)
+        factors = check_known_factors(factors if known.names else None, len(windows), known)
+        start = Trained(self.module_, self._x_scaling, self._y_scaling, factors, [])
+        n_fit = len(windows) - n_valid
+        with self._training_settings(n_fit, device, end_epoch, warm=True) as settings:
+            trained = fit_further(windows, futures, factors, n_valid, start, settings, device)
+        self._keep(trained, device)
+
+    def _check_sizes(self) -> None:
+        """Raise where parameters ask for another module than the one that is to learn further."""
+        sizes, module = self._sizes(), self.module_
+        given = {
+            "n_hidden": sizes.n_hidden,
+            "n_conditional": sizes.n_conditional,
+            "latent": bool(sizes.n_marginal),
+        }
+        fitted = {
+            "n_hidden": module.n_hidden,
+            "n_conditional": module.n_conditional,
+            "latent": module.has_marginal,
+        }
+        changed = [f"'{name}'" for name in given if given[name] != fitted[name]]
+        if changed:
+            raise ValueError(
+                f"{', '.join(changed)} must stay as when the model was first fitted for it to "
+                "learn further. Fit it anew with warm_start=False."
+            )
+
     def _keep(self, trained, device: torch.device) -> None:
         super()._keep(trained, device)
         self.factor_names_ = trained.factors.names
@@ -294,6 +345,7 @@ class DeepDIVEForecaster(BaseForecaster):
 
     def _check_parameters(self) -> None:
         check_choice("latent", self.latent, LATENTS)
+        check_flag("warm_start", self.warm_start)
         super()._check_parameters()
 
     def _sizes(self) -> Sizes:

@@ -253,20 +253,36 @@ class Factors:
     codes: np.ndarray
 
 
-def check_factors(factors: Any, n_samples: int) -> Factors:
+def check_factors(factors: Any, n_samples: int, classes: dict | None = None) -> Factors:
     """Return factors of shape (n_samples,) or (n_samples, n_factors) as codes.
 
-    -1, None and NaN (or pandas' NA) mark unlabelled entries.
+    -1, None and NaN (or pandas' NA) mark unlabelled entries. `classes` are those of every factor
+    where they are known; then few or none of them need be among the windows.
     """
     names, columns = _factor_columns(factors)
     for column in columns:
         _check_length("factors", len(column), n_samples)
-    encoded = [_encode(name, column) for name, column in zip(names, columns, strict=True)]
+    classes = classes or {}
+    encoded = [
+        _encode(name, column, classes.get(name))
+        for name, column in zip(names, columns, strict=True)
+    ]
     return Factors(
         names,
         [classes for classes, _ in encoded],
         np.stack([codes for _, codes in encoded], axis=1),
     )
+
+
+def check_known_factors(factors: Any, n_samples: int, known: Factors) -> Factors:
+    """Return factors with the names and classes of others as codes; None has no labels."""
+    if factors is None:
+        codes = np.full((n_samples, len(known.names)), UNLABELLED, dtype=np.int64)
+        return Factors(known.names, known.classes, codes)
+    names, _ = _factor_columns(factors)
+    if names != known.names:
+        raise ValueError(f"'factors' must have the columns {known.names} as before, got {names}.")
+    return check_factors(factors, n_samples, dict(zip(names, known.classes, strict=True)))
 
 
 def _factor_columns(factors: Any) -> tuple[list[str], list[np.ndarray]]:
@@ -305,9 +321,15 @@ def _labels(values: Any) -> np.ndarray:
     return array
 
 
-def _encode(name: str, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _encode(
+    name: str, column: np.ndarray, classes: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     unknown = np.array([_is_unlabelled(label) for label in column.tolist()], dtype=bool)
     known = column[~unknown]
+    codes = np.full(len(column), UNLABELLED, dtype=np.int64)
+    if classes is not None:
+        codes[~unknown] = _codes(name, known, classes)
+        return classes, codes
     if known.size == 0:
         raise ValueError(
             f"Factor '{name}' of 'factors' has no labelled window. Drop the factor, or pass "
@@ -339,9 +361,19 @@ def _encode(name: str, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             f"{classes[0].item()!r} (-1 marks unlabelled entries). Drop the factor: it tells no "
             "windows apart."
         )
-    codes = np.full(len(column), UNLABELLED, dtype=np.int64)
     codes[~unknown] = known_codes
     return classes, codes
+
+
+def _codes(name: str, labels: np.ndarray, classes: np.ndarray) -> list[int]:
+    code = {label: k for k, label in enumerate(classes.tolist())}
+    new = [label for label in labels.tolist() if label not in code]
+    if new:
+        raise ValueError(
+            f"Factor '{name}' of 'factors' has the label {new[0]!r}, which is not among the "
+            f"classes it was fitted with: {classes.tolist()}."
+        )
+    return [code[label] for label in labels.tolist()]
 
 
 def _is_unlabelled(label: Any) -> bool:
