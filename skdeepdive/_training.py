@@ -253,7 +253,8 @@ def best_shrinkage(module, data: WindowData, batch_size: int) -> tuple[torch.Ten
     """Choose by how much the correction of each target is shrunk, `(n_targets,)`, from 0 to 1.
 
     The mean squared errors that the forecast then has are `(horizon, n_targets)`. No target's error
-    is larger than that of the linear forecast.
+    is larger than that of the linear forecast. The correction is one network for all targets:
+    where no common factor surely gains, it is trusted for none of them.
     """
     squared = product = 0.0
     gains = []  # of every window: what is linear and what is quadratic in the factor
@@ -264,7 +265,8 @@ def best_shrinkage(module, data: WindowData, batch_size: int) -> tuple[torch.Ten
         gains.append(torch.stack([linear.sum(1), quadratic.sum(1)]))
         squared = squared + torch.stack([residual.square().sum(0), quadratic.sum(0)])
         product = product + linear.sum(0)
-    factor = _sure_factor(*torch.cat(gains, dim=1))
+    gains = torch.cat(gains, dim=1)
+    factor = _sure_factor(*gains) * (_sure_factor(*gains.sum(2, keepdim=True)) > 0)
     error = squared[0] - 2 * factor * product + factor.square() * squared[1]
     return factor, error.clamp(min=0.0) / len(data)
 

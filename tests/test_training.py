@@ -362,7 +362,7 @@ def test_the_correction_learns_what_no_linear_map_can():
     assert corrected.sum() < 0.5 * start.sum()
 
 
-@pytest.mark.parametrize("max_epochs", [6, 12])
+@pytest.mark.parametrize("max_epochs", [12, 20])
 @pytest.mark.usefixtures("without_calibration")
 def test_calibration_finds_the_factor_that_surely_gains_most(max_epochs):
     module, data, valid = make_start()
@@ -380,8 +380,28 @@ def test_calibration_finds_the_factor_that_surely_gains_most(max_epochs):
     gains = errors(0) - np.stack([errors(factor) for factor in grid])
     sure = gains.mean(axis=1) - 2 * gains.std(axis=1, ddof=1) / 8**0.5
     best = grid[sure.argmax(axis=0)]
+    gains = gains.sum(axis=2)
+    assert (gains.mean(axis=1) > 2 * gains.std(axis=1, ddof=1) / 8**0.5).any()
     np.testing.assert_allclose(module.forecast_decoder.shrinkage, best, atol=1e-6)
     assert ((best > 0) & (best < 1)).any()
+
+
+@pytest.mark.parametrize("n_harmed", [0, 5])
+def test_a_correction_that_harms_most_targets_is_trusted_for_none(n_harmed):
+    signs = torch.ones(1 + n_harmed)
+    signs[1:] = -1
+
+    class Corrected:
+        def forecast_parts(self, x):
+            rows = len(x)
+            return torch.zeros(rows, 2, len(signs)), torch.ones(rows, 2, len(signs))
+
+    futures = np.ones((80, 2, 1)) * signs.numpy()
+    scaling = Scaling(np.zeros(len(signs)), np.ones(len(signs)))
+    data = WindowData(np.zeros((80, 3, 1)), futures, None, Scaling(np.zeros(1), np.ones(1)),
+                      scaling, torch.device("cpu"))  # fmt: skip
+    factor, _ = best_shrinkage(Corrected(), data, 32)
+    assert factor[0].item() == (0 if n_harmed else 1)
 
 
 def test_a_gain_of_one_lucky_block_is_not_trusted():
