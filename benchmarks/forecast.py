@@ -19,6 +19,7 @@ import argparse
 import json
 import platform
 import shlex
+import subprocess
 import sys
 import time
 from datetime import datetime, timezone
@@ -165,8 +166,19 @@ def environment():
     return {
         "command": shlex.join(["python", *sys.argv]),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "revision": revision(),
         "versions": {"python": platform.python_version(), **versions},
     }
+
+
+def revision():
+    """Commit of the checkout that this file is in, if it is in one."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    try:
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    except OSError:
+        return None
+    return found.stdout.strip() or None
 
 
 def version(name):

@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import fmean
 
 ROOT = Path(__file__).resolve().parents[1]
-ORIGIN = ("command", "date", "versions", "dataset", "seeds")  # of a file; the rest are results
+# Of a file; the rest are results.
+ORIGIN = ("command", "date", "revision", "versions", "dataset", "seeds", "note")
 LESS_IS_BETTER = {"rrse", "mse", "mae", "reconstruction", "forecast", "seconds"}
 EFFORT = "validation and effort"
 
@@ -158,7 +159,9 @@ def origin(name, content):
         command = re.sub(rf"{option}[ =]('[^']*'|\S+)", f"{option} {stand_in}", command)
     seeds = ", ".join(map(str, content["seeds"]))
     versions = ", ".join(f"{library} {v}" for library, v in content["versions"].items() if v)
-    return f"- `{command}`\n  ({name}; {content['date'][:10]}; seeds {seeds}; {versions})\n"
+    when = ", ".join(filter(None, [content["date"][:10], content.get("revision")]))
+    note = f" {content['note']}" if "note" in content else ""
+    return f"- `{command}`\n  ({name}; {when}; seeds {seeds}; {versions}){note}\n"
 
 
 def results(content):
