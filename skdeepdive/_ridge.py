@@ -19,6 +19,9 @@ MAX_JOINT_ENTRIES = 4096
 # Penalties, relative to the mean square of the inputs.
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
+# To the penalties between the best of them and its neighbours.
+_HALF_STEPS = (10**-0.5, 10**0.5)
+
 # Principal components of the inputs that class maps see; regressions side by side share them.
 _MOST_COMPONENTS = 128
 _FEWEST_COMPONENTS = 8
@@ -175,12 +178,18 @@ def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:
     pairs = [(False, moments, held_out)]
     if not design.joint and train.y.shape[2] > 1:
         pairs.append((True, moments.pooled(), held_out.pooled()))
-    fits = [
-        _Fit(scored.squared_error(*fitted.ridge(penalty)), design, penalty, pooled, moments)
-        for pooled, fitted, scored in pairs
-        for penalty in PENALTIES
-    ]
-    return min(fits, key=lambda fit: fit.error)
+
+    def least(pairs, penalties):
+        fits = [
+            _Fit(scored.squared_error(*fitted.ridge(penalty)), design, penalty, pooled, moments)
+            for pooled, fitted, scored in pairs
+            for penalty in penalties
+        ]
+        return min(fits, key=lambda fit: fit.error)
+
+    best = least(pairs, PENALTIES)
+    between = [best.penalty * step for step in _HALF_STEPS]
+    return least([pair for pair in pairs if pair[0] == best.pooled], [best.penalty, *between])
 
 
 def principal_components(moments: Moments) -> torch.Tensor:

@@ -824,7 +824,8 @@ def make_recording(n_steps, lengths, *, seed):
     signals = np.zeros((n_steps, 8))
     signals[:, :6] = load_watch_imu().data[seed][:n_steps]
     signals[n_steps // 2 :, 6:] = 1
-    table = pd.DataFrame({"Step": np.arange(len(lengths)), "Stride_length": lengths})
+    with pd.option_context("mode.string_storage", "python"):  # the files know no pyarrow
+        table = pd.DataFrame({"Step": np.arange(len(lengths)), "Stride_length": lengths})
     return pickle.dumps((signals, table, np.arange(3)))
 
 
@@ -1204,7 +1205,8 @@ def test_tables_are_read_as_their_columns(tmp_path, protocol):
         "d": [3, 2, 1],
         "e": np.array(["2012-01-01"] * 3, dtype="datetime64[ns]"),
     }
-    table = pd.DataFrame(columns, columns=pd.Index(list(columns), dtype=object))
+    with pd.option_context("mode.string_storage", "python"):
+        table = pd.DataFrame(columns, columns=pd.Index(list(columns), dtype=object))
     parts = (table, table[1:], table["b"], table.index, pd.Index([1.5, 2.5]))
     path = tmp_path / "file.pkl"
     path.write_bytes(pickle.dumps(parts, protocol=protocol))

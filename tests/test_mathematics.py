@@ -19,7 +19,7 @@ from torch.distributions import Normal
 
 from skdeepdive import DeepDIVEForecaster
 from skdeepdive._torch_utils import Scaling, WindowData, make_generator
-from skdeepdive._training import Phase, Settings, _run_epoch, interleaved_loss
+from skdeepdive._training import Phase, Settings, _Draws, _run_epoch, interleaved_loss
 from skdeepdive.nn._module import UNLABELLED
 from skdeepdive.nn._networks import DiagonalNormal
 
@@ -415,9 +415,9 @@ def test_the_fused_backward_pass_equals_the_interleaved_schedule_step_for_step(
     phase = Phase("interleaved", interleaved_loss, {}, n_epochs, None, None)
     parts = zip(split_parameters(fused), (3e-3, 1e-2), strict=True)
     optimizer = torch.optim.Adam([{"params": part, "lr": rate} for part, rate in parts])
-    generator, order = make_generator(0, CPU), np.random.default_rng(0)
+    draws = _Draws(0, CPU)
     for epoch in range(1, n_epochs + 1):
-        _run_epoch(fused, data, phase, make_settings(20), optimizer, generator, order, epoch)
+        _run_epoch(fused, data, phase, make_settings(20), optimizer, draws, epoch)
 
     interleave(alternating, data, 20, n_epochs, (3e-3, 1e-2))
     after = alternating.state_dict()

@@ -156,7 +156,7 @@ def test_no_candidate_beats_the_chosen_forecast_on_validation(n_train, noise, an
         key: np.square(forecast(valid.X) - valid.y).sum()
         for key, forecast in candidates(train, anchors).items()
     }
-    assert error == pytest.approx(min(errors.values()), rel=1e-4)
+    assert error <= min(errors.values()) * (1 + 1e-4)
     assert max(errors.values()) > 1.01 * error
 
 
@@ -215,6 +215,7 @@ def test_constant_channels_do_not_harm_the_regression(anchors):
 def test_held_out_forecasts_are_fitted_without_their_fold(limit, monkeypatch):
     monkeypatch.setattr(_ridge, "MAX_JOINT_ENTRIES", limit)
     monkeypatch.setattr(_ridge, "PENALTIES", (0.1,))
+    monkeypatch.setattr(_ridge, "_HALF_STEPS", ())
     data = make_series_data()
     _, held_out = fit_linear_forecast(data, data, [ANCHORS])
     folds = consecutive_folds(data)
