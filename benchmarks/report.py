@@ -189,7 +189,7 @@ def capitalise(name):
 def best_mean(key, cells):
     """Best mean as it is written, or None where there is nothing to compare."""
     means = [cell[0] for cell in cells if not isinstance(cell, str)]
-    choose = min if LESS_IS_BETTER & set(" ".join(key).split()) else max
+    choose = min if LESS_IS_BETTER & set(re.findall(r"\w+", " ".join(key))) else max
     return f"{choose(means):.4f}" if len(means) > 1 else None
 
 

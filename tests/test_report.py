@@ -51,8 +51,8 @@ def test_a_row_has_means_and_deviations_and_the_best_of_a_column_is_bold():
 
 def test_more_is_better_unless_the_score_is_an_error():
     low, high = (
-        {"forecast": [0.1, 0.0], "mig": [0.1, 0.0]},
-        {"forecast": [0.2, 0.0], "mig": [0.2, 0.0]},
+        {"forecast, step 3": [0.1, 0.0], "mig": [0.1, 0.0]},
+        {"forecast, step 3": [0.2, 0.0], "mig": [0.2, 0.0]},
     )
     lines = lines_of(paper(A=low, B=high))
     assert "| A | **0.1000** | 0.1000 |" in lines
