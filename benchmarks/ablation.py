@@ -9,18 +9,14 @@ validation windows: mean and standard deviation over seeds. RRSE is of values st
 channel. Seconds are those of the fit on one thread, and indicative only.
 """
 
-import argparse
-import json
 import time
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from unittest.mock import patch
 
 import torch
 from benchmark_data import LOADERS
-from forecast import environment
-from paper import fit, scores, summary
+from paper import fit, make_parser, scores, write_table
 
 from skdeepdive import DeepDIVEForecaster
 from skdeepdive.nn import DeepDIVE
@@ -180,24 +176,15 @@ def run(name, data, seed, max_epochs):
 
 def main(arguments):
     data = LOADERS[arguments.dataset](arguments.data)
-    results = {**environment(), "dataset": arguments.dataset, "seeds": arguments.seeds}
-    print(f"{arguments.dataset}: mean (standard deviation)")
-    for name in arguments.rows:
-        runs = [run(name, data, seed, arguments.max_epochs) for seed in arguments.seeds]
-        results[name] = summary(runs)
-        cells = [f"{score} {m:.4f} ({sd:.4f})" for score, (m, sd) in results[name].items()]
-        print(f"{name:<24}" + ", ".join(cells), flush=True)
-        if arguments.json:
-            Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
+    rows = (
+        (name, [run(name, data, seed, arguments.max_epochs) for seed in arguments.seeds])
+        for name in arguments.rows
+    )
+    write_table(arguments, rows, 24)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="folder of the data files; see benchmark_data.py")
-    parser.add_argument("--dataset", choices=LOADERS, default="electricity")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = make_parser(__doc__.splitlines()[0], "electricity")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
-    parser.add_argument("--max-epochs", type=int, default=20)
-    parser.add_argument("--json", help="where to write the results, after every row")
     main(parser.parse_args())

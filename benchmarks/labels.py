@@ -11,10 +11,7 @@ Accuracies are of the test windows and, for arguing about defaults, of the valid
 and standard deviation over seeds.
 """
 
-import argparse
-import json
 from dataclasses import replace
-from pathlib import Path
 from unittest.mock import patch
 
 import torch
@@ -29,8 +26,7 @@ from ablation import (
     variant,
 )
 from benchmark_data import LOADERS
-from forecast import environment
-from paper import accuracies, summary
+from paper import accuracies, make_parser, write_table
 from torch.nn.functional import nll_loss
 
 from skdeepdive import _schedule, _training
@@ -95,24 +91,17 @@ def read(name, data, seed, max_epochs):
 
 def main(arguments):
     data = LOADERS[arguments.dataset](arguments.data)
-    results = {**environment(), "dataset": arguments.dataset, "seeds": arguments.seeds}
-    print(f"{arguments.dataset}: mean (standard deviation)")
-    for name in arguments.rows:
+
+    def runs(name):
         seeds = arguments.seeds[:1] if name == "linear discriminants" else arguments.seeds
-        results[name] = summary([read(name, data, seed, arguments.max_epochs) for seed in seeds])
-        cells = [f"{score} {m:.4f} ({sd:.4f})" for score, (m, sd) in results[name].items()]
-        print(f"{name:<32}" + ", ".join(cells), flush=True)
-        if arguments.json:
-            Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
+        return [read(name, data, seed, arguments.max_epochs) for seed in seeds]
+
+    rows = ((name, runs(name)) for name in arguments.rows)
+    write_table(arguments, rows, 32)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="folder of the data files; see benchmark_data.py")
-    parser.add_argument("--dataset", choices=LOADERS, default="electricity")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = make_parser(__doc__.splitlines()[0], "electricity")
     parser.add_argument("--rows", nargs="+", choices=READERS, default=list(READERS), metavar="ROW")
-    parser.add_argument("--max-epochs", type=int, default=20)
-    parser.add_argument("--json", help="where to write the results, after every row")
     main(parser.parse_args())

@@ -91,27 +91,42 @@ def summary(runs):
     }
 
 
-def main(arguments):
-    data = LOADERS[arguments.dataset](arguments.data)
+def write_table(arguments, rows, width):
+    """Print and store the summary of every row, as soon as its runs are there."""
     results = {**environment(), "dataset": arguments.dataset, "seeds": arguments.seeds}
-    print(f"{arguments.dataset}: test windows, mean (standard deviation)")
-    for name, make in models(arguments.n_marginal).items():
-        fitted = (fit(make, data, seed, arguments.max_epochs) for seed in arguments.seeds)
-        runs = [scores(model, data, data.parts[2]) for model in fitted]
+    print(f"{arguments.dataset}: mean (standard deviation)")
+    for name, runs in rows:
         results[name] = summary(runs)
         cells = [f"{score} {m:.4f} ({sd:.4f})" for score, (m, sd) in results[name].items()]
-        print(f"{name:<14}" + ", ".join(cells), flush=True)
+        print(f"{name:<{width}}" + ", ".join(cells), flush=True)
         if arguments.json:
             Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
 
 
+def make_parser(description, dataset):
+    """Return a parser of what all tables are told."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", help="folder of the data files; see benchmark_data.py")
+    parser.add_argument("--dataset", choices=LOADERS, default=dataset)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--max-epochs", type=int, default=20)
+    parser.add_argument("--json", help="where to write the results, after every row")
+    return parser
+
+
+def main(arguments):
+    data = LOADERS[arguments.dataset](arguments.data)
+
+    def runs(make):
+        fitted = (fit(make, data, seed, arguments.max_epochs) for seed in arguments.seeds)
+        return [scores(model, data, data.parts[2]) for model in fitted]
+
+    rows = ((name, runs(make)) for name, make in models(arguments.n_marginal).items())
+    write_table(arguments, rows, 14)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="folder of the data files; see benchmark_data.py")
-    parser.add_argument("--dataset", choices=LOADERS, default="watch")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = make_parser(__doc__.splitlines()[0], "watch")
     parser.add_argument("--n-marginal", type=int, default=1, help="dimensions of a factor, at most")
-    parser.add_argument("--max-epochs", type=int, default=20)
-    parser.add_argument("--json", help="where to write the results, after every model")
     main(parser.parse_args())

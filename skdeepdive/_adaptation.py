@@ -34,14 +34,15 @@ def adapt_linear_forecast(module, train: WindowData, valid: WindowData) -> None:
 
 def _error_moments(module, data: WindowData) -> Moments:
     """Moments of the linear forecast's inputs and of its errors."""
-    start, total = module.forecast_decoder.start, None
-    for x, y, _ in data.batches(rows_per_batch(data)):
-        errors = y - start(x, module.responses(module.infer_marginal(x).b))
-        inputs = regression_inputs(x, start.anchors, start.joint).double()
-        outputs = regression_outputs(errors, start.joint).double()
-        if total is None:
-            total = Moments.zero(len(inputs), inputs.shape[2], outputs.shape[2], inputs)
-        total.add(inputs, outputs)
+    start = module.forecast_decoder.start
+
+    def batches():
+        for x, y, _ in data.batches(rows_per_batch(data)):
+            errors = y - start(x, module.responses(module.infer_marginal(x).b))
+            inputs = regression_inputs(x, start.anchors, start.joint).double()
+            yield inputs, regression_outputs(errors, start.joint).double()
+
+    total = Moments.of(batches())
     return total if len(start.weight) == len(total.xx) else total.pooled()
 
 

@@ -46,6 +46,16 @@ class Moments:
         xy = like.new_zeros(n_regressions, n_inputs, n_outputs)
         return cls(0, x, y, xx, xy, like.new_zeros(n_regressions))
 
+    @classmethod
+    def of(cls, batches) -> "Moments":
+        """Sum over batches of inputs and outputs, in the form that :meth:`add` takes."""
+        total = None
+        for inputs, outputs in batches:
+            if total is None:
+                total = cls.zero(len(inputs), inputs.shape[2], outputs.shape[2], inputs)
+            total.add(inputs, outputs)
+        return total
+
     def add(self, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
         """Add windows: inputs and outputs are (n_regressions, n_windows, n_inputs or n_outputs)."""
         self.n += inputs.shape[1]
@@ -102,17 +112,15 @@ class _Design:
     anchors: torch.Tensor | None
 
     def moments(self, data: WindowData) -> Moments:
-        total = None
+        return Moments.of(self._batches(data))
+
+    def _batches(self, data: WindowData):
         for x, y, _ in data.batches(rows_per_batch(data)):
             x, y = x.double(), y.double()
             if self.anchors is not None:
                 y = y - x[:, -1:, self.anchors]
             inputs = regression_inputs(x, self.anchors, self.joint)
-            outputs = regression_outputs(y, self.joint)
-            if total is None:
-                total = Moments.zero(len(inputs), inputs.shape[2], outputs.shape[2], x)
-            total.add(inputs, outputs)
-        return total
+            yield inputs, regression_outputs(y, self.joint)
 
     def forecast(self, weight, intercept, components, future_shape) -> LinearForecast:
         return LinearForecast(
