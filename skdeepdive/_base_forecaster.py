@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -310,10 +311,13 @@ class BaseForecaster(
         end_epoch = begin_fit(self, X, y)
         fitted = self._shallow_copy()
         fitted._fit(X, y, *labels, end_epoch=end_epoch)
-        vars(self).clear()
-        vars(self).update(vars(fitted))
+        self._become(fitted)
         end_fit(self, X, y)
         return self
+
+    def _become(self, fitted) -> None:
+        vars(self).clear()
+        vars(self).update(vars(fitted))
 
     def _shallow_copy(self):
         copied = self.__new__(type(self))  # the way of copy.copy would take the module apart
@@ -363,9 +367,7 @@ class BaseForecaster(
         return windows, futures, check_validation_split(len(windows), self.validation_fraction)
 
     @contextmanager
-    def _training_settings(
-        self, n_fit: int, device: torch.device, end_epoch: Callable, *, warm: bool = False
-    ):
+    def _training_settings(self, n_fit: int, device: torch.device, end_epoch: Callable, **changes):
         """Yield what the training loop is told; it shows progress meanwhile."""
 
         def attributes(trained):
@@ -378,16 +380,17 @@ class BaseForecaster(
             name = "{phase} epoch {epoch}".format(**history[-1])
             return end_epoch(name, partial(attributes, trained))
 
-        with progress(self.verbose, self.max_epochs) as show:
-            yield Settings(
-                max_epochs=self.max_epochs,
-                batch_size=self._batch_size(n_fit),
-                learning_rate=self.learning_rate,
-                patience=self.n_iter_no_change if self.early_stopping else None,
-                seed=_seed(self.random_state),
-                report=report,
-                warm=warm,
-            )
+        settings = Settings(
+            max_epochs=self.max_epochs,
+            batch_size=self._batch_size(n_fit),
+            learning_rate=self.learning_rate,
+            patience=self.n_iter_no_change if self.early_stopping else None,
+            seed=_seed(self.random_state),
+            report=report,
+        )
+        settings = replace(settings, **changes)
+        with progress(self.verbose, settings.max_epochs) as show:
+            yield settings
 
     def _batch_size(self, n_fit: int) -> int:
         return min(256, max(16, n_fit // 32)) if self.batch_size == "auto" else self.batch_size

@@ -6,12 +6,13 @@ never held in memory at once, and the validation windows choose the regularisati
 of rounds.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from ._ridge import PENALTIES, penalised_cholesky
+from ._ridge import PENALTIES, Sums, penalised_cholesky
 from ._torch_utils import WindowData, rows_per_batch
 from .nn._layers import WindowFeatures
 from .nn._module import UNLABELLED
@@ -37,6 +38,17 @@ class _Discriminants(NamedTuple):
     def posterior(self, f: torch.Tensor) -> torch.Tensor:
         """Where nothing is known of a class, no window is its: there is nowhere to start from."""
         return self.logits(f).masked_fill(~self.seen, -torch.inf).softmax(1)
+
+
+@dataclass
+class ClassSums(Sums):
+    """Sums of features, over all windows and over those of every class."""
+
+    n: int
+    total: torch.Tensor  # (n_features,)
+    scatter: torch.Tensor  # (n_features, n_features)
+    sums: torch.Tensor  # (n_logits, n_features)
+    counts: torch.Tensor  # (n_logits,)
 
 
 def fit_discriminants(
@@ -73,8 +85,28 @@ def fit_discriminants(
     partly = ~complete & known.any(axis=0) & (valid.labels != UNLABELLED).any(axis=0)
     classes = {j: class_counts[j] for j in np.flatnonzero(partly).tolist()}
     best = _learn_from_unlabelled(train, valid, features, classes, best)
-    best = [best[j] for j in range(len(class_counts))]
-    weight, bias = torch.cat([b.weight for b in best], dim=1), torch.cat([b.bias for b in best])
+    return _side_by_side(best)
+
+
+def class_sums(train: WindowData, features: WindowFeatures, class_counts: list[int]) -> ClassSums:
+    """Sum over the windows that have a label of any factor."""
+    return _sum_classes(train, features, dict(enumerate(class_counts)), {})
+
+
+def refit_discriminants(
+    sums: ClassSums, valid: WindowData, features: WindowFeatures, class_counts: list[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fit Fisher's linear discriminants as :func:`fit_discriminants` does, to sums of labels.
+
+    All factors share a covariance, and windows without a label have no part in it.
+    """
+    return _side_by_side(_solve(sums, valid, features, dict(enumerate(class_counts))))
+
+
+def _side_by_side(best: dict[int, _Discriminants]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return weight `(n_logits, n_features)` and bias of all factors, in their order."""
+    found = [best[j] for j in sorted(best)]
+    weight, bias = torch.cat([f.weight for f in found], dim=1), torch.cat([f.bias for f in found])
     return weight.T.float(), bias.float()
 
 
@@ -99,11 +131,17 @@ def _best_discriminants(train, valid, features, classes, current):
     Windows without a label are members of the classes as the current discriminants have it, or
     left out where there are none.
     """
-    n, total, scatter, sums, counts = _class_moments(train, features, classes, current)
-    mean = total / max(n, 1)
-    covariance = (scatter / max(n, 1)).addr_(mean, mean, alpha=-1)
+    return _solve(_sum_classes(train, features, classes, current), valid, features, classes)
+
+
+def _solve(sums: ClassSums, valid, features, classes):
+    """Fit discriminants of some classes to their sums, under the best of the penalties."""
+    n, counts = max(sums.n, 1), sums.counts
+    mean = sums.total / n
+    covariance = (sums.scatter / n).addr_(mean, mean, alpha=-1)
     # Deviations of the class means; classes without a training window stay at the overall mean.
-    means = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None] - mean, 0.0)
+    class_means = sums.sums / counts.clamp(min=1)[:, None]
+    means = torch.where(counts[:, None] > 0, class_means - mean, 0.0)
     candidates = {j: [] for j in classes}
     for penalty in sorted(PENALTIES, key=lambda penalty: penalty != DEFAULT_PENALTY):
         directions = torch.cholesky_solve(means.T, penalised_cholesky(covariance.clone(), penalty))
@@ -114,7 +152,7 @@ def _best_discriminants(train, valid, features, classes, current):
     return _least_cross_entropy(candidates, valid, features)
 
 
-def _class_moments(train, features, classes, current):
+def _sum_classes(train, features, classes, current) -> ClassSums:
     """Count windows and sum features, their products, and the features of every class."""
     n, n_logits, n_features = 0, sum(classes.values()), features.n_features
     options = {"dtype": torch.float64, "device": train.device}
@@ -132,7 +170,7 @@ def _class_moments(train, features, classes, current):
         counts += member.sum(0)
         scatter.addmm_(f.T, f)
         sums.addmm_(member.T, f)
-    return n, total, scatter, sums, counts
+    return ClassSums(n, total, scatter, sums, counts)
 
 
 def _memberships(f, label, n_classes, current):

@@ -8,9 +8,10 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
-from ._adaptation import adapt_linear_forecast
+from ._adaptation import ForecastErrors, adapt_linear_forecast
 from ._class_maps import fit_class_maps
-from ._discriminants import fit_discriminants
+from ._discriminants import class_sums, fit_discriminants, refit_discriminants
+from ._memory import Memory
 from ._ridge import fit_linear_forecast
 from ._torch_utils import Scaling, WindowData, make_generator, rows_per_batch, threads_for
 from ._training import Settings, train
@@ -46,6 +47,7 @@ class Trained:
     y_scaling: Scaling
     factors: Factors | None  # None for a module that knows none
     history: list[dict]
+    memory: Memory | None = None
 
 
 # Whatever the caller's mode is.
@@ -77,10 +79,13 @@ def fit_module(
         factors = discover_clusters(X, n_fit, x_scaling, sizes.n_clusters, settings.seed)
 
     data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
-    train_data, valid = data.part(slice(0, n_fit)), data.part(slice(-n_valid, None))
+    train_data, valid = hold_out(data, n_valid)
     module = start_module(train_data, valid, anchors, factors, sizes, settings.seed, not discover)
     start = Trained(module, x_scaling, y_scaling, factors, [])
-    return train_from(start, train_data, valid, settings)
+    trained = train_from(start, train_data, valid, settings)
+    if settings.incremental:
+        trained = replace(trained, memory=remember(module, train_data, valid))
+    return trained
 
 
 # Whatever the caller's mode is.
@@ -98,16 +103,47 @@ def fit_further(
     """Train a module further, in the scaling and with the classes that it has.
 
     The last `n_valid` windows are held out as in :func:`fit_module`. They decide as well what the
-    new windows add to the linear forecast; the forecast's correction is trained anew.
+    new windows add to the linear forecast. Windows that the start remembers have a part in
+    everything that is fitted in closed form, as if they were there.
     """
     module = copy.deepcopy(start.module).to(device, torch.float32).requires_grad_(True).train()
     data = WindowData(X, y, factors.codes, start.x_scaling, start.y_scaling, device)
-    train_data = data.part(slice(0, count_to_fit(X, y, n_valid)))
-    valid = data.part(slice(-n_valid, None))
-    adapt_linear_forecast(module, train_data, valid)
+    train_data, valid = hold_out(data, n_valid)
+    memory = learn_in_closed_form(module, train_data, valid, start.memory)
+    if settings.incremental:
+        module.unshrink_forecast()
     module.set_noise(forecast_noise(module, valid))
-    start = replace(start, module=module, factors=factors)
-    return train_from(start, train_data, valid, settings)
+    start = replace(start, module=module, factors=factors, memory=None)
+    trained = train_from(start, train_data, valid, settings)
+    return replace(trained, memory=memory) if settings.incremental else trained
+
+
+def remember(module: DeepDIVE, train_data: WindowData, valid: WindowData) -> Memory:
+    """Sum up the windows that a module was fitted to, so that further ones can join them."""
+    labels = None
+    if module.has_marginal and module.interleave:
+        counts = [prior.n_classes for prior in module.priors]
+        labels = class_sums(train_data, module.features, counts)
+    return Memory(ForecastErrors.of(module, train_data, valid), labels)
+
+
+def learn_in_closed_form(
+    module: DeepDIVE, train_data: WindowData, valid: WindowData, past: Memory | None
+) -> Memory:
+    """Fit linear forecast and discriminants to all windows so far; return what to remember."""
+    if past is None:
+        memory = Memory(ForecastErrors.of(module, train_data, valid), None)
+    else:
+        memory = Memory(past.errors.with_more(module, train_data, valid), past.labels)
+    adapt_linear_forecast(module, train_data, memory.errors)
+    if memory.labels is not None:
+        counts = [prior.n_classes for prior in module.priors]
+        memory.labels += class_sums(train_data, module.features, counts)
+        module.set_discriminants(
+            *refit_discriminants(memory.labels, valid, module.features, counts)
+        )
+        module.set_class_weights([_frequencies(n) for n in memory.labels.counts.split(counts)])
+    return memory
 
 
 def train_from(
@@ -123,6 +159,12 @@ def train_from(
     with threads_for(settings.batch_size * train_data.X[0].size):
         history = train(start.module, train_data, valid, replace(settings, report=report))
     return replace(start, history=history)
+
+
+def hold_out(data: WindowData, n_valid: int) -> tuple[WindowData, WindowData]:
+    """Split into windows to train on and the last `n_valid`, which are held out."""
+    n_fit = count_to_fit(data.X, data.y, n_valid)
+    return data.part(slice(0, n_fit)), data.part(slice(-n_valid, None))
 
 
 def count_to_fit(X: np.ndarray, y: np.ndarray, n_valid: int) -> int:
@@ -167,7 +209,7 @@ def start_module(
         features,
         forecast,
         [
-            torch.as_tensor(_frequencies(codes, n_classes), dtype=torch.float32)
+            _frequencies(torch.from_numpy(np.bincount(codes[codes >= 0], minlength=n_classes)))
             for codes, n_classes in zip(train_data.labels.T, class_counts, strict=True)
         ],
         n_marginal=sizes.n_marginal,
@@ -205,10 +247,10 @@ def forecast_noise(module: DeepDIVE, data: WindowData) -> torch.Tensor:
     return (squares / len(data)).sqrt().float()
 
 
-def _frequencies(codes: np.ndarray, n_classes: int) -> np.ndarray:
+def _frequencies(counts: torch.Tensor) -> torch.Tensor:
     """π_k = n_k / n over labelled windows; a class without any counts as if it had one."""
-    counts = np.bincount(codes[codes >= 0], minlength=n_classes).clip(min=1)
-    return counts / counts.sum()
+    counts = counts.clamp(min=1).double()
+    return (counts / counts.sum()).float()
 
 
 def find_anchors(

@@ -1,5 +1,7 @@
 """DeepDIVE as an estimator: arrays and factors in, forecasts and clusters out."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -9,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._base_forecaster import BaseForecaster
 from ._callbacks import with_callbacks
 from ._fitting import Sizes, Trained, fit_further, fit_module
+from ._memory import Memory
 from ._torch_utils import resolve_device
 from ._validation import (
     LATENTS,
@@ -17,6 +20,7 @@ from ._validation import (
     check_factors,
     check_flag,
     check_known_factors,
+    check_same_classes,
 )
 from .nn import DeepDIVE
 
@@ -231,6 +235,82 @@ class DeepDIVEForecaster(BaseForecaster):
         """
         return self._take_over_fit(X, y, factors)
 
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        factors: ArrayLike | None = None,
+        classes: Mapping[str, ArrayLike] | ArrayLike | None = None,
+    ):
+        """Learn from one more chunk of windows, of a stream or of data larger than memory.
+
+        The first call fits its chunk as `fit` does, but with one epoch in every phase of the
+        training. It decides on the scaling of the data and on the form of the linear forecast, so
+        its chunk should be a typical one. In every later call the linear forecast and the
+        discriminants of the labels, which have a closed form, are fitted to all chunks so far, by
+        sums over their windows; the networks train on the new chunk alone, for one epoch in every
+        phase. A last part of every chunk (`validation_fraction`) is held out.
+
+        After `fit` all calls are later ones; what they add to the linear forecast is then fitted
+        to the windows since, and the labels are learnt by the networks alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_timesteps) or (n_samples, n_timesteps, n_channels)
+            Windows, in chronological order; some hundreds or more, for the networks to gain by
+            them.
+        y : array-like of shape (n_samples,), (n_samples, horizon) or \
+                (n_samples, horizon, n_targets)
+            The future of every window.
+        factors : array-like or DataFrame of shape (n_samples,) or (n_samples, n_factors), \
+                default=None
+            Labels of every window, as in :meth:`fit`. None in a later call: none is known.
+        classes : dict of str to array-like, or array-like of a single factor, default=None
+            All labels of factors, by the factors' names, where the first chunk does not have them
+            all. Later calls do not need it.
+
+        Returns
+        -------
+        self : DeepDIVEForecaster
+            `history_` and `n_iter_` grow by the new epochs.
+
+        Raises
+        ------
+        ValueError
+            As in :meth:`fit`; if shapes, or the names of factors, differ from those of the first
+            call; if a label is none of its factor's classes. An estimator that was fitted before
+            stays as it was.
+        TypeError
+            If a parameter has the wrong type.
+        FloatingPointError
+            If training diverges.
+
+        Notes
+        -----
+        The sums do not grow with the number of windows, but with the square of their length: they
+        take about ``24 * d**2`` bytes, with d the number of values in a window (or its time steps,
+        times the square root of the number of targets, where every target is forecast from its own
+        channel alone), and are a part of pickles. :meth:`save` leaves them out; a model that was
+        loaded goes on as after `fit`. What classes add to the linear forecast is fitted in the
+        first call only. Discovered clusters are those of the first chunk.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skdeepdive import DeepDIVEForecaster, sliding_windows
+        >>> load = 5 + np.sin(2 * np.pi * np.arange(1200) / 24)
+        >>> model = DeepDIVEForecaster(random_state=0)
+        >>> for days in np.split(load, 3):
+        ...     X, y, origin = sliding_windows(days, n_timesteps=48, horizon=24)
+        ...     model = model.partial_fit(X, y, origin % 24, classes=np.arange(24))
+        >>> model.predict(X[-1:]).shape
+        (1, 24)
+        """
+        fitted = self._shallow_copy()
+        fitted._partial_fit(X, y, factors, classes)
+        self._become(fitted)
+        return self
+
     @available_if(_has_marginal)
     def predict_cluster(self, X: ArrayLike) -> np.ndarray:
         """Assign windows to the cluster of the greatest RBF response, for every factor.
@@ -293,28 +373,45 @@ class DeepDIVEForecaster(BaseForecaster):
         self._check_parameters()
         device = resolve_device(self.device)
         if self.warm_start and self.__sklearn_is_fitted__():
-            self._fit_further(X, y, factors, device, end_epoch)
+            self._fit_further(X, y, factors, None, device, end_epoch=end_epoch)
         else:
-            self._fit_anew(X, y, factors, device, end_epoch)
+            self._fit_anew(X, y, factors, None, device, end_epoch=end_epoch)
 
-    def _fit_anew(self, X, y, factors, device, end_epoch) -> None:
+    def _partial_fit(self, X, y, factors, classes) -> None:
+        self._check_parameters()
+        device = resolve_device(self.device)
+        once = {"incremental": True, "max_epochs": 1, "patience": None, "end_epoch": _never_stop}
+        if not self.__sklearn_is_fitted__():
+            self._fit_anew(X, y, factors, classes, device, **once)
+            return
+        history, n_iter = self.history_, self.n_iter_
+        self._fit_further(X, y, factors, classes, device, **once)
+        self.history_, self.n_iter_ = _appended(history, self.history_), n_iter + self.n_iter_
+
+    def _fit_anew(self, X, y, factors, classes, device, **changes) -> None:
         windows, futures, n_valid = self._take_data(X, y)
         if factors is not None:
-            factors = check_factors(factors, len(windows))
-        with self._training_settings(len(windows) - n_valid, device, end_epoch) as settings:
+            factors = check_factors(factors, len(windows), classes)
+        elif classes is not None:
+            raise ValueError("'classes' are those of 'factors', which must be given too, got None.")
+        with self._training_settings(len(windows) - n_valid, device, **changes) as settings:
             trained = fit_module(
                 windows, futures, factors, n_valid, self._sizes(), settings, device
             )
         self._keep(trained, device)
 
-    def _fit_further(self, X, y, factors, device, end_epoch) -> None:
+    def _fit_further(self, X, y, factors, classes, device, **changes) -> None:
         self._check_sizes()
         windows, futures, n_valid = self._take_more_data(X, y)
         known = Factors(self.factor_names_, self.factor_classes_, None)
+        if classes is not None:
+            check_same_classes(classes, known)
         factors = check_known_factors(factors if known.names else None, len(windows), known)
-        start = Trained(self.module_, self._x_scaling, self._y_scaling, factors, [])
+        memory = getattr(self, "_memory", None)
+        memory = memory and Memory.from_plain(memory, device)
+        start = Trained(self.module_, self._x_scaling, self._y_scaling, factors, [], memory)
         n_fit = len(windows) - n_valid
-        with self._training_settings(n_fit, device, end_epoch, warm=True) as settings:
+        with self._training_settings(n_fit, device, warm=True, **changes) as settings:
             trained = fit_further(windows, futures, factors, n_valid, start, settings, device)
         self._keep(trained, device)
 
@@ -342,6 +439,7 @@ class DeepDIVEForecaster(BaseForecaster):
         super()._keep(trained, device)
         self.factor_names_ = trained.factors.names
         self.factor_classes_ = trained.factors.classes
+        self._memory = trained.memory and trained.memory.to_plain()
 
     def _check_parameters(self) -> None:
         check_choice("latent", self.latent, LATENTS)
@@ -376,3 +474,19 @@ class DeepDIVEForecaster(BaseForecaster):
         check_is_fitted(self)
         counts = [len(classes) for classes in self.factor_classes_]
         return np.split(self._infer(X, responses), np.cumsum(counts)[:-1], axis=1)
+
+
+def _never_stop(name, attributes) -> bool:
+    return False
+
+
+def _appended(history: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Put the epochs of one history after those of another; NaN where either lacks a term."""
+
+    def column(part, name):
+        return part.get(name, np.full(len(part["epoch"]), np.nan))
+
+    return {
+        name: np.concatenate([column(history, name), column(more, name)])
+        for name in {**history, **more}
+    }

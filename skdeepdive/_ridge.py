@@ -5,6 +5,7 @@ at once, and the regularisation is chosen on the validation windows.
 """
 
 import math
+import operator
 from dataclasses import dataclass, fields
 
 import torch
@@ -28,8 +29,23 @@ _FEWEST_COMPONENTS = 8
 
 
 @dataclass
-class Moments:
-    """Sums over windows for several regressions side by side in the first axis."""
+class Sums:
+    """Sums over windows: those of two parts add up to those of the whole."""
+
+    def __add__(self, other):
+        return self._combine(operator.add, other)
+
+    def __sub__(self, part):
+        return self._combine(operator.sub, part)
+
+    def _combine(self, combine, other):
+        names = [f.name for f in fields(self)]
+        return type(self)(*(combine(getattr(self, n), getattr(other, n)) for n in names))
+
+
+@dataclass
+class Moments(Sums):
+    """Sums for several regressions side by side in the first axis."""
 
     n: int
     x: torch.Tensor  # (n_regressions, n_inputs)
@@ -69,11 +85,6 @@ class Moments:
         """Sum the side-by-side regressions to one that they share."""
         sums = (m.sum(0, keepdim=True) for m in (self.x, self.y, self.xx, self.xy, self.yy))
         return Moments(self.n * len(self.x), *sums)
-
-    def __sub__(self, part: "Moments") -> "Moments":
-        """Take the windows of a part out."""
-        names = [f.name for f in fields(self)]
-        return Moments(*(getattr(self, name) - getattr(part, name) for name in names))
 
     def ridge(self, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Return weight and intercept.

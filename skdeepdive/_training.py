@@ -35,6 +35,8 @@ class Settings:
     # one) -> whether to stop
     report: Callable[[list[dict], Callable[[], torch.nn.Module]], bool]
     warm: bool = False  # the module was trained before: the KL of a has its full weight at once
+    # More windows may follow: the forecast's correction learns on, and what they need is kept.
+    incremental: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def _forecast_phase(module, settings: Settings) -> Phase:
         settings.max_epochs,
         settings.patience and min(_schedule.FORECAST_PATIENCE, settings.patience),
         evaluate_forecast,
-        module.restart_forecast,
+        (lambda: None) if settings.incremental else module.restart_forecast,
     )
 
 

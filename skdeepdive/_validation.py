@@ -1,6 +1,7 @@
 """The one place where arguments are checked: shapes, values, labels and parameters."""
 
 import numbers
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -253,16 +254,20 @@ class Factors:
     codes: np.ndarray
 
 
-def check_factors(factors: Any, n_samples: int, classes: dict | None = None) -> Factors:
+def check_factors(factors: Any, n_samples: int, classes: Any = None) -> Factors:
     """Return factors of shape (n_samples,) or (n_samples, n_factors) as codes.
 
-    -1, None and NaN (or pandas' NA) mark unlabelled entries. `classes` are those of every factor
-    where they are known; then few or none of them need be among the windows.
+    -1, None and NaN (or pandas' NA) mark unlabelled entries. `classes` names all labels of some
+    factors, or of the only one; then few or none of them need be among the windows.
     """
     names, columns = _factor_columns(factors)
+    classes = {} if classes is None else _check_classes(classes, names)
+    return _encode_columns(names, columns, n_samples, classes)
+
+
+def _encode_columns(names, columns, n_samples: int, classes: dict[str, np.ndarray]) -> Factors:
     for column in columns:
         _check_length("factors", len(column), n_samples)
-    classes = classes or {}
     encoded = [
         _encode(name, column, classes.get(name))
         for name, column in zip(names, columns, strict=True)
@@ -279,10 +284,35 @@ def check_known_factors(factors: Any, n_samples: int, known: Factors) -> Factors
     if factors is None:
         codes = np.full((n_samples, len(known.names)), UNLABELLED, dtype=np.int64)
         return Factors(known.names, known.classes, codes)
-    names, _ = _factor_columns(factors)
+    names, columns = _factor_columns(factors)
     if names != known.names:
         raise ValueError(f"'factors' must have the columns {known.names} as before, got {names}.")
-    return check_factors(factors, n_samples, dict(zip(names, known.classes, strict=True)))
+    classes = dict(zip(names, known.classes, strict=True))
+    return _encode_columns(names, columns, n_samples, classes)
+
+
+def check_same_classes(classes: Any, known: Factors) -> None:
+    """Raise unless `classes` are, for the factors that they name, the known ones."""
+    for name, labels in _check_classes(classes, known.names).items():
+        before = known.classes[known.names.index(name)].tolist()
+        if labels.tolist() != before:
+            raise ValueError(
+                f"'classes' of factor '{name}' must be {before} as before, got {labels.tolist()}."
+            )
+
+
+def _check_classes(classes: Any, names: list[str]) -> dict[str, np.ndarray]:
+    if not isinstance(classes, Mapping):
+        if len(names) > 1 or isinstance(classes, str) or not hasattr(classes, "__len__"):
+            raise TypeError(
+                "'classes' must be a dict of all labels of factors by the factors' names, "
+                f"{names}, or the labels of a single factor, got {type(classes).__name__}."
+            )
+        classes = {names[0]: classes}
+    unknown = [name for name in classes if name not in names]
+    if unknown:
+        raise ValueError(f"'classes' must name factors, of which there are {names}, got {unknown}.")
+    return {name: _encode(name, _labels(labels), None)[0] for name, labels in classes.items()}
 
 
 def _factor_columns(factors: Any) -> tuple[list[str], list[np.ndarray]]:
@@ -370,8 +400,9 @@ def _codes(name: str, labels: np.ndarray, classes: np.ndarray) -> list[int]:
     new = [label for label in labels.tolist() if label not in code]
     if new:
         raise ValueError(
-            f"Factor '{name}' of 'factors' has the label {new[0]!r}, which is not among the "
-            f"classes it was fitted with: {classes.tolist()}."
+            f"Factor '{name}' of 'factors' has the label {new[0]!r}, which is not among its "
+            f"classes: {classes.tolist()}. All classes must be known from the first on: name them "
+            "in 'classes' of the first partial_fit, or fit anew."
         )
     return [code[label] for label in labels.tolist()]
 

@@ -278,9 +278,20 @@ class DeepDIVE(nn.Module):
     def restart_forecast(self) -> None:
         """Set the correction of the forecast back to zero, and unshrunk."""
         decoder = self.forecast_decoder
-        decoder.shrinkage.fill_(1.0)
         for parameter in (decoder.head.weight, decoder.head.bias, decoder.target_offset):
             parameter.zero_()
+        self.unshrink_forecast()
+
+    @torch.no_grad()
+    def unshrink_forecast(self) -> None:
+        """Give the correction of the forecast its full size."""
+        self.forecast_decoder.shrinkage.fill_(1.0)
+
+    @torch.no_grad()
+    def set_class_weights(self, weights) -> None:
+        """Set the frequencies π `(n_classes_i,)` of the labels of each factor."""
+        for prior, frequencies in zip(self.priors, weights, strict=True):
+            prior.log_weights.copy_(frequencies.log())
 
     @torch.no_grad()
     def set_discriminants(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
