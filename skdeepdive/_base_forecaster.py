@@ -385,7 +385,7 @@ class BaseForecaster(
             batch_size=self._batch_size(n_fit),
             learning_rate=self.learning_rate,
             patience=self.n_iter_no_change if self.early_stopping else None,
-            seed=_seed(self.random_state),
+            seed=make_seed(self.random_state),
             report=report,
         )
         settings = replace(settings, **changes)
@@ -462,7 +462,8 @@ def _match_precision(values: np.ndarray, inputs: np.ndarray) -> np.ndarray:
     return values.astype(np.float32 if inputs.dtype == np.float32 else np.float64, copy=False)
 
 
-def _seed(random_state) -> int:
+def make_seed(random_state) -> int:
+    """Return an integer seed that follows from `random_state`."""
     if random_state is None:  # fresh entropy: check_random_state would draw from NumPy's global one
         return int(np.random.default_rng().integers(2**31))
     try:

@@ -68,6 +68,7 @@ _CONFIGURATIONS = {
         "n_marginal": _COUNT,
         "n_conditional": _COUNT,
         "interleave": _FLAG,
+        "n_errors": _COUNT,
         "linear": {
             "joint": _FLAG,
             "shared": _FLAG,

@@ -1,6 +1,7 @@
 """From checked arrays to a trained module: scaling, labels, closed-form start, training."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from ._adaptation import ForecastErrors, adapt_linear_forecast
 from ._class_maps import fit_class_maps
 from ._discriminants import class_sums, fit_discriminants, refit_discriminants
 from ._memory import Memory
+from ._noise import fit_noise, update_noise
 from ._ridge import fit_linear_forecast
 from ._torch_utils import Scaling, WindowData, make_generator, rows_per_batch, threads_for
 from ._training import Settings, train
@@ -82,7 +84,7 @@ def fit_module(
     train_data, valid = hold_out(data, n_valid)
     module = start_module(train_data, valid, anchors, factors, sizes, settings.seed, not discover)
     start = Trained(module, x_scaling, y_scaling, factors, [])
-    trained = train_from(start, train_data, valid, settings)
+    trained = train_from(start, train_data, valid, settings, fit_noise)
     if settings.incremental:
         trained = replace(trained, memory=remember(module, train_data, valid))
     return trained
@@ -114,7 +116,8 @@ def fit_further(
         module.unshrink_forecast()
     module.set_noise(forecast_noise(module, valid))
     start = replace(start, module=module, factors=factors, memory=None)
-    trained = train_from(start, train_data, valid, settings)
+    noise = update_noise if settings.incremental else fit_noise
+    trained = train_from(start, train_data, valid, settings, noise)
     return replace(trained, memory=memory) if settings.incremental else trained
 
 
@@ -147,18 +150,27 @@ def learn_in_closed_form(
 
 
 def train_from(
-    start: Trained, train_data: WindowData, valid: WindowData, settings: Settings
+    start: Trained,
+    train_data: WindowData,
+    valid: WindowData,
+    settings: Settings,
+    calibrate: Callable[[torch.nn.Module, WindowData], None] = lambda module, valid: None,
 ) -> Trained:
-    """Train in place from a start, and let reports show all that is left behind."""
+    """Train in place from a start, and let reports show all that is left behind.
+
+    `calibrate` fits to the held-out windows what is not trained.
+    """
+
+    def trained(module, history):
+        calibrate(module, valid)
+        return replace(start, module=module, history=history)
 
     def report(history, finished):
-        return settings.report(
-            history, lambda: replace(start, module=finished(), history=list(history))
-        )
+        return settings.report(history, lambda: trained(finished(), list(history)))
 
     with threads_for(settings.batch_size * train_data.X[0].size):
         history = train(start.module, train_data, valid, replace(settings, report=report))
-    return replace(start, history=history)
+        return trained(start.module, history)
 
 
 def hold_out(data: WindowData, n_valid: int) -> tuple[WindowData, WindowData]:

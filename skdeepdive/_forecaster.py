@@ -12,6 +12,7 @@ from ._base_forecaster import BaseForecaster
 from ._callbacks import with_callbacks
 from ._fitting import Sizes, Trained, fit_further, fit_module
 from ._memory import Memory
+from ._probabilistic import ProbabilisticMixin
 from ._torch_utils import resolve_device
 from ._validation import (
     LATENTS,
@@ -33,7 +34,7 @@ def _has_marginal(estimator: "DeepDIVEForecaster") -> bool:
     return True
 
 
-class DeepDIVEForecaster(BaseForecaster):
+class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
     """Forecast time-series windows with a variational autoencoder that one can look inside.
 
     A window is encoded into *marginal* dimensions, one group for each factor (a label known for

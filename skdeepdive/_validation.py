@@ -44,6 +44,20 @@ def check_number(name: str, value: Any, upper: float = np.inf) -> float:
     return float(value)
 
 
+def check_quantiles(name: str, values: Any) -> np.ndarray:
+    """Return one or several numbers between 0 and 1 as an array."""
+    try:
+        levels = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"'{name}' must be numbers between 0 and 1, got {values!r}.") from error
+    if levels.ndim > 1 or not levels.size or not ((levels > 0) & (levels < 1)).all():
+        raise ValueError(
+            f"'{name}' must be a number between 0 and 1, exclusive, or several in one dimension, "
+            f"got {values!r}."
+        )
+    return levels
+
+
 def check_flag(name: str, value: Any) -> bool:
     """Return `value` if it is True or False."""
     if not isinstance(value, bool | np.bool_):

@@ -20,7 +20,7 @@ import sklearn
 import torch
 from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 
-from skdeepdive import DeepDIVEForecaster, _persistence, sliding_windows
+from skdeepdive import DeepDIVEForecaster, _noise, _persistence, sliding_windows
 from skdeepdive._torch_utils import resolve_device
 from skdeepdive.baselines import BetaTCVAEForecaster, VAEForecaster
 from skdeepdive.nn import DeepDIVE
@@ -261,7 +261,8 @@ def test_a_deep_copy_is_independent():
     np.testing.assert_array_equal(model.predict(X), expected)
 
 
-def test_the_size_of_a_pickle_does_not_grow_with_the_data():
+def test_the_size_of_a_pickle_does_not_grow_with_the_data(monkeypatch):
+    monkeypatch.setattr(_noise, "_MOST_WINDOWS", 20)
     sizes = []
     for n_steps in (200, 2000):
         X, y, phase = make_windows(n_steps=n_steps)
@@ -420,6 +421,7 @@ def test_a_configuration_makes_a_module_of_that_configuration(linear, class_coun
         "n_conditional": n_conditional,
         "n_hidden": 10**8,
         "interleave": False,
+        "n_errors": 5,
         "linear": linear,
     }
     module = _persistence.blank_module(DeepDIVE, configuration)

@@ -4,6 +4,7 @@ Source: Wong, Cheu, Chiam, Srinivasan, "Disentangled Interleaving Variational En
 arXiv:2501.08710.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ from ._networks import (
     kl_to_standard,
     make_priors,
 )
+from ._noise import ForecastNoise
 
 UNLABELLED = -1
 
@@ -65,6 +67,8 @@ class DeepDIVE(nn.Module):
     interleave : bool, default=True
         Keep the decoders' gradient away from the marginal path. False where labels were
         discovered rather than given: then b must also serve the reconstruction.
+    n_errors : int, default=0
+        Number of futures whose errors are kept as the noise of the forecasts.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class DeepDIVE(nn.Module):
         n_hidden: int,
         generator: torch.Generator | None,
         interleave: bool = True,
+        n_errors: int = 0,
     ):
         super().__init__()
         self.interleave = interleave
@@ -97,6 +102,7 @@ class DeepDIVE(nn.Module):
         n_fused = self.fusion.n_features
         self.window_decoder = WindowDecoder(n_fused, features, n_hidden)
         self.forecast_decoder = ForecastDecoder(n_fused, linear, features.n_own, n_hidden)
+        self.noise = ForecastNoise(linear.future_shape, [len(w) for w in class_weights], n_errors)
         if generator is not None:
             initialise(self, generator)
 
@@ -125,6 +131,7 @@ class DeepDIVE(nn.Module):
             "n_conditional": int(self.n_conditional),
             "n_hidden": int(self.n_hidden),
             "interleave": self.interleave,
+            "n_errors": len(self.noise.errors),
             "linear": linear.configuration,
         }
 
@@ -138,7 +145,10 @@ class DeepDIVE(nn.Module):
 
         Without a generator b and a are the means.
         """
-        features, window = self.features(x)
+        return self.encode(*self.features(x), generator)
+
+    def encode(self, features, window: StandardisedWindow, generator=None) -> Latents:
+        """Encode windows given as their features."""
         latents = self._infer_marginal(features, generator)
         latents.window = window
         if self.conditional_encoder is not None:
@@ -190,17 +200,67 @@ class DeepDIVE(nn.Module):
         """Decode p(x | a, b) from fused features."""
         return self.window_decoder(fused, self.features.basis)
 
+    def decode_forecast(self, latents: Latents, x: torch.Tensor):
+        """Return the RBF responses, the linear forecast and its correction, given latents."""
+        decoder = self.forecast_decoder
+        responses, fused = self._fuse(latents.a, latents.b, len(x))
+        start = decoder.linear_forecast(x, responses)
+        return responses, start, decoder.correction(fused, start, latents.window, self.features)
+
     def forecast_parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linear forecast and its latent correction, at the posterior means."""
-        latents, decoder = self.infer(x), self.forecast_decoder
-        responses, fused = self._fuse(latents.a, latents.b, len(x))
-        forecast = decoder.linear_forecast(x, responses)
-        return forecast, decoder.correction(fused, forecast, latents.window, self.features)
+        _, start, correction = self.decode_forecast(self.infer(x), x)
+        return start, correction
 
     def forecast(self, x: torch.Tensor) -> torch.Tensor:
         """Mean of p(y | a, b, x) at the posterior means, `(n, horizon, n_targets)`."""
         start, correction = self.forecast_parts(x)
         return start + correction
+
+    def forecast_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return forecasts and the scale of their errors, `(n, horizon, n_targets)` each."""
+        latents = self.infer(x)
+        responses, start, correction = self.decode_forecast(latents, x)
+        anchors = self.forecast_decoder.start.anchors
+        return start + correction, self.noise.scale(latents.window, anchors, responses)
+
+    def draw_futures(self, x, n_draws: int, generator: torch.Generator) -> torch.Tensor:
+        """Draw futures about the forecast, `(n, n_draws, horizon, n_targets)`.
+
+        The noise makes up for what the latent variables lack of the variance that errors have.
+        """
+        forecast, scale = self.forecast_and_scale(x)
+        inputs = self.features(x)
+        drawn = []
+        for _ in range(n_draws):
+            _, start, correction = self.decode_forecast(self.encode(*inputs, generator), x)
+            drawn.append(start + correction)
+        drawn = torch.stack(drawn, dim=1)
+        deviation = drawn - drawn.mean(1, keepdim=True)
+        errors = self.noise.errors
+        explained = deviation.square().mean(1) / (scale.square() * errors.square().mean(0))
+        left = scale * (1 - explained.nan_to_num(0.0)).clamp(min=0.0).sqrt()
+        rows = torch.randint(
+            len(errors), (len(x), n_draws), generator=generator, device=errors.device
+        )
+        return forecast.unsqueeze(1) + deviation + left.unsqueeze(1) * errors[rows]
+
+    def bound_terms(self, x: torch.Tensor, n_draws: int = 8) -> list[torch.Tensor]:
+        """Return log p(x | a, b), KL of a and KL of b, `(n,)` each: means over draws of a and b.
+
+        Every window gets the same noise, so that its bound does not depend on which come along.
+        """
+        inputs = self.features(x)
+        noise = shared_noise(torch.Generator(x.device).manual_seed(0))
+        unlabelled = x.new_full((len(x), len(self.priors)), UNLABELLED, dtype=torch.int64)
+        total = [0.0, 0.0, 0.0]
+        for _ in range(n_draws):
+            latents = self.encode(*inputs, noise)
+            _, fused = self._fuse(latents.a, latents.b, len(x))
+            kl_b, _ = self.marginal_terms(latents, unlabelled)
+            terms = self.decode_window(fused).log_prob(x), self._kl_a(latents, len(x)), kl_b
+            total = [whole + term / n_draws for whole, term in zip(total, terms, strict=True)]
+        return total
 
     def decode_embedding(self, z: torch.Tensor) -> torch.Tensor:
         """Decode windows from embeddings [b | a] of shape `(n, n_marginal + n_conditional)`."""
@@ -328,12 +388,26 @@ class DeepDIVE(nn.Module):
         return kl_to_standard(latents.qa)
 
 
-def draw(q: Normal, generator: torch.Generator | None) -> torch.Tensor:
-    """Draw from q, or take its mean without a generator."""
+def draw(q: Normal, generator: torch.Generator | Callable | None) -> torch.Tensor:
+    """Draw from q, or take its mean without a generator.
+
+    In place of a generator there may be a function that returns standard noise for a tensor.
+    """
     if generator is None:
         return q.loc
+    if callable(generator):
+        return q.loc + q.scale * generator(q.loc)
     noise = torch.empty_like(q.loc).normal_(generator=generator)
     return q.loc + q.scale * noise
+
+
+def shared_noise(generator: torch.Generator) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return a source of noise that is the same for every window `(n, n_dims)`."""
+
+    def noise(like):
+        return torch.empty_like(like[:1]).normal_(generator=generator)
+
+    return noise
 
 
 def _drop_half(values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
