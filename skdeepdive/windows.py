@@ -180,7 +180,7 @@ def calendar_factors(index: ArrayLike, names: Sequence[str]) -> Any:
         labels[:, column] = _CALENDAR[name](wall)
     if wall is stamps:
         return labels
-    rows = index if isinstance(index, type(stamps)) else index.index
+    rows = getattr(index, "index", index)  # of a Series
     return sys.modules["pandas"].DataFrame(labels, index=rows, columns=names)
 
 

@@ -396,6 +396,15 @@ def test_datetime_series_keeps_its_own_index():
     assert factors["weekday"].tolist() == [6, 0]
 
 
+def test_calendar_keeps_an_index_of_pyarrow():
+    pd, pa = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    hours = pd.date_range("2012-01-01T22", periods=3, freq="h")
+    index = pd.Index(hours).astype(pd.ArrowDtype(pa.timestamp("ns")))
+    factors = calendar_factors(index, ["hour"])
+    assert factors.index is index
+    assert factors["hour"].tolist() == [22, 23, 0]
+
+
 @pytest.mark.parametrize("as_series", [False, True])
 def test_hours_with_a_time_zone_are_those_of_the_local_clock(as_series):
     pd = pytest.importorskip("pandas")
