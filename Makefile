@@ -18,14 +18,15 @@ help:  ## list the targets
 demo: $(VENV)/.demo  ## forecast electricity load with plots; SHORT=1 for the short form
 	$(BIN)/python examples/plot_electricity.py $(if $(SHORT),--short)
 
-test: lint  ## check style, spelling and imports, then run all tests with coverage
+test: lint  ## check style, spelling, imports and types, then run all tests with coverage
 	$(BIN)/python -m pytest --cov
 
-lint: $(VENV)/.test  ## check style, spelling and imports only
+lint: $(VENV)/.test  ## check style, spelling, imports and types only
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/codespell
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 format: $(VENV)/.test  ## format the code and sort its imports
 	$(BIN)/ruff check --select I --fix
@@ -33,7 +34,7 @@ format: $(VENV)/.test  ## format the code and sort its imports
 
 clean:  ## remove the environment, builds and caches
 	rm -rf $(VENV) build dist *.egg-info .coverage htmlcov
-	rm -rf .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .pytest_cache .ruff_cache .import_linter_cache .mypy_cache
 	find skdeepdive tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:

@@ -1,11 +1,11 @@
 """What all estimators share: windows checked, scaled and trained on; arrays out again."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _safe_file
 from ._callbacks import CallbackSupportMixin, begin_fit, end_fit
-from ._persistence import from_plain, make_module, plain_module, to_plain
+from ._fitting import Trained
+from ._persistence import Networks, from_plain, make_module, plain_module, to_plain
 from ._progress import progress
-from ._torch_utils import WindowData, to_array, to_numpy_dtype
+from ._torch_utils import to_array, to_numpy_dtype, to_tensor
 from ._training import Settings
 from ._validation import (
     check_batch_size,
@@ -47,6 +48,8 @@ _Y_CHECKS = {
 # Values of the windows in one batch of inference (16 MB in single precision).
 _INFERENCE_ENTRIES = 2**22
 
+Self = TypeVar("Self", bound="BaseForecaster")
+
 
 class BaseForecaster(
     CallbackSupportMixin, MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstimator
@@ -58,10 +61,11 @@ class BaseForecaster(
     `blank` makes another.
     """
 
-    _MODULE: type[torch.nn.Module]
+    _MODULE: type[Networks]
+    module_: Networks
 
     # Parameters that are positive integers; estimators add their own.
-    _SIZES = ("n_hidden", "max_epochs", "n_iter_no_change")
+    _SIZES: tuple[str, ...] = ("n_hidden", "max_epochs", "n_iter_no_change")
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Forecast the future of windows.
@@ -126,17 +130,17 @@ class BaseForecaster(
             If `Z` has another number of columns than there are latent dimensions.
         """
         check_is_fitted(self)
-        Z = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        array: np.ndarray = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
         n_latent = len(self.get_feature_names_out())
-        if Z.shape[1] != n_latent:
+        if array.shape[1] != n_latent:
             raise ValueError(
-                f"'Z' must have {n_latent} columns, one a latent dimension, got {Z.shape[1]}."
+                f"'Z' must have {n_latent} columns, one a latent dimension, got {array.shape[1]}."
             )
         with torch.inference_mode():
             like = self._parameter
-            embedding = torch.tensor(Z, dtype=like.dtype, device=like.device)
+            embedding = torch.tensor(array, dtype=like.dtype, device=like.device)
             decoded = self.module_.decode_embedding(embedding).cpu().numpy()
-        return _match_precision(self._to_windows(decoded), Z)
+        return _match_precision(self._to_windows(decoded), array)
 
     def reconstruct(self, X: ArrayLike) -> np.ndarray:
         """Decode windows from their own embeddings.
@@ -271,7 +275,7 @@ class BaseForecaster(
         _safe_file.write(path, self.__getstate__(), type(self))
 
     @classmethod
-    def load(cls, path: str | os.PathLike):
+    def load(cls: type[Self], path: str | os.PathLike) -> Self:
         """Open a model that :meth:`save` wrote.
 
         Nothing in the file is run, and the memory it takes is bounded by its size, so that it need
@@ -306,7 +310,7 @@ class BaseForecaster(
         model.__setstate__(_safe_file.read(path, cls))
         return model
 
-    def _take_over_fit(self, X, y, *labels):
+    def _take_over_fit(self: Self, X: Any, y: Any, *labels: Any) -> Self:
         """Fit a copy and become it, so that a fit that fails leaves the estimator as it was."""
         end_epoch = begin_fit(self, X, y)
         fitted = self._shallow_copy()
@@ -315,13 +319,13 @@ class BaseForecaster(
         end_fit(self, X, y)
         return self
 
-    def _become(self, fitted) -> None:
-        vars(self).clear()
-        vars(self).update(vars(fitted))
+    def _become(self, fitted: "BaseForecaster") -> None:
+        self.__dict__.clear()
+        self.__dict__.update(fitted.__dict__)
 
-    def _shallow_copy(self):
+    def _shallow_copy(self: Self) -> Self:
         copied = self.__new__(type(self))  # the way of copy.copy would take the module apart
-        vars(copied).update(vars(self))
+        copied.__dict__.update(self.__dict__)
         return copied
 
     def _check_parameters(self) -> None:
@@ -335,7 +339,7 @@ class BaseForecaster(
         check_number("learning_rate", self.learning_rate)
         check_number("validation_fraction", self.validation_fraction, upper=1.0)
 
-    def _take_data(self, X, y) -> tuple[np.ndarray, np.ndarray, int]:
+    def _take_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
         """Check windows and futures, note their shapes, and count the windows to hold out."""
         X = check_numeric("X", to_array(X))
         y = y if y is None else check_numeric("y", to_array(y))
@@ -355,7 +359,7 @@ class BaseForecaster(
         self.horizon_, self.n_targets_ = futures.shape[1:]
         return windows, futures, check_validation_split(len(X), self.validation_fraction)
 
-    def _take_more_data(self, X, y) -> tuple[np.ndarray, np.ndarray, int]:
+    def _take_more_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
         """Check windows and futures that must have the shapes of those fitted before."""
         windows = self._check_windows(X)
         y = check_futures(check_numeric("y", to_array(y)), len(windows))
@@ -367,15 +371,17 @@ class BaseForecaster(
         return windows, futures, check_validation_split(len(windows), self.validation_fraction)
 
     @contextmanager
-    def _training_settings(self, n_fit: int, device: torch.device, end_epoch: Callable, **changes):
+    def _training_settings(
+        self, n_fit: int, device: torch.device, end_epoch: Callable, **changes: Any
+    ) -> Iterator[Settings]:
         """Yield what the training loop is told; it shows progress meanwhile."""
 
-        def attributes(trained):
+        def attributes(trained: Callable[[], Trained]) -> dict[str, Any]:
             copied = self._shallow_copy()
             copied._keep(trained(), device)
-            return vars(copied)
+            return copied.__dict__
 
-        def report(history, trained):
+        def report(history: list[dict], trained: Callable[[], Trained]) -> bool:
             show(history[-1])
             name = "{phase} epoch {epoch}".format(**history[-1])
             return end_epoch(name, partial(attributes, trained))
@@ -395,7 +401,7 @@ class BaseForecaster(
     def _batch_size(self, n_fit: int) -> int:
         return min(256, max(16, n_fit // 32)) if self.batch_size == "auto" else self.batch_size
 
-    def _keep(self, trained, device: torch.device) -> None:
+    def _keep(self, trained: Trained, device: torch.device) -> None:
         # The way of a saved model: the fitted one has the same numbers in the same order in memory.
         self.module_ = make_module(self._MODULE, **plain_module(trained.module), device=device)
         self.device_ = str(device)
@@ -403,24 +409,23 @@ class BaseForecaster(
         self.history_ = _columns(trained.history)
         self.n_iter_ = int((self.history_["phase"] == "interleaved").sum())
 
-    def _infer(self, X, compute, finish=lambda values: values) -> np.ndarray:
+    def _infer(
+        self,
+        X: Any,
+        compute: Callable[[torch.Tensor], torch.Tensor],
+        finish: Callable[[np.ndarray], np.ndarray] = lambda values: values,
+    ) -> np.ndarray:
         """Check windows and compute something of them, batch by batch: all outputs start here."""
         windows = self._check_windows(X)
-        data = WindowData(
-            windows,
-            None,
-            None,
-            self._x_scaling,
-            self._y_scaling,
-            self._parameter.device,
-            to_numpy_dtype(self._parameter.dtype),
-        )
         batch_size = max(1, _INFERENCE_ENTRIES // windows[0].size)
         with torch.inference_mode():
-            parts = [compute(x).cpu().numpy() for x, _, _ in data.batches(batch_size)]
+            parts = [
+                compute(self._to_tensor(windows[start : start + batch_size])).cpu().numpy()
+                for start in range(0, len(windows), batch_size)
+            ]
         return _match_precision(finish(np.concatenate(parts)), windows)
 
-    def _check_windows(self, X) -> np.ndarray:
+    def _check_windows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         X = check_numeric("X", to_array(X))
         check_fitted_shape(X, self._window_shape)
@@ -428,6 +433,10 @@ class BaseForecaster(
         windows = to_windows(X, self.n_channels_)
         check_finite("X", windows)
         return windows
+
+    def _to_tensor(self, windows: np.ndarray) -> torch.Tensor:
+        like = self._parameter
+        return to_tensor(self._x_scaling.apply(windows, to_numpy_dtype(like.dtype)), like.device)
 
     def _to_windows(self, values: np.ndarray) -> np.ndarray:
         return self._x_scaling.invert(values).reshape(len(values), *self._window_shape)
@@ -443,7 +452,7 @@ class BaseForecaster(
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_")
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -462,7 +471,7 @@ def _match_precision(values: np.ndarray, inputs: np.ndarray) -> np.ndarray:
     return values.astype(np.float32 if inputs.dtype == np.float32 else np.float64, copy=False)
 
 
-def make_seed(random_state) -> int:
+def make_seed(random_state: Any) -> int:
     """Return an integer seed that follows from `random_state`."""
     if random_state is None:  # fresh entropy: check_random_state would draw from NumPy's global one
         return int(np.random.default_rng().integers(2**31))

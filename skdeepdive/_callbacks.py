@@ -1,18 +1,26 @@
 """scikit-learn's callbacks, where its release has them (from 1.9)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import with_callbacks as _with_callbacks
 except ImportError:
 
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # type: ignore[no-redef]  # it was not imported
         """Stand in for what an older release lacks: there are no callbacks to set."""
 
-    def with_callbacks(method: Callable) -> Callable:
-        """Return the method as it is."""
+    def _with_callbacks(method):
         return method
+
+
+Method = TypeVar("Method", bound=Callable)
+
+
+def with_callbacks(method: Method) -> Method:
+    """Let callbacks finish where the method does, and type checkers see its signature."""
+    return _with_callbacks(method)
 
 
 def begin_fit(estimator, X, y) -> Callable[[str, Callable[[], dict[str, Any]]], bool]:

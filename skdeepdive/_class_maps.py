@@ -34,12 +34,12 @@ def fit_class_maps(module, train: WindowData, valid: WindowData) -> None:
             _moments(module, source, i, fold)
             for source, fold in zip(decoder.held_out, folds, strict=True)
         ]
-        total = [sum(sums) for sums in zip(*parts, strict=True)]
-        candidates = {penalty: _solve(*total, penalty).float() for penalty in PENALTIES}
+        xx, xy = (sum(sums) for sums in zip(*parts, strict=True))
+        candidates = {penalty: _solve(xx, xy, penalty).float() for penalty in PENALTIES}
         penalty = _best_penalty(module, i, valid, candidates)
-        decoder.start.add_class_maps(candidates.get(penalty))
-        for source, part in zip(decoder.held_out, parts, strict=True):
-            rest = [whole - own for whole, own in zip(total, part, strict=True)]
+        decoder.start.add_class_maps(None if penalty is None else candidates[penalty])
+        for source, (own_xx, own_xy) in zip(decoder.held_out, parts, strict=True):
+            rest = xx - own_xx, xy - own_xy
             source.add_class_maps(None if penalty is None else _solve(*rest, penalty).float())
 
 
@@ -57,7 +57,7 @@ def _moments(module, forecast: LinearForecast, i: int, data: WindowData):
 
     They are `(n_regressions, n_classes, n_inputs, n_inputs or n_outputs)`.
     """
-    sums = 0.0, 0.0
+    sums: list = [0.0, 0.0]
     pooled = len(forecast.weight) == 1
     for response, inputs, residuals in _parts(module, forecast, i, data):
         inputs = inputs.double()

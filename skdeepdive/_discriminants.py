@@ -75,7 +75,7 @@ def fit_discriminants(
     """
     known = train.labels != UNLABELLED
     complete = known.all(axis=0)
-    best = {}
+    best: dict[int, _Discriminants] = {}
     # Factors that are labelled throughout share a covariance; others look at their own windows.
     for group in [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]:
         classes = {j: class_counts[j] for j in group.tolist()}
@@ -142,7 +142,7 @@ def _solve(sums: ClassSums, valid, features, classes):
     # Deviations of the class means; classes without a training window stay at the overall mean.
     class_means = sums.sums / counts.clamp(min=1)[:, None]
     means = torch.where(counts[:, None] > 0, class_means - mean, 0.0)
-    candidates = {j: [] for j in classes}
+    candidates: dict[int, list[_Discriminants]] = {j: [] for j in classes}
     for penalty in sorted(PENALTIES, key=lambda penalty: penalty != DEFAULT_PENALTY):
         directions = torch.cholesky_solve(means.T, penalised_cholesky(covariance.clone(), penalty))
         parts = (p.split(list(classes.values())) for p in (means, directions.T, counts))

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from ._noise import fit_noise, update_noise
 from ._ridge import fit_linear_forecast
 from ._torch_utils import Scaling, WindowData, make_generator, rows_per_batch, threads_for
 from ._training import Settings, train
-from ._validation import Factors, location_and_scale
+from ._validation import Factors, location_and_scale, no_factors
 from .nn import DeepDIVE
 from .nn._layers import WindowFeatures
 
@@ -28,6 +29,8 @@ _CLOSE_CORRELATION = 0.1
 # windows as hold this many values (64 MB in single precision).
 _CLUSTER_COMPONENTS = 16
 _CLUSTER_ENTRIES = 2**24
+
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,13 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Generic[Module]):
     """What a fit leaves behind."""
 
-    module: torch.nn.Module
+    module: Module
     x_scaling: Scaling
     y_scaling: Scaling
-    factors: Factors | None  # None for a module that knows none
+    factors: Factors
     history: list[dict]
     memory: Memory | None = None
 
@@ -63,7 +66,7 @@ def fit_module(
     sizes: Sizes,
     settings: Settings,
     device: torch.device,
-) -> Trained:
+) -> Trained[DeepDIVE]:
     """Train DeepDIVE on windows (n, n_timesteps, n_channels) and futures (n, horizon, n_targets).
 
     The last `n_valid` windows are held out: they choose the penalties, the epoch and the
@@ -76,8 +79,8 @@ def fit_module(
 
     discover = bool(sizes.n_marginal) and factors is None
     if not sizes.n_marginal:
-        factors = Factors([], [], np.empty((len(X), 0), dtype=np.int64))
-    elif discover:
+        factors = no_factors(len(X))
+    elif factors is None:
         factors = discover_clusters(X, n_fit, x_scaling, sizes.n_clusters, settings.seed)
 
     data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
@@ -98,10 +101,10 @@ def fit_further(
     y: np.ndarray,
     factors: Factors,
     n_valid: int,
-    start: Trained,
+    start: Trained[DeepDIVE],
     settings: Settings,
     device: torch.device,
-) -> Trained:
+) -> Trained[DeepDIVE]:
     """Train a module further, in the scaling and with the classes that it has.
 
     The last `n_valid` windows are held out as in :func:`fit_module`. They decide as well what the
@@ -150,12 +153,12 @@ def learn_in_closed_form(
 
 
 def train_from(
-    start: Trained,
+    start: Trained[Module],
     train_data: WindowData,
     valid: WindowData,
     settings: Settings,
-    calibrate: Callable[[torch.nn.Module, WindowData], None] = lambda module, valid: None,
-) -> Trained:
+    calibrate: Callable[[Module, WindowData], None] = lambda module, valid: None,
+) -> Trained[Module]:
     """Train in place from a start, and let reports show all that is left behind.
 
     `calibrate` fits to the held-out windows what is not trained.
@@ -240,7 +243,7 @@ def start_module(
 
 def fit_basis(train: WindowData, features: WindowFeatures) -> None:
     """Set the features' vectors to the leading principal components of the channels' shapes."""
-    scatter = 0.0
+    scatter = torch.zeros((), dtype=torch.float64, device=train.device)
     for x, _, _ in train.batches(rows_per_batch(train)):
         shape = features.standardise(x).shape.double().transpose(1, 2).flatten(0, 1)
         scatter = scatter + shape.T @ shape

@@ -8,8 +8,9 @@ import torch
 from ._fitting import Trained, count_to_fit, fit_basis, train_from
 from ._torch_utils import Scaling, WindowData, make_generator
 from ._training import Settings
-from ._validation import location_and_scale
+from ._validation import location_and_scale, no_factors
 from .nn._layers import WindowFeatures
+from .nn._vae import VAE
 
 
 # Whatever the caller's mode is.
@@ -19,10 +20,10 @@ def fit_vae(
     X: np.ndarray,
     y: np.ndarray,
     n_valid: int,
-    make_module: Callable[..., torch.nn.Module],
+    make_module: Callable[..., VAE],
     settings: Settings,
     device: torch.device,
-) -> Trained:
+) -> Trained[VAE]:
     """Train a module without factors on windows (n, n_timesteps, n_channels) and their futures.
 
     The last `n_valid` windows are held out, and those just before them whose futures reach into
@@ -31,11 +32,12 @@ def fit_vae(
     """
     n_fit = count_to_fit(X, y, n_valid)
     x_scaling, y_scaling = (Scaling(*location_and_scale(values[:n_fit])) for values in (X, y))
-    data = WindowData(X, y, None, x_scaling, y_scaling, device)
+    factors = no_factors(len(X))
+    data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
     train_data, valid = data.part(slice(0, n_fit)), data.part(slice(-n_valid, None))
     features = WindowFeatures(*X.shape[1:]).to(device, torch.float32)
     fit_basis(train_data, features)
     generator = make_generator(settings.seed, torch.device("cpu"))
     module = make_module(features, y.shape[1:], n_fit, generator).to(device, torch.float32)
-    start = Trained(module, x_scaling, y_scaling, None, [])
+    start = Trained(module, x_scaling, y_scaling, factors, [])
     return train_from(start, train_data, valid, settings)

@@ -1,6 +1,7 @@
 """DeepDIVE as an estimator: arrays and factors in, forecasts and clusters out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,8 +9,8 @@ from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ._base_forecaster import BaseForecaster
-from ._callbacks import with_callbacks
+from ._base_forecaster import BaseForecaster, Self
+from ._callbacks import Method, with_callbacks
 from ._fitting import Sizes, Trained, fit_further, fit_module
 from ._memory import Memory
 from ._probabilistic import ProbabilisticMixin
@@ -32,6 +33,11 @@ def _has_marginal(estimator: "DeepDIVEForecaster") -> bool:
             "latent='conditional' has no marginal dimensions, so there are no clusters to predict."
         )
     return True
+
+
+def _where_marginal(method: Method) -> Method:
+    """Offer a method where there are marginal dimensions; type checkers see its signature."""
+    return available_if(_has_marginal)(method)
 
 
 class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
@@ -163,6 +169,7 @@ class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
     """
 
     _MODULE = DeepDIVE
+    module_: DeepDIVE
     _SIZES = (*BaseForecaster._SIZES, "n_clusters", "n_marginal", "n_conditional")
 
     def __init__(
@@ -203,7 +210,7 @@ class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
         self.verbose = verbose
 
     @with_callbacks
-    def fit(self, X: ArrayLike, y: ArrayLike, factors: ArrayLike | None = None):
+    def fit(self: Self, X: ArrayLike, y: ArrayLike, factors: ArrayLike | None = None) -> Self:
         """Train on windows and their futures.
 
         Parameters
@@ -237,12 +244,12 @@ class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
         return self._take_over_fit(X, y, factors)
 
     def partial_fit(
-        self,
+        self: Self,
         X: ArrayLike,
         y: ArrayLike,
         factors: ArrayLike | None = None,
         classes: Mapping[str, ArrayLike] | ArrayLike | None = None,
-    ):
+    ) -> Self:
         """Learn from one more chunk of windows, of a stream or of data larger than memory.
 
         The first call fits its chunk as `fit` does, but with one epoch in every phase of the
@@ -312,7 +319,7 @@ class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
         self._become(fitted)
         return self
 
-    @available_if(_has_marginal)
+    @_where_marginal
     def predict_cluster(self, X: ArrayLike) -> np.ndarray:
         """Assign windows to the cluster of the greatest RBF response, for every factor.
 
@@ -344,7 +351,7 @@ class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
             columns = [column.astype(object) for column in columns]
         return np.stack(columns, axis=1)
 
-    @available_if(_has_marginal)
+    @_where_marginal
     def predict_cluster_proba(self, X: ArrayLike) -> np.ndarray | list[np.ndarray]:
         """Cluster posterior p(k | b), the normalised RBF responses, for every factor.
 
@@ -370,7 +377,7 @@ class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
         proba = self._cluster_proba(X)
         return proba[0] if len(proba) == 1 else proba
 
-    def _fit(self, X, y, factors, *, end_epoch) -> None:
+    def _fit(self, X: Any, y: Any, factors: Any, *, end_epoch: Callable) -> None:
         self._check_parameters()
         device = resolve_device(self.device)
         if self.warm_start and self.__sklearn_is_fitted__():
@@ -378,7 +385,7 @@ class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
         else:
             self._fit_anew(X, y, factors, None, device, end_epoch=end_epoch)
 
-    def _partial_fit(self, X, y, factors, classes) -> None:
+    def _partial_fit(self, X: Any, y: Any, factors: Any, classes: Any) -> None:
         self._check_parameters()
         device = resolve_device(self.device)
         once = {"incremental": True, "max_epochs": 1, "patience": None, "end_epoch": _never_stop}
@@ -389,7 +396,9 @@ class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
         self._fit_further(X, y, factors, classes, device, **once)
         self.history_, self.n_iter_ = _appended(history, self.history_), n_iter + self.n_iter_
 
-    def _fit_anew(self, X, y, factors, classes, device, **changes) -> None:
+    def _fit_anew(
+        self, X: Any, y: Any, factors: Any, classes: Any, device: torch.device, **changes: Any
+    ) -> None:
         windows, futures, n_valid = self._take_data(X, y)
         if factors is not None:
             factors = check_factors(factors, len(windows), classes)
@@ -401,10 +410,13 @@ class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
             )
         self._keep(trained, device)
 
-    def _fit_further(self, X, y, factors, classes, device, **changes) -> None:
+    def _fit_further(
+        self, X: Any, y: Any, factors: Any, classes: Any, device: torch.device, **changes: Any
+    ) -> None:
         self._check_sizes()
         windows, futures, n_valid = self._take_more_data(X, y)
-        known = Factors(self.factor_names_, self.factor_classes_, None)
+        no_codes = np.empty((0, len(self.factor_names_)), dtype=np.int64)
+        known = Factors(self.factor_names_, self.factor_classes_, no_codes)
         if classes is not None:
             check_same_classes(classes, known)
         factors = check_known_factors(factors if known.names else None, len(windows), known)
@@ -436,7 +448,7 @@ class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
                 "learn further. Fit it anew with warm_start=False."
             )
 
-    def _keep(self, trained, device: torch.device) -> None:
+    def _keep(self, trained: Trained, device: torch.device) -> None:
         super()._keep(trained, device)
         self.factor_names_ = trained.factors.names
         self.factor_classes_ = trained.factors.classes
@@ -467,8 +479,8 @@ class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
         latents = self.module_.infer(x)
         return torch.cat([part for part in (latents.b, latents.a) if part is not None], dim=1)
 
-    def _cluster_proba(self, X) -> list[np.ndarray]:
-        def responses(x):
+    def _cluster_proba(self, X: Any) -> list[np.ndarray]:
+        def responses(x: torch.Tensor) -> torch.Tensor:
             latents = self.module_.infer_marginal(x)
             return torch.cat(self.module_.log_responses(latents.b), dim=1).exp()
 
@@ -477,14 +489,14 @@ class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
         return np.split(self._infer(X, responses), np.cumsum(counts)[:-1], axis=1)
 
 
-def _never_stop(name, attributes) -> bool:
+def _never_stop(name: str, attributes: Callable) -> bool:
     return False
 
 
 def _appended(history: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Put the epochs of one history after those of another; NaN where either lacks a term."""
 
-    def column(part, name):
+    def column(part: dict[str, np.ndarray], name: str) -> np.ndarray:
         return part.get(name, np.full(len(part["epoch"]), np.nan))
 
     return {

@@ -42,7 +42,7 @@ def _to_plain(part: Any) -> Any:
 
 
 def _to_tensors(plain: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for name, part in plain.items():
         if isinstance(part, dict):
             tensors[name] = _to_tensors(part, device)

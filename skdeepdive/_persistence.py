@@ -3,7 +3,7 @@
 import inspect
 import mmap
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import sklearn
@@ -13,6 +13,11 @@ from torch.overrides import TorchFunctionMode
 
 from ._torch_utils import Scaling, device_or_cpu, for_inference
 from ._version import __version__
+from .nn import DeepDIVE
+from .nn._vae import VAE
+
+# What estimators fit.
+Networks = DeepDIVE | VAE
 
 # To be raised with every change of the state, of a module's configuration or parameters, or of a
 # constant in the networks: whatever would make another model of the numbers in an older state.
@@ -49,7 +54,7 @@ def to_plain(attributes: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def from_plain(state: dict[str, Any], estimator_class: type) -> dict[str, Any]:
+def from_plain(state: dict[str, Any], estimator_class: type[Any]) -> dict[str, Any]:
     """Return the attributes that `to_plain` made a state of.
 
     A fitted estimator comes back on the device it was on, or on the CPU where this machine lacks
@@ -106,7 +111,7 @@ def _warn_of_versions(name: str, sklearn_version: str, version: str, state_forma
         )
 
 
-def plain_module(module: torch.nn.Module) -> dict[str, Any]:
+def plain_module(module: Networks) -> dict[str, Any]:
     """Return the configuration of a module, and its parameters and buffers as NumPy arrays.
 
     They are on the CPU, in double precision or 64-bit integers.
@@ -130,7 +135,7 @@ class _ShapesOnly(TorchFunctionMode):
         return function(*args, **options)
 
 
-def blank_module(module_class: type, configuration: dict[str, Any]) -> torch.nn.Module:
+def blank_module(module_class: type[Networks], configuration: dict[str, Any]) -> Networks:
     """Make a module whose tensors have shapes but take no memory.
 
     Raises
@@ -147,11 +152,11 @@ def blank_module(module_class: type, configuration: dict[str, Any]) -> torch.nn.
 
 @torch.inference_mode(False)
 def make_module(
-    module_class: type,
+    module_class: type[Networks],
     configuration: dict[str, Any],
     weights: dict[str, np.ndarray],
     device: torch.device,
-) -> torch.nn.Module:
+) -> Networks:
     """Make the module that `plain_module` took apart, ready for inference on a device."""
     module = blank_module(module_class, configuration)
     tensors = {name: _to_tensor(array) for name, array in weights.items()}
@@ -161,17 +166,21 @@ def make_module(
 
 def _to_tensor(array: np.ndarray) -> torch.Tensor:
     """Copy an array, but let what is mapped from a file stay there."""
-    is_mapped = isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
-    if is_mapped and array.size and array.filename:
-        return torch.from_numpy(_private_mapping(array))
+    if (
+        isinstance(array, np.memmap)
+        and isinstance(array.base, mmap.mmap)
+        and array.size
+        and array.filename
+    ):
+        return torch.from_numpy(_private_mapping(array.filename, array))
     # A copy in torch's memory is aligned like any other tensor: on that the last digits depend.
     return torch.tensor(array, device="cpu")
 
 
-def _private_mapping(array: np.memmap) -> np.memmap:
+def _private_mapping(filename: str, array: np.memmap) -> np.memmap:
     """Map the same part of the file anew, such that writing to it changes memory alone.
 
     PyTorch knows no tensors that must not be written to.
     """
-    order = "C" if array.flags.c_contiguous else "F"
-    return np.memmap(array.filename, array.dtype, "c", array.offset, array.shape, order)
+    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
+    return np.memmap(filename, array.dtype, "c", array.offset, array.shape, order)

@@ -65,10 +65,11 @@ class Moments(Sums):
     @classmethod
     def of(cls, batches) -> "Moments":
         """Sum over batches of inputs and outputs, in the form that :meth:`add` takes."""
-        total = None
+        batches = iter(batches)
+        inputs, outputs = next(batches)
+        total = cls.zero(len(inputs), inputs.shape[2], outputs.shape[2], inputs)
+        total.add(inputs, outputs)
         for inputs, outputs in batches:
-            if total is None:
-                total = cls.zero(len(inputs), inputs.shape[2], outputs.shape[2], inputs)
             total.add(inputs, outputs)
         return total
 

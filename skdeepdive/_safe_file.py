@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ._document import check_document, to_document, to_state
-from ._persistence import blank_module
+from ._persistence import Networks, blank_module
 
 _KEY = "skdeepdive"  # of the document among the metadata
 _LONGEST_HEADER = 100_000_000  # the limit of safetensors
@@ -84,7 +84,7 @@ def _import_safetensors():
     return safetensors
 
 
-def _read(file: BinaryIO, estimator_class: type, library) -> dict[str, Any]:
+def _read(file: BinaryIO, estimator_class: type[Any], library) -> dict[str, Any]:
     size = file.seek(0, os.SEEK_END)
     header, n_bytes = _read_header(file, size)
     metadata = header.pop("__metadata__", None)
@@ -130,7 +130,7 @@ def _refuse(constant: str):
     raise ValueError(f"its JSON holds {constant}")
 
 
-def _check_header(header: dict, document: dict, module_class: type, n_bytes: int) -> None:
+def _check_header(header: dict, document: dict, module_class: type[Networks], n_bytes: int) -> None:
     """Raise unless the arrays are those of the module, and all that is in the file."""
     configuration = document["configuration"]
     # A factor has four arrays: so few modules are made that they take little more than the header.
@@ -155,7 +155,9 @@ def _check_header(header: dict, document: dict, module_class: type, n_bytes: int
         raise ValueError(f"its arrays take {expected_bytes} bytes, but it holds {n_bytes}")
 
 
-def _expected(configuration: dict, module_class: type) -> dict[str, tuple[str, list[int]]]:
+def _expected(
+    configuration: dict, module_class: type[Networks]
+) -> dict[str, tuple[str, list[int]]]:
     """Type and shape of every array."""
     (_, n_channels), (_, n_targets) = configuration["window_shape"], configuration["future_shape"]
     counts = (n_channels, n_channels, n_targets, n_targets)

@@ -4,9 +4,12 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import torch
+
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 # Parts of the training windows that linear forecasts are fitted without.
 _N_FOLDS = 6
@@ -46,12 +49,17 @@ def to_array(values):
     return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
+def to_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Return an array, which may be a view, as a tensor on a device."""
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+
 def make_generator(seed: int, device: torch.device) -> torch.Generator:
     """Return a generator of its own, so that torch's global one stays untouched."""
     return torch.Generator(device=device).manual_seed(seed)
 
 
-def for_inference(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+def for_inference(module: Module, device: torch.device) -> Module:
     """Put a trained module on a device, in double precision where the device has it."""
     dtype = torch.float32 if device.type == "mps" else torch.float64
     return module.requires_grad_(False).eval().to(dtype).to(device)
@@ -116,8 +124,8 @@ class WindowData:
     """Windows, futures and labels that stay where they are until a batch of them is asked for."""
 
     X: np.ndarray
-    y: np.ndarray | None
-    labels: np.ndarray | None
+    y: np.ndarray
+    labels: np.ndarray
     x_scaling: Scaling
     y_scaling: Scaling
     device: torch.device
@@ -129,9 +137,8 @@ class WindowData:
     def batch(self, rows):
         """Gather rows (a slice or an index array) as standardised tensors on the device."""
         x = self._tensor(self.x_scaling.apply(self.X[rows], self.dtype))
-        y = None if self.y is None else self._tensor(self.y_scaling.apply(self.y[rows], self.dtype))
-        labels = None if self.labels is None else self._tensor(self.labels[rows])
-        return x, y, labels
+        y = self._tensor(self.y_scaling.apply(self.y[rows], self.dtype))
+        return x, y, self._tensor(self.labels[rows])
 
     def batches(self, batch_size: int):
         """Yield consecutive batches of all rows."""
@@ -140,11 +147,10 @@ class WindowData:
 
     def part(self, rows: slice) -> "WindowData":
         """Return the rows of a slice, as views."""
-        X, y, labels = (None if a is None else a[rows] for a in (self.X, self.y, self.labels))
-        return replace(self, X=X, y=y, labels=labels)
+        return replace(self, X=self.X[rows], y=self.y[rows], labels=self.labels[rows])
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+        return to_tensor(array, self.device)
 
 
 def rows_per_batch(data: WindowData, n_entries: int = 2**21) -> int:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class Settings:
     seed: int
     # After every epoch: (records so far, function that returns the module as if this were the last
     # one) -> whether to stop
-    report: Callable[[list[dict], Callable[[], torch.nn.Module]], bool]
+    report: Callable[[list[dict], Callable[[], Any]], bool]
     warm: bool = False  # the module was trained before: the KL of a has its full weight at once
     # More windows may follow: the forecast's correction learns on, and what they need is kept.
     incremental: bool = False
@@ -258,7 +259,7 @@ def best_shrinkage(module, data: WindowData, batch_size: int) -> tuple[torch.Ten
     is larger than that of the linear forecast. The correction is one network for all targets:
     where no common factor surely gains, it is trusted for none of them.
     """
-    squared = product = 0.0
+    squared = product = torch.zeros((), device=data.device)
     gains = []  # of every window: what is linear and what is quadratic in the factor
     for x, y, _ in data.batches(batch_size):
         start, correction = (part.double() for part in module.forecast_parts(x))

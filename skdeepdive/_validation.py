@@ -36,7 +36,8 @@ def check_batch_size(value: Any) -> int | str:
 
 def check_number(name: str, value: Any, upper: float = np.inf) -> float:
     """Return `value` as a float above 0 and below `upper`."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number:
         raise TypeError(f"'{name}' must be a number, got {value!r}.")
     if not 0 < value < upper:
         bound = "a positive number" if np.isinf(upper) else f"between 0 and {upper:g}, exclusive"
@@ -117,7 +118,7 @@ def check_numeric(name: str, values: Any) -> Any:
     """Return an array-like with a shape, and raise if it holds something else than real numbers."""
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"'{name}' must not be a masked array: fill or drop its masked values.")
-    array = values
+    array: Any = values
     if not hasattr(values, "shape"):
         try:
             array = np.asarray(values)
@@ -266,6 +267,11 @@ class Factors:
     names: list[str]
     classes: list[np.ndarray]
     codes: np.ndarray
+
+
+def no_factors(n_samples: int) -> Factors:
+    """Return no factors at all."""
+    return Factors([], [], np.empty((n_samples, 0), dtype=np.int64))
 
 
 def check_factors(factors: Any, n_samples: int, classes: Any = None) -> Factors:

@@ -1,14 +1,18 @@
 """Variational autoencoders to compare with, on the same encoder and decoder blocks."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from ._base_forecaster import BaseForecaster
+from ._base_forecaster import BaseForecaster, Self
 from ._callbacks import with_callbacks
 from ._fitting_vae import fit_vae
 from ._torch_utils import resolve_device
 from ._validation import check_number
+from .nn._layers import WindowFeatures
 from .nn._vae import VAE, BetaTCVAE
 
 __all__ = ["BetaTCVAEForecaster", "VAEForecaster"]
@@ -100,7 +104,8 @@ class VAEForecaster(BaseForecaster):
     ((1, 24), (1, 16))
     """
 
-    _MODULE = VAE
+    _MODULE: type[VAE] = VAE
+    module_: VAE
     _SIZES = (*BaseForecaster._SIZES, "n_latent")
 
     def __init__(
@@ -133,7 +138,7 @@ class VAEForecaster(BaseForecaster):
         self.verbose = verbose
 
     @with_callbacks
-    def fit(self, X: ArrayLike, y: ArrayLike):
+    def fit(self: Self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train on windows and their futures.
 
         Parameters
@@ -162,7 +167,7 @@ class VAEForecaster(BaseForecaster):
         """
         return self._take_over_fit(X, y)
 
-    def _fit(self, X, y, *, end_epoch) -> None:
+    def _fit(self, X: Any, y: Any, *, end_epoch: Callable) -> None:
         self._check_parameters()
         device = resolve_device(self.device)
         windows, futures, n_valid = self._take_data(X, y)
@@ -170,7 +175,13 @@ class VAEForecaster(BaseForecaster):
             trained = fit_vae(windows, futures, n_valid, self._make_module, settings, device)
         self._keep(trained, device)
 
-    def _make_module(self, features, future_shape, n_windows, generator) -> VAE:
+    def _make_module(
+        self,
+        features: WindowFeatures,
+        future_shape: tuple[int, int],
+        n_windows: int,
+        generator: torch.Generator,
+    ) -> VAE:
         return VAE(
             features,
             future_shape,
@@ -185,7 +196,7 @@ class VAEForecaster(BaseForecaster):
     def _latent_names(self) -> list[str]:
         return [f"latent_{j}" for j in range(self.module_.n_latent)]
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         # z keeps what reconstructs the windows, which may not be what their futures depend on.
         tags.regressor_tags.poor_score = True
@@ -288,7 +299,13 @@ class BetaTCVAEForecaster(VAEForecaster):
         check_number("beta", self.beta)
         super()._check_parameters()
 
-    def _make_module(self, features, future_shape, n_windows, generator) -> BetaTCVAE:
+    def _make_module(
+        self,
+        features: WindowFeatures,
+        future_shape: tuple[int, int],
+        n_windows: int,
+        generator: torch.Generator,
+    ) -> BetaTCVAE:
         return BetaTCVAE(
             features,
             future_shape,

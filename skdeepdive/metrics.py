@@ -168,14 +168,13 @@ def mutual_information_gap(
     """
     n_bins = check_integer("n_bins", n_bins, minimum=2)
     check_choice("multioutput", multioutput, ("uniform_average", "raw_values"))
-    Z = check_array(Z, dtype=np.float64, input_name="Z")
-    check_consistent_length(factors, Z)
-    factors = check_factors(factors, len(Z))
+    embedding: np.ndarray = check_array(Z, dtype=np.float64, input_name="Z")
+    check_consistent_length(factors, embedding)
     gaps = []
-    for codes in factors.codes.T:
+    for codes in check_factors(factors, len(embedding)).codes.T:
         known = codes >= 0
         codes = codes[known]
-        information = [_mutual_information(codes, z, n_bins) for z in Z[known].T]
+        information = [_mutual_information(codes, z, n_bins) for z in embedding[known].T]
         second, first = np.sort([0.0, *information])[-2:]
         gaps.append((first - second) / _entropy(np.bincount(codes)))
     return np.array(gaps) if multioutput == "raw_values" else float(np.mean(gaps))

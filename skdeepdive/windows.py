@@ -389,9 +389,9 @@ def _target_position(target: Any, n_channels: int, names: list | None) -> int:
 
 def _check_timestamps(name: str, index: Any) -> Any:
     """Return a DatetimeIndex for pandas input, a datetime64 ndarray otherwise; never with NaT."""
-    pandas = sys.modules.get("pandas")
+    pandas: Any = sys.modules.get("pandas")
     is_pandas = pandas is not None and isinstance(index, (pandas.Index, pandas.Series))
-    stamps = index if is_pandas else np.asarray(index)
+    stamps: Any = index if is_pandas else np.asarray(index)
     if getattr(stamps.dtype, "kind", None) != "M":
         of_rows = isinstance(getattr(index, "index", None), getattr(pandas, "DatetimeIndex", ()))
         hint = f"series.{name}" if of_rows else "pandas.to_datetime(...) or a datetime64 array"

@@ -22,7 +22,8 @@ def identity(n_channels):
 
 def make_data(X, dtype=np.float64):
     y = np.zeros((len(X), 1, 1))
-    return WindowData(X, y, None, identity(X.shape[2]), identity(1), CPU, dtype)
+    labels = np.empty((len(X), 0), dtype=np.int64)
+    return WindowData(X, y, labels, identity(X.shape[2]), identity(1), CPU, dtype)
 
 
 # The basis

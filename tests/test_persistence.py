@@ -278,7 +278,9 @@ def test_mapped_weights_stay_in_the_file_and_may_be_written_to(tmp_path, monkeyp
     content, mapped = path.read_bytes(), []
     remap = _persistence._private_mapping
     monkeypatch.setattr(
-        _persistence, "_private_mapping", lambda array: mapped.append(array) or remap(array)
+        _persistence,
+        "_private_mapping",
+        lambda filename, array: mapped.append(array) or remap(filename, array),
     )
     saved = joblib.load(path, mmap_mode="r")
     weights = model.module_.state_dict().values()

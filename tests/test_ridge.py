@@ -20,6 +20,7 @@ def identity(n_channels):
 
 def make_data(X, y=None, labels=None, dtype=np.float64):
     y = np.zeros((len(X), 1, 1)) if y is None else y
+    labels = np.empty((len(X), 0), dtype=np.int64) if labels is None else labels
     x_scaling, y_scaling = identity(X.shape[2]), identity(y.shape[2])
     return WindowData(X, y, labels, x_scaling, y_scaling, CPU, dtype)
 

@@ -399,7 +399,8 @@ def test_a_correction_that_harms_most_targets_is_trusted_for_none(n_harmed):
 
     futures = np.ones((80, 2, 1)) * signs.numpy()
     scaling = Scaling(np.zeros(len(signs)), np.ones(len(signs)))
-    data = WindowData(np.zeros((80, 3, 1)), futures, None, Scaling(np.zeros(1), np.ones(1)),
+    no_labels = np.empty((80, 0), dtype=np.int64)
+    data = WindowData(np.zeros((80, 3, 1)), futures, no_labels, Scaling(np.zeros(1), np.ones(1)),
                       scaling, torch.device("cpu"))  # fmt: skip
     factor, _ = best_shrinkage(Corrected(), data, 32)
     assert factor[0].item() == (0 if n_harmed else 1)

@@ -10,6 +10,7 @@ zero, so the file, a zip archive of .npy files, compresses well.
 from __future__ import annotations
 
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -22,7 +23,7 @@ CALENDAR_NAMES = ["hour", "weekday", "month"]
 def load_arrays(filename: str) -> dict[str, np.ndarray]:
     """Load the arrays of an .npz file in ``data/``, those of ``planes`` decoded as ``series``."""
     # A resource need not be a file on disk: the package may be imported from a zip archive.
-    path = resources.files("skdeepdive.datasets").joinpath("data", filename)
+    path = resources.files("skdeepdive.datasets") / "data" / filename
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         arrays = dict(archive)
     arrays["series"] = _decode_series(arrays.pop("planes"))
@@ -31,12 +32,17 @@ def load_arrays(filename: str) -> dict[str, np.ndarray]:
 
 def load_description(filename: str) -> str:
     """Load a text in ``descr/``."""
-    path = resources.files("skdeepdive.datasets").joinpath("descr", filename)
+    path = resources.files("skdeepdive.datasets") / "descr" / filename
     return path.read_text(encoding="utf-8")
 
 
 def make_calendar_bunch(
-    data: np.ndarray, timestamps: np.ndarray, feature_names: list[str], *, as_frame: bool, **others
+    data: np.ndarray,
+    timestamps: np.ndarray,
+    feature_names: list[str],
+    *,
+    as_frame: bool,
+    **others: Any,
 ) -> Bunch:
     """Make the result of a loader of series over timestamps.
 
@@ -78,7 +84,7 @@ def make_calendar_bunch(
     )
 
 
-def _import_pandas():
+def _import_pandas() -> Any:
     try:
         import pandas
     except ImportError as error:

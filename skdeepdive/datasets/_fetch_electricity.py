@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -23,7 +24,7 @@ _REMOTE = Remote(
 _SHAPE = (26304, 321)
 _FIRST_VALUES = (14, 69, 234, 415, 215, 1056, 29, 840)
 # Where the bundled slices lie in the file.
-_SLICES = {"clients_2": np.s_[:, [0, 320]], "clients_321": np.s_[-840:]}
+_SLICES: dict[str, Any] = {"clients_2": np.s_[:, [0, 320]], "clients_321": np.s_[-840:]}
 
 
 def fetch_electricity(

@@ -207,7 +207,7 @@ def _read_archive(path: Path) -> list[_Trial]:
 
 def _list_trials(names: list[str]) -> list[tuple[int, int]]:
     """List the subjects and numbers of the trials, in this order."""
-    codes = Counter()
+    codes: Counter[tuple[int, int]] = Counter()
     for name in names:
         if match := _MEMBER.fullmatch(name):
             codes[int(match[1]), int(match[2])] += 1

@@ -13,10 +13,11 @@ import pickle
 import re
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+_Order = Literal["C", "F"]
 _SIMPLE_DTYPE = re.compile(r"[biufcSUOMm]\d*")
 
 
@@ -175,7 +176,7 @@ def _unsupported(dtype: Any) -> pickle.UnpicklingError:
     return pickle.UnpicklingError(f"The pickle holds an array of unsupported dtype {dtype!r}.")
 
 
-def _make_array(content: Any, dtype: _Dtype, shape: tuple, order: str) -> np.ndarray:
+def _make_array(content: Any, dtype: _Dtype, shape: tuple, order: _Order) -> np.ndarray:
     if not isinstance(dtype, _Dtype):
         raise _unsupported(dtype)
     if dtype.dtype == object:
@@ -191,7 +192,7 @@ def _object_array(values: list) -> np.ndarray:
     return array
 
 
-def _array_from_buffer(content: Any, dtype: _Dtype, shape: tuple, order: str) -> _Array:
+def _array_from_buffer(content: Any, dtype: _Dtype, shape: tuple, order: _Order) -> _Array:
     array = _Array()
     array.values = _make_array(content, dtype, shape, order)
     return array

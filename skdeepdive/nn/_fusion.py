@@ -87,7 +87,7 @@ class Attention(nn.Module):
 
     def forward(
         self, queries: torch.Tensor, tokens: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return attended values `(n, n_queries, embed_dim)` and weights.
 
         `queries` are `(n, n_queries, embed_dim)`, `tokens` `(n, n_tokens, embed_dim)`; the weights

@@ -29,6 +29,8 @@ class WindowFeatures(nn.Module):
     # Components of a single channel's shape, beside what all channels together can afford.
     _N_OWN_COMPONENTS = 48
 
+    vectors: torch.Tensor
+
     def __init__(self, n_timesteps: int, n_channels: int, max_features: int = 2048):
         super().__init__()
         self.n_timesteps, self.n_channels = n_timesteps, n_channels
@@ -104,6 +106,8 @@ def linear(n_in: int, n_out: int, *, bias: bool = True, start_at_zero: bool = Fa
 
 
 class _Linear(nn.Linear):
+    start_at_zero = False
+
     def reset_parameters(self) -> None:
         """Draw nothing."""
 
@@ -135,6 +139,11 @@ class LinearForecast(nn.Module):
     components : tensor of shape (n_inputs, n_components), optional
         Directions that the maps of the classes see of the inputs.
     """
+
+    weight: torch.Tensor
+    intercept: torch.Tensor
+    anchors: torch.Tensor | None
+    components: torch.Tensor | None
 
     def __init__(
         self,
@@ -224,7 +233,9 @@ class LinearForecast(nn.Module):
         inputs = regression_inputs(x, self.anchors, self.joint)
         outputs = inputs @ self.weight + self.intercept.unsqueeze(1)
         used = [
-            pair for pair in zip(responses, self.class_maps, strict=False) if pair[1] is not None
+            (response, maps)
+            for response, maps in zip(responses, self.class_maps, strict=False)
+            if maps is not None
         ]
         if used:
             seen = self.compress(inputs)
@@ -241,7 +252,8 @@ class LinearForecast(nn.Module):
 
         The last entry is a constant, so large that a penalty hardly touches it.
         """
-        return pad(inputs @ self.components, (0, 1), value=len(self.components) ** 0.5)
+        # Whoever adds class maps has given components.
+        return pad(inputs @ self.components, (0, 1), value=len(self.components) ** 0.5)  # type: ignore[operator, arg-type]
 
 
 def gate(inputs: torch.Tensor, response: torch.Tensor) -> torch.Tensor:

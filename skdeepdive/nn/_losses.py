@@ -68,9 +68,9 @@ class TCVAETerms(Terms):
     beta: InitVar[float]
 
     def __post_init__(self, beta: float):
-        self.beta = beta
+        self._beta = beta
 
     def objective(self, kl_weight: float = 1.0) -> torch.Tensor:
         """Return what training lowers: -log p(y | z) - log p(x | z) plus the weighed parts."""
-        kl = self.mutual_information + self.beta * self.total_correlation + self.dimension_kl
+        kl = self.mutual_information + self._beta * self.total_correlation + self.dimension_kl
         return kl_weight * kl - self.log_py - self.log_px

@@ -161,7 +161,7 @@ class DeepDIVE(nn.Module):
         return self._infer_marginal(self.features(x)[0], generator)
 
     def _infer_marginal(self, features, generator) -> Latents:
-        if not self.has_marginal:
+        if self.marginal_encoder is None:
             return Latents()
         qb = self.marginal_encoder(features, self.priors)
         return Latents(qb=qb, b=draw(qb, generator))
@@ -293,15 +293,15 @@ class DeepDIVE(nn.Module):
         return ElboTerms(
             log_py=py.log_prob(y),
             log_px=px.log_prob(x),
-            kl_a=self._kl_a(latents, len(x)),
+            kl_a=self._kl_a(latents, like=kl_b),
             kl_b=kl_b,
             cross_entropy=cross_entropy,
         )
 
     def marginal_terms(self, latents: Latents, labels: torch.Tensor):
         """KL of b and cross-entropy of the labels, summed over factors, `(n,)` each."""
-        if latents.qb is None:
-            nothing = latents.a.new_zeros(len(labels))
+        if latents.qb is None or latents.b is None:
+            nothing = next(self.parameters()).new_zeros(len(labels))
             return nothing, nothing
         kl_b = cross_entropy = latents.b.new_zeros(len(labels))
         locs, scales = self._split(latents.qb.loc), self._split(latents.qb.scale)
@@ -356,8 +356,9 @@ class DeepDIVE(nn.Module):
     @torch.no_grad()
     def set_discriminants(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
         """Take over discriminants `(n_logits, n_features)` and `(n_logits,)`."""
-        self.marginal_encoder.discriminant.weight.copy_(weight)
-        self.marginal_encoder.discriminant.bias.copy_(bias)
+        layer = self.marginal_encoder.discriminant  # type: ignore[union-attr]  # there are factors
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
 
     @torch.no_grad()
     def set_noise(self, noise_scale: torch.Tensor) -> None:
@@ -378,13 +379,13 @@ class DeepDIVE(nn.Module):
         return [] if b is None else b.split(self.factor_dims, dim=1)
 
     @staticmethod
-    def _kl_a(latents: Latents, n_windows: int) -> torch.Tensor:
+    def _kl_a(latents: Latents, like: torch.Tensor) -> torch.Tensor:
         """KL(q(a | b, x) ‖ N(0, I)).
 
         A priori a is independent of b, so that repeating what b tells has its price.
         """
         if latents.qa is None:
-            return latents.b.new_zeros(n_windows)
+            return torch.zeros_like(like)
         return kl_to_standard(latents.qa)
 
 

@@ -1,6 +1,7 @@
 """Encoders q(b | x) and q(a | b, x), decoders p(x | a, b) and p(y | a, b, x)."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -121,7 +122,7 @@ class BasisNormal(Distribution):
 
     def __init__(self, coefficients, level, scale, basis):
         self.coefficients, self.level, self.scale, self.basis = coefficients, level, scale, basis
-        event_shape = (len(basis), len(scale))
+        event_shape = torch.Size((len(basis), len(scale)))
         super().__init__(coefficients.shape[:1], event_shape, validate_args=False)
 
     @property
@@ -169,6 +170,8 @@ class ForecastDecoder(nn.Module):
     linear forecast, and the recent shape of the channel that the target continues. The latter two
     are in units of the channel's level and deviation within the window. It starts at zero.
     """
+
+    shrinkage: torch.Tensor
 
     def __init__(self, n_fused: int, start: LinearForecast, n_own: int, n_hidden: int):
         super().__init__()
@@ -223,8 +226,8 @@ def kl_to_standard(q: Normal) -> torch.Tensor:
     return kl_divergence(q, standard).sum(1)
 
 
-def make_priors(class_weights, n_marginal: int) -> nn.ModuleList:
+def make_priors(class_weights, n_marginal: int) -> Sequence[RBFMixture]:
     """One RBF layer for each factor, with at most `n_marginal` and n_classes - 1 dimensions."""
-    return nn.ModuleList(
+    return nn.ModuleList(  # type: ignore[return-value]  # its stub does not say of what
         RBFMixture(weights, max(1, min(n_marginal, len(weights) - 1))) for weights in class_weights
     )

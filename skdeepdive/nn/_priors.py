@@ -24,6 +24,8 @@ class RBFMixture(nn.Module):
         Number of marginal dimensions of the factor.
     """
 
+    log_weights: torch.Tensor
+
     def __init__(self, weights: torch.Tensor, n_dims: int):
         super().__init__()
         self.n_dims = n_dims
