@@ -13,7 +13,7 @@ from ._base_forecaster import BaseForecaster, Self
 from ._callbacks import Method, with_callbacks
 from ._fitting import Sizes, Trained, fit_further, fit_module
 from ._memory import Memory
-from ._probabilistic import ProbabilisticMixin
+from ._probabilistic import ProbabilisticForecaster
 from ._torch_utils import resolve_device
 from ._validation import (
     LATENTS,
@@ -40,7 +40,7 @@ def _where_marginal(method: Method) -> Method:
     return available_if(_has_marginal)(method)
 
 
-class DeepDIVEForecaster(ProbabilisticMixin, BaseForecaster):
+class DeepDIVEForecaster(ProbabilisticForecaster):
     """Forecast time-series windows with a variational autoencoder that one can look inside.
 
     A window is encoded into *marginal* dimensions, one group for each factor (a label known for

@@ -1,20 +1,31 @@
 """Forecasts as distributions: spread, quantiles and samples; and how usual a window is."""
 
+from typing import Literal, overload
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from ._base_forecaster import make_seed
+from ._base_forecaster import BaseForecaster, make_seed
 from ._torch_utils import make_generator
 from ._validation import check_flag, check_integer, check_quantiles
+from .nn import DeepDIVE
 
 # The variance of the latent part of a forecast is estimated from at least as many draws.
 _LEAST_DRAWS = 16
 
 
-class ProbabilisticMixin:
-    """What a forecaster can tell whose module knows the noise of its forecasts."""
+class ProbabilisticForecaster(BaseForecaster):
+    """A forecaster whose module knows the noise of its forecasts."""
+
+    module_: DeepDIVE
+
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> np.ndarray: ...
+
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[np.ndarray, np.ndarray]: ...
 
     def predict(
         self, X: ArrayLike, return_std: bool = False

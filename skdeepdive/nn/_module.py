@@ -145,7 +145,8 @@ class DeepDIVE(nn.Module):
 
         Without a generator b and a are the means.
         """
-        return self.encode(*self.features(x), generator)
+        features, window = self.features(x)
+        return self.encode(features, window, generator)
 
     def encode(self, features, window: StandardisedWindow, generator=None) -> Latents:
         """Encode windows given as their features."""
@@ -219,10 +220,11 @@ class DeepDIVE(nn.Module):
 
     def forecast_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return forecasts and the scale of their errors, `(n, horizon, n_targets)` each."""
-        latents = self.infer(x)
+        features, window = self.features(x)
+        latents = self.encode(features, window)
         responses, start, correction = self.decode_forecast(latents, x)
         anchors = self.forecast_decoder.start.anchors
-        return start + correction, self.noise.scale(latents.window, anchors, responses)
+        return start + correction, self.noise.scale(window, anchors, responses)
 
     def draw_futures(self, x, n_draws: int, generator: torch.Generator) -> torch.Tensor:
         """Draw futures about the forecast, `(n, n_draws, horizon, n_targets)`.
@@ -230,12 +232,13 @@ class DeepDIVE(nn.Module):
         The noise makes up for what the latent variables lack of the variance that errors have.
         """
         forecast, scale = self.forecast_and_scale(x)
-        inputs = self.features(x)
-        drawn = []
+        features, window = self.features(x)
+        draws = []
         for _ in range(n_draws):
-            _, start, correction = self.decode_forecast(self.encode(*inputs, generator), x)
-            drawn.append(start + correction)
-        drawn = torch.stack(drawn, dim=1)
+            latents = self.encode(features, window, generator)
+            _, start, correction = self.decode_forecast(latents, x)
+            draws.append(start + correction)
+        drawn = torch.stack(draws, dim=1)
         deviation = drawn - drawn.mean(1, keepdim=True)
         errors = self.noise.errors
         explained = deviation.square().mean(1) / (scale.square() * errors.square().mean(0))
@@ -250,17 +253,17 @@ class DeepDIVE(nn.Module):
 
         Every window gets the same noise, so that its bound does not depend on which come along.
         """
-        inputs = self.features(x)
+        features, window = self.features(x)
         noise = shared_noise(torch.Generator(x.device).manual_seed(0))
         unlabelled = x.new_full((len(x), len(self.priors)), UNLABELLED, dtype=torch.int64)
-        total = [0.0, 0.0, 0.0]
+        draws = []
         for _ in range(n_draws):
-            latents = self.encode(*inputs, noise)
+            latents = self.encode(features, window, noise)
             _, fused = self._fuse(latents.a, latents.b, len(x))
             kl_b, _ = self.marginal_terms(latents, unlabelled)
-            terms = self.decode_window(fused).log_prob(x), self._kl_a(latents, len(x)), kl_b
-            total = [whole + term / n_draws for whole, term in zip(total, terms, strict=True)]
-        return total
+            log_px = self.decode_window(fused).log_prob(x)
+            draws.append(torch.stack([log_px, self._kl_a(latents, log_px), kl_b]))
+        return list(torch.stack(draws).mean(0))
 
     def decode_embedding(self, z: torch.Tensor) -> torch.Tensor:
         """Decode windows from embeddings [b | a] of shape `(n, n_marginal + n_conditional)`."""

@@ -24,7 +24,10 @@ class ForecastNoise(nn.Module):
         Number of futures whose errors are kept.
     """
 
-    def __init__(self, future_shape: tuple[int, int], class_counts, n_errors: int = 0):
+    exponent: torch.Tensor
+    errors: torch.Tensor
+
+    def __init__(self, future_shape: tuple[int, ...], class_counts, n_errors: int = 0):
         super().__init__()
         self.n_factors = len(class_counts)
         self.register_buffer("exponent", torch.zeros(future_shape[1]))
