@@ -5,21 +5,25 @@ BIN := $(VENV)/bin
 SHORT ?=
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+NEIGHBOURS := .venv-neighbours
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-neighbours lint format clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.demo  ## forecast electricity load with plots; SHORT=1 for the short form
 	$(BIN)/python examples/plot_electricity.py $(if $(SHORT),--short)
 
 test: lint  ## check style, spelling, imports and types, then run all tests with coverage
 	$(BIN)/python -m pytest --cov
+
+test-neighbours: $(NEIGHBOURS)/.installed  ## run the tests with other libraries, in an environment of theirs
+	$(NEIGHBOURS)/bin/python -m pytest tests/test_neighbours.py tests/test_works_with.py
 
 lint: $(VENV)/.test  ## check style, spelling, imports and types only
 	$(BIN)/ruff check
@@ -32,8 +36,8 @@ format: $(VENV)/.test  ## format the code and sort its imports
 	$(BIN)/ruff check --select I --fix
 	$(BIN)/ruff format
 
-clean:  ## remove the environment, builds and caches
-	rm -rf $(VENV) build dist *.egg-info .coverage htmlcov
+clean:  ## remove the environments, builds and caches
+	rm -rf $(VENV) $(NEIGHBOURS) build dist *.egg-info .coverage htmlcov
 	rm -rf .pytest_cache .ruff_cache .import_linter_cache .mypy_cache
 	find skdeepdive tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -43,4 +47,11 @@ $(VENV)/pyvenv.cfg:
 # One stamp per extra: each installs what it needs on top of what is there already.
 $(VENV)/.demo $(VENV)/.test: $(VENV)/.%: $(REQUIREMENTS) | $(VENV)/pyvenv.cfg
 	$(PIP_INSTALL) --editable '.[$*]'
+	@touch $@
+
+# The neighbours hold some libraries back, so their environment has pins of its own.
+$(NEIGHBOURS)/.installed: setup.cfg pyproject.toml constraints-neighbours.txt
+	$(PYTHON) -m venv $(NEIGHBOURS)
+	$(NEIGHBOURS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints-neighbours.txt --editable '.[test,neighbours]'
 	@touch $@

@@ -5,7 +5,6 @@ two weeks that come after everything the models have seen. The forecast to beat 
 hour of the last day or of the last week, whichever errs less on those weeks.
 """
 
-import shutil
 import tempfile
 from collections import namedtuple
 
@@ -425,11 +424,10 @@ def ray_cluster(ray, monkeypatch):
     """Ray on two cores, with its files in a short-lived folder whose path fits its sockets."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # a token would be written into the home folder
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    folder = tempfile.mkdtemp(prefix="ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
-    yield
-    ray.shutdown()
-    shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
+        yield
+        ray.shutdown()
 
 
 @pytest.mark.slow

@@ -54,16 +54,22 @@ def read_metadata(wheel):
     return wheel.read(name).decode()
 
 
-def read_requirements():
+# The extras that the environment of each file of constraints has; None: all others.
+CONSTRAINTS = {"constraints.txt": None, "constraints-neighbours.txt": ["test", "neighbours"]}
+
+
+def read_requirements(extras=None):
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    blocks = [config["options"]["install_requires"], *config["options.extras_require"].values()]
+    blocks = config["options.extras_require"]
+    names = set(blocks) - {"neighbours"} if extras is None else extras
+    blocks = [config["options"]["install_requires"], *(blocks[name] for name in names)]
     requirements = [Requirement(line) for block in blocks for line in block.split("\n") if line]
     return [requirement for requirement in requirements if requirement.name != "skdeepdive"]
 
 
-def read_constraints():
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+def read_constraints(name):
+    lines = (ROOT / name).read_text().splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
@@ -94,21 +100,24 @@ def test_wheel_has_the_version_of_the_package(wheel):
     assert f"\nVersion: {skdeepdive.__version__}\n" in read_metadata(wheel)
 
 
-def test_requirements_have_lower_bounds_only():
-    for requirement in read_requirements():
+@pytest.mark.parametrize("extras", CONSTRAINTS.values(), ids=str)
+def test_requirements_have_lower_bounds_only(extras):
+    for requirement in read_requirements(extras):
         operators = [specifier.operator for specifier in requirement.specifier]
         assert operators == [">="], f"{requirement} must have one lower bound and no other."
 
 
-def test_every_requirement_is_pinned_to_a_version_it_allows():
-    pins = {canonicalize_name(pin.name): pin for pin in read_constraints()}
-    for requirement in read_requirements():
+@pytest.mark.parametrize(("constraints", "extras"), CONSTRAINTS.items())
+def test_every_requirement_is_pinned_to_a_version_it_allows(constraints, extras):
+    pins = {canonicalize_name(pin.name): pin for pin in read_constraints(constraints)}
+    for requirement in read_requirements(extras):
         (pin,) = pins[canonicalize_name(requirement.name)].specifier
         assert pin.operator == "=="
         assert requirement.specifier.contains(pin.version), f"{pin} does not fit {requirement}."
 
 
-def test_constraints_name_public_versions_only():
-    for pin in read_constraints():
+@pytest.mark.parametrize("constraints", CONSTRAINTS)
+def test_constraints_name_public_versions_only(constraints):
+    for pin in read_constraints(constraints):
         assert pin.url is None
         assert "+" not in str(pin.specifier)
