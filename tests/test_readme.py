@@ -32,7 +32,9 @@ def test_the_code_runs_from_top_to_bottom(tmp_path, monkeypatch):
     assert (tmp_path / "load.joblib").exists()
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "docs/results.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "docs/results.md", "docs/works_with.md"]
+)
 def test_relative_links_lead_somewhere(document):
     path = ROOT / document
     links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))

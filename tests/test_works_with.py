@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -51,10 +52,14 @@ def section_parameters():
 
 @pytest.fixture
 def no_traces(tmp_path, monkeypatch):
-    """A working folder that goes away, and a ray that writes nothing into the home folder."""
+    """Folders that go away, for files and for what dask and ray would write into others."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    with tempfile.TemporaryDirectory(prefix="ray") as folder:
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 @pytest.mark.parametrize("code", list(section_parameters()))
