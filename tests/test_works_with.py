@@ -52,20 +52,21 @@ def section_parameters():
 
 @pytest.fixture
 def no_traces(tmp_path, monkeypatch):
-    """Folders that go away, for files and for what dask and ray would write into others."""
+    """Folders that go away, for files and for what ray would write into others."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     with tempfile.TemporaryDirectory(prefix="ray") as folder:
         monkeypatch.setenv("RAY_TMPDIR", folder)
-        monkeypatch.setattr(tempfile, "tempdir", folder)
         yield
 
 
 @pytest.mark.parametrize("code", list(section_parameters()))
-def test_the_code_of_a_section_runs_after_the_beginning(code, no_traces):
-    for name in ["pandas", *imported_modules(code)]:
-        pytest.importorskip(name)
+def test_the_code_of_a_section_runs_after_the_beginning(code, no_traces, tmp_path, monkeypatch):
+    modules = {name: pytest.importorskip(name) for name in ["pandas", *imported_modules(code)]}
+    if "dask" in modules:
+        settings = modules["dask"].config.config
+        monkeypatch.setitem(settings, "temporary-directory", str(tmp_path))
     code = START + code
     for long, short in SHORTER.items():
         assert long in code
