@@ -403,11 +403,15 @@ def distributed():
 
 
 @pytest.mark.slow
-def test_dask_searches_a_grid_with_routed_factors(distributed, windows, searched, tmp_path):
+def test_dask_searches_a_grid_with_routed_factors(
+    distributed, windows, searched, tmp_path, monkeypatch
+):
+    settings = pytest.importorskip("dask").config.config
+    monkeypatch.setitem(settings, "temporary-directory", str(tmp_path))
     train, test = windows
-    options = {"processes": False, "dashboard_address": None, "local_directory": str(tmp_path)}
+    options = {"threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, **options) as cluster,
+        distributed.LocalCluster(n_workers=2, **options) as cluster,
         distributed.Client(cluster),
     ):
         search = search_grid(train, backend="dask")
