@@ -84,7 +84,7 @@ WRONG = {
     "model.fit(X)": "call-arg",
     "model.partial_fit(X, y, labels=y)": "call-arg",
     "model.predict_cluster()": "call-arg",
-    "model.predict(X, y)": "call-arg",
+    "model.predict(X, y)": "call-overload",
     "model.save(3)": "arg-type",
     "VAEForecaster.load(3)": "arg-type",
     "label: str = model.predict_cluster(X)": "assignment",
