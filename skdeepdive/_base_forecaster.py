@@ -330,7 +330,7 @@ class BaseForecaster(
 
     def _check_parameters(self) -> None:
         if self.n_channels is not None:
-            check_integer("n_channels", self.n_channels)
+            check_integer("n_channels", self.n_channels, otherwise=" or None")
         for name in self._SIZES:
             check_integer(name, getattr(self, name))
         check_batch_size(self.batch_size)
@@ -399,7 +399,9 @@ class BaseForecaster(
             yield settings
 
     def _batch_size(self, n_fit: int) -> int:
-        return min(256, max(16, n_fit // 32)) if self.batch_size == "auto" else self.batch_size
+        if self.batch_size == "auto":
+            return min(256, max(16, n_fit // 32))
+        return int(self.batch_size)  # NumPy's small integers overflow where Python's do not
 
     def _keep(self, trained: Trained, device: torch.device) -> None:
         # The way of a saved model: the fitted one has the same numbers in the same order in memory.
@@ -476,6 +478,8 @@ def make_seed(random_state: Any) -> int:
     if random_state is None:  # fresh entropy: check_random_state would draw from NumPy's global one
         return int(np.random.default_rng().integers(2**31))
     try:
+        if isinstance(random_state, bool):  # the integers 0 and 1 to check_random_state
+            raise ValueError("a boolean is no seed")
         return int(check_random_state(random_state).randint(2**31 - 1))
     except ValueError as error:
         raise ValueError(

@@ -26,7 +26,7 @@ def resolve_device(device: str) -> torch.device:
         if device is None or torch.device(device).type == "meta":
             raise TypeError("nothing can be computed there")
         return torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError, ImportError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError, ImportError) as error:
         raise ValueError(
             f'\'device\' must be "auto" or a torch device that this machine has, such as "cpu", '
             f"got {device!r}."

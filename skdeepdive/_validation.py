@@ -15,20 +15,23 @@ _RESERVED = "conditional"
 LATENTS = ("both", "conditional", "marginal")
 
 
-def check_integer(name: str, value: Any, minimum: int = 1) -> int:
-    """Return `value` as an int of at least `minimum`."""
+def check_integer(name: str, value: Any, minimum: int = 1, otherwise: str = "") -> int:
+    """Return `value` as an int of at least `minimum`.
+
+    `otherwise` tells of what the caller accepts too, such as " or None".
+    """
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(f"'{name}' must be an integer, got {value!r}.")
+        raise TypeError(f"'{name}' must be an integer{otherwise}, got {value!r}.")
     if value < minimum:
         kind = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
-        raise ValueError(f"'{name}' must be {kind}, got {value}.")
+        raise ValueError(f"'{name}' must be {kind}{otherwise}, got {value}.")
     return int(value)
 
 
 def check_batch_size(value: Any) -> int | str:
     """Return `value` if it is a positive integer or "auto"."""
     if not isinstance(value, str):
-        return check_integer("batch_size", value)
+        return check_integer("batch_size", value, otherwise=" or 'auto'")
     if value != "auto":
         raise ValueError(f"'batch_size' must be a positive integer or 'auto', got {value!r}.")
     return value

@@ -309,7 +309,7 @@ class BetaTCVAEForecaster(VAEForecaster):
         return BetaTCVAE(
             features,
             future_shape,
-            beta=self.beta,
+            beta=float(self.beta),
             n_windows=n_windows,
             n_latent=self.n_latent,
             n_hidden=self.n_hidden,
