@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, TransformerMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import check_array, check_random_state
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _safe_file
@@ -60,6 +61,9 @@ class BaseForecaster(
     module, a `_MODULE`, offers `forecast` and `decode_embedding`, and a `configuration` from which
     `blank` makes another.
     """
+
+    # scikit-learn takes every argument but X and y for metadata; embeddings are none.
+    __metadata_request__inverse_transform = {"Z": UNUSED}  # noqa: RUF012
 
     _MODULE: type[Networks]
     module_: Networks
