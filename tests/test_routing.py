@@ -178,7 +178,8 @@ def test_groups_and_factors_are_routed_side_by_side(windows):
 def test_curves_route_factors(windows, curve):
     params = {"factors": windows.factors}
     options = {"params": params, "cv": FOLDS, "error_score": "raise"}
-    train, test = curve(make_routed(), windows.X, windows.y, **options)
+    model = make_routed().set_partial_fit_request(factors=True)  # learning_curve asks for both
+    train, test = curve(model, windows.X, windows.y, **options)
     assert train.shape == test.shape == (2, 2)
     assert np.isfinite(train).all()
     assert np.isfinite(test).all()
