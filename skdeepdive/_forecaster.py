@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base_forecaster import BaseForecaster, Self
 from ._callbacks import Method, with_callbacks
+from ._explanation import ExplainableForecaster
 from ._fitting import Sizes, Trained, fit_further, fit_module
 from ._memory import Memory
 from ._probabilistic import ProbabilisticForecaster
@@ -40,7 +41,7 @@ def _where_marginal(method: Method) -> Method:
     return available_if(_has_marginal)(method)
 
 
-class DeepDIVEForecaster(ProbabilisticForecaster):
+class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
     """Forecast time-series windows with a variational autoencoder that one can look inside.
 
     A window is encoded into *marginal* dimensions, one group for each factor (a label known for
@@ -476,8 +477,7 @@ class DeepDIVEForecaster(ProbabilisticForecaster):
         return names + [f"conditional_{j}" for j in range(self.module_.n_conditional)]
 
     def _embed(self, x: torch.Tensor) -> torch.Tensor:
-        latents = self.module_.infer(x)
-        return torch.cat([part for part in (latents.b, latents.a) if part is not None], dim=1)
+        return self.module_.embed(x)
 
     def _cluster_proba(self, X: Any) -> list[np.ndarray]:
         def responses(x: torch.Tensor) -> torch.Tensor:

@@ -48,6 +48,29 @@ def check_number(name: str, value: Any, upper: float = np.inf) -> float:
     return float(value)
 
 
+def check_dimension(name: str, value: Any, names: list[str]) -> int:
+    """Return the position of a dimension that is given by its name or its position."""
+    if isinstance(value, str):
+        if value not in names:
+            raise ValueError(f"'{name}' must be one of {', '.join(names)}, got {value!r}.")
+        return names.index(value)
+    position = check_integer(name, value, minimum=0)
+    if position >= len(names):
+        raise ValueError(f"'{name}' must be below {len(names)}, got {position}.")
+    return position
+
+
+def check_values(name: str, values: Any) -> np.ndarray:
+    """Return one or more finite numbers as an array of one dimension."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"'{name}' must be numbers, got {values!r}.") from error
+    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+        raise ValueError(f"'{name}' must be finite numbers in one dimension, got {values!r}.")
+    return array
+
+
 def check_quantiles(name: str, values: Any) -> np.ndarray:
     """Return one or several numbers between 0 and 1 as an array."""
     try:
@@ -286,6 +309,28 @@ def check_factors(factors: Any, n_samples: int, classes: Any = None) -> Factors:
     names, columns = _factor_columns(factors)
     classes = {} if classes is None else _check_classes(classes, names)
     return _encode_columns(names, columns, n_samples, classes)
+
+
+def check_labels_of_factors(name: str, values: Any, known: Factors) -> dict[int, int]:
+    """Return labels by the names of their factors as codes by the factors' positions."""
+    if not isinstance(values, Mapping) or not values:
+        raise TypeError(
+            f"'{name}' must be a dict of labels by the names of their factors, {known.names}, got "
+            f"{values!r}."
+        )
+    unknown = [factor for factor in values if factor not in known.names]
+    if unknown:
+        raise ValueError(f"'{name}' must name factors among {known.names}, got {unknown[0]!r}.")
+    codes = {}
+    for factor, label in values.items():
+        j = known.names.index(factor)
+        classes = known.classes[j].tolist()
+        if label not in classes:
+            raise ValueError(
+                f"'{name}' must give factor '{factor}' one of its labels {classes}, got {label!r}."
+            )
+        codes[j] = classes.index(label)
+    return codes
 
 
 def _encode_columns(names, columns, n_samples: int, classes: dict[str, np.ndarray]) -> Factors:

@@ -4,8 +4,10 @@ Source: Wong, Cheu, Chiam, Srinivasan, "Disentangled Interleaving Variational En
 arXiv:2501.08710.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import nn
@@ -203,10 +205,14 @@ class DeepDIVE(nn.Module):
 
     def decode_forecast(self, latents: Latents, x: torch.Tensor):
         """Return the RBF responses, the linear forecast and its correction, given latents."""
+        responses = self.responses(latents.b)
+        return responses, *self._forecast_given(latents.a, responses, x, latents.window)
+
+    def _forecast_given(self, a, responses, x, window) -> tuple[torch.Tensor, torch.Tensor]:
         decoder = self.forecast_decoder
-        responses, fused = self._fuse(latents.a, latents.b, len(x))
+        fused, _ = self.fusion(a, responses, len(x))
         start = decoder.linear_forecast(x, responses)
-        return responses, start, decoder.correction(fused, start, latents.window, self.features)
+        return start, decoder.correction(fused, start, window, self.features)
 
     def forecast_parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linear forecast and its latent correction, at the posterior means."""
@@ -265,13 +271,67 @@ class DeepDIVE(nn.Module):
             draws.append(torch.stack([log_px, self._kl_a(latents, log_px), kl_b]))
         return list(torch.stack(draws).mean(0))
 
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """Posterior means [b | a], `(n, n_marginal + n_conditional)`."""
+        latents = self.infer(x)
+        return torch.cat([part for part in (latents.b, latents.a) if part is not None], dim=1)
+
+    def _parts(self, z: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Split embeddings into a and b."""
+        b, a = z.split([sum(self.factor_dims), self.n_conditional], dim=1)
+        return a if self.n_conditional else None, b if self.has_marginal else None
+
     def decode_embedding(self, z: torch.Tensor) -> torch.Tensor:
         """Decode windows from embeddings [b | a] of shape `(n, n_marginal + n_conditional)`."""
-        b, a = z.split([sum(self.factor_dims), self.n_conditional], dim=1)
-        _, fused = self._fuse(
-            a if self.n_conditional else None, b if self.has_marginal else None, len(z)
-        )
+        _, fused = self._fuse(*self._parts(z), len(z))
         return self.decode_window(fused).mean
+
+    def intervene(self, x, change: Callable[[torch.Tensor], torch.Tensor]):
+        """Return windows and forecasts as they would be at changed embeddings.
+
+        A window changes by as much as what is decoded from its embedding does, so it keeps what its
+        embedding does not tell. The forecast is that of the changed window and latent variables.
+        """
+        before = self.embed(x)
+        after = change(before)
+        window = x + self.decode_embedding(after) - self.decode_embedding(before)
+        a, b = self._parts(after)
+        latents = Latents(a=a, b=b, window=self.features(window)[1])
+        _, start, correction = self.decode_forecast(latents, window)
+        return window, start + correction
+
+    def set_factor(self, z: torch.Tensor, factor: int, label: int) -> torch.Tensor:
+        """Put the marginal dimensions of a factor at the centre of one of its classes."""
+        first = sum(self.factor_dims[:factor])
+        changed = z.clone()
+        changed[:, first : first + self.factor_dims[factor]] = self.priors[factor].centres[label]
+        return changed
+
+    def attribute_forecast(self, x: torch.Tensor) -> torch.Tensor:
+        """Split forecasts into parts that add up to them, `(n, n_parts, horizon, n_targets)`.
+
+        Level, linear map and correction of a window of which neither a nor b is known; then the
+        Shapley values of every factor and of a, by what is known of the others. Where a factor is
+        not known its responses are the frequencies of its classes; where a is not, it is at its
+        mean a priori.
+        """
+        latents = self.infer(x)
+        known = self.responses(latents.b)
+        unknown = [p.log_weights.exp().expand(len(x), -1) for p in self.priors]
+        n_players = len(known) + (latents.a is not None)
+
+        def forecast(players: frozenset[int]):
+            responses = [known[i] if i in players else unknown[i] for i in range(len(known))]
+            a = latents.a
+            if a is not None and len(known) not in players:
+                a = torch.zeros_like(a)
+            return self._forecast_given(a, responses, x, latents.window)
+
+        start, correction = forecast(frozenset())
+        anchors = self.forecast_decoder.start.anchors
+        level = torch.zeros_like(start) if anchors is None else x[:, -1:, anchors].expand_as(start)
+        shares = shapley_values(lambda players: sum(forecast(players)), n_players)
+        return torch.stack([level, start - level, correction, *shares], dim=1)
 
     def responses(self, b: torch.Tensor | None) -> list[torch.Tensor]:
         """RBF responses p(k | b_i) as the decoders see them, `(n, n_classes_i)` for each factor."""
@@ -403,6 +463,30 @@ def draw(q: Normal, generator: torch.Generator | Callable | None) -> torch.Tenso
         return q.loc + q.scale * generator(q.loc)
     noise = torch.empty_like(q.loc).normal_(generator=generator)
     return q.loc + q.scale * noise
+
+
+def shapley_values(value: Callable[[frozenset[int]], torch.Tensor], n_players: int):
+    """Return what every player contributes, from the values of all coalitions.
+
+    It is the mean gain by which a player joins, over all orders in which the players may come.
+    """
+    players = range(n_players)
+    values = {
+        frozenset(members): value(frozenset(members))
+        for size in range(n_players + 1)
+        for members in combinations(players, size)
+    }
+    orders = math.factorial(n_players)
+
+    def share(player):
+        return sum(
+            math.factorial(len(members)) * math.factorial(n_players - len(members) - 1) / orders
+            * (values[members | {player}] - before)
+            for members, before in values.items()
+            if player not in members
+        )  # fmt: skip
+
+    return [share(player) for player in players]
 
 
 def shared_noise(generator: torch.Generator) -> Callable[[torch.Tensor], torch.Tensor]:
