@@ -17,7 +17,9 @@ from statistics import fmean
 ROOT = Path(__file__).resolve().parents[1]
 # Of a file; the rest are results.
 ORIGIN = ("command", "date", "revision", "versions", "dataset", "seeds", "note")
-LESS_IS_BETTER = {"rrse", "mse", "mae", "reconstruction", "forecast", "seconds"}
+LESS_IS_BETTER = {"rrse", "mse", "mae", "reconstruction", "forecast", "seconds", "pinball"}
+# The best of these is neither the least nor the greatest.
+UNRANKED = {"coverage", "width"}
 EFFORT = "validation and effort"
 
 INTRODUCTION = """\
@@ -53,6 +55,14 @@ alone tells all of it. Accuracy is the share of labels that are read correctly f
 ## Reading the labels
 
 The share of labels that are read correctly from the windows alone.
+""",
+    "uncertainty": """\
+## Intervals beside quantile regression
+
+Intervals of 80, 90 and 95 % should cover as many of the futures; the narrower they then are, the
+better. Widths and pinball losses (mean over the median and the ends of the intervals) are in
+units of the channels' deviation in the training rows. "Constant" intervals are the same for every
+window. The gradient boosting, one model for every quantile, is told the calendar.
 """,
     "ablation": """\
 ## What each choice in the model brings
@@ -189,8 +199,9 @@ def capitalise(name):
 def best_mean(key, cells):
     """Best mean as it is written, or None where there is nothing to compare."""
     means = [cell[0] for cell in cells if not isinstance(cell, str)]
-    choose = min if LESS_IS_BETTER & set(re.findall(r"\w+", " ".join(key))) else max
-    return f"{choose(means):.4f}" if len(means) > 1 else None
+    words = set(re.findall(r"\w+", " ".join(key)))
+    choose = min if LESS_IS_BETTER & words else max
+    return f"{choose(means):.4f}" if len(means) > 1 and not UNRANKED & words else None
 
 
 def write(cell, best):

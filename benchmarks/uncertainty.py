@@ -65,8 +65,8 @@ def scores(y, quantiles):
     measured = {"pinball": float(np.maximum(LEVELS * errors, (LEVELS - 1) * errors).mean())}
     for name, (low, high) in INTERVALS.items():
         inside = (quantiles[..., low] <= y) & (y <= quantiles[..., high])
-        measured[f"coverage {name}"] = float(inside.mean())
-        measured[f"width {name}"] = float((quantiles[..., high] - quantiles[..., low]).mean())
+        measured[f"coverage of {name} %"] = float(inside.mean())
+        measured[f"width of {name} %"] = float((quantiles[..., high] - quantiles[..., low]).mean())
     return measured
 
 
