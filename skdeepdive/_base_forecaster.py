@@ -21,7 +21,7 @@ from ._callbacks import CallbackSupportMixin, begin_fit, end_fit
 from ._fitting import Trained
 from ._persistence import Networks, from_plain, make_module, plain_module, to_plain
 from ._progress import progress
-from ._torch_utils import to_array, to_numpy_dtype, to_tensor
+from ._torch_utils import threads_for, to_array, to_numpy_dtype, to_tensor
 from ._training import Settings
 from ._validation import (
     check_batch_size,
@@ -378,7 +378,7 @@ class BaseForecaster(
     def _training_settings(
         self, n_fit: int, device: torch.device, end_epoch: Callable, **changes: Any
     ) -> Iterator[Settings]:
-        """Yield what the training loop is told; it shows progress meanwhile."""
+        """Yield what the training loop is told; meanwhile progress is shown, and threads capped."""
 
         def attributes(trained: Callable[[], Trained]) -> dict[str, Any]:
             copied = self._shallow_copy()
@@ -399,7 +399,8 @@ class BaseForecaster(
             report=report,
         )
         settings = replace(settings, **changes)
-        with progress(self.verbose, settings.max_epochs) as show:
+        n_values = settings.batch_size * self.n_timesteps_ * self.n_channels_
+        with threads_for(n_values), progress(self.verbose, settings.max_epochs) as show:
             yield settings
 
     def _batch_size(self, n_fit: int) -> int:
@@ -424,7 +425,7 @@ class BaseForecaster(
         """Check windows and compute something of them, batch by batch: all outputs start here."""
         windows = self._check_windows(X)
         batch_size = max(1, _INFERENCE_ENTRIES // windows[0].size)
-        with torch.inference_mode():
+        with threads_for(min(len(windows), batch_size) * windows[0].size), torch.inference_mode():
             parts = [
                 compute(self._to_tensor(windows[start : start + batch_size])).cpu().numpy()
                 for start in range(0, len(windows), batch_size)

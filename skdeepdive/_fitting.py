@@ -16,7 +16,7 @@ from ._discriminants import class_sums, fit_discriminants, refit_discriminants
 from ._memory import Memory
 from ._noise import fit_noise, update_noise
 from ._ridge import fit_linear_forecast
-from ._torch_utils import Scaling, WindowData, make_generator, rows_per_batch, threads_for
+from ._torch_utils import Scaling, WindowData, make_generator, rows_per_batch
 from ._training import Settings, train
 from ._validation import Factors, location_and_scale, no_factors
 from .nn import DeepDIVE
@@ -171,9 +171,8 @@ def train_from(
     def report(history, finished):
         return settings.report(history, lambda: trained(finished(), list(history)))
 
-    with threads_for(settings.batch_size * train_data.X[0].size):
-        history = train(start.module, train_data, valid, replace(settings, report=report))
-        return trained(start.module, history)
+    history = train(start.module, train_data, valid, replace(settings, report=report))
+    return trained(start.module, history)
 
 
 def hold_out(data: WindowData, n_valid: int) -> tuple[WindowData, WindowData]:

@@ -3,18 +3,20 @@
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
 # Parts of the training windows that linear forecasts are fitted without.
 _N_FOLDS = 6
 
-# Values in a batch of windows from which on several threads take its gradient step.
+# Values in a batch of windows from which on several threads work on a fit.
 _VALUES_FOR_THREADS = 2**21
 
 
@@ -74,26 +76,39 @@ def to_numpy_dtype(dtype: torch.dtype) -> type:
 def threads_for(n_values: int):
     """Take small steps on one thread: more cost them more than they bring, on a busy machine most.
 
-    The cap is lifted at the end. Steps on many values keep the threads that are set.
+    The cap, on torch, BLAS and OpenMP, is lifted at the end. Steps on many values keep the threads
+    that are set.
     """
     if n_values >= _VALUES_FOR_THREADS:
         yield
         return
     with _cap_lock:
         # A thread that comes while others are capped has inherited their cap: not its own number.
-        before = _cap["before"] = torch.get_num_threads() if not _cap["users"] else _cap["before"]
+        if not _cap["users"]:
+            _cap["before"] = torch.get_num_threads()
+            _cap["blas"] = _controller().limit(limits=1, user_api="blas")  # process-wide
+        before = _cap["before"]
         _cap["users"] += 1
         torch.set_num_threads(1)
     try:
-        yield
+        with _controller().limit(limits=1, user_api="openmp"):  # of this thread
+            yield
     finally:
         with _cap_lock:
             _cap["users"] -= 1
             torch.set_num_threads(before)
+            if not _cap["users"]:
+                _cap["blas"].restore_original_limits()
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """Find the libraries that have threads; to look for them takes milliseconds."""
+    return ThreadpoolController()
 
 
 _cap_lock = threading.Lock()
-_cap = {"users": 0, "before": 1}
+_cap = {"users": 0, "before": 1, "blas": None}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import copy
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import joblib
@@ -16,7 +15,6 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score, r2_score
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
-from skdeepdive._torch_utils import threads_for
 
 PERIOD = 12
 
@@ -1128,33 +1126,6 @@ def test_tensors_that_require_gradients_are_taken_as_values(dtype):
     model = make_model().fit(tensor, torch.tensor(y), factors=hour)
     expected = make_model().fit(as_array, y, factors=hour).predict(as_array)
     np.testing.assert_array_equal(model.predict(tensor), expected)
-
-
-def test_the_thread_count_is_as_before_when_fits_overlap():
-    before = torch.get_num_threads()
-    inside, leave = threading.Event(), threading.Event()
-
-    def first():
-        with threads_for(1):
-            inside.set()
-            leave.wait()
-
-    def second():
-        with threads_for(1):
-            leave.set()
-            one.join()
-
-    one, two = threading.Thread(target=first), threading.Thread(target=second)
-    one.start()
-    inside.wait()
-    two.start()
-    two.join()
-    counts = []
-    fresh = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
-    fresh.start()
-    fresh.join()
-    assert counts == [before]
-    assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(("n_windows", "batch_size"), [(20, 16), (1000, 25), (20_000, 256)])
