@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -108,7 +108,7 @@ def _controller() -> ThreadpoolController:
 
 
 _cap_lock = threading.Lock()
-_cap = {"users": 0, "before": 1, "blas": None}
+_cap: dict[str, Any] = {"users": 0, "before": 1, "blas": None}
 
 
 @dataclass(frozen=True)
