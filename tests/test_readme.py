@@ -1,4 +1,4 @@
-"""The README does what it says."""
+"""The README, and the page on scikit-learn, do what they say."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,6 @@ import pytest
 import sklearn
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # Less data and training than the reader sees, the same calls.
 SHORTER = {
@@ -16,10 +15,15 @@ SHORTER = {
 }
 
 
+def code_of(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.S))
+
+
 def test_the_code_runs_from_top_to_bottom(tmp_path, monkeypatch):
     pytest.importorskip("pandas")
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(re.findall(r"```python\n(.*?)```", README, flags=re.S))
+    code = code_of("README.md")
     for long, short in SHORTER.items():
         assert long in code
         code = code.replace(long, short)
@@ -32,8 +36,27 @@ def test_the_code_runs_from_top_to_bottom(tmp_path, monkeypatch):
     assert (tmp_path / "load.joblib").exists()
 
 
+def test_the_code_of_the_page_on_scikit_learn_runs():
+    pytest.importorskip("pandas")
+    code = code_of("docs/scikit_learn.md").replace("max_epochs=5", "max_epochs=1")
+    names = {}
+    with sklearn.config_context():
+        exec(compile(code, "scikit_learn.md", "exec"), names)
+    model = names["pipeline"][-1]
+    assert model.feature_names_in_.tolist() == names["columns"]
+    assert model.factor_names_ == ["hour", "weekday"]
+    assert [len(test) for _, test in names["cv"]] == [1000, 976]
+
+
 @pytest.mark.parametrize(
-    "document", ["README.md", "CONTRIBUTING.md", "docs/results.md", "docs/works_with.md"]
+    "document",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/results.md",
+        "docs/scikit_learn.md",
+        "docs/works_with.md",
+    ],
 )
 def test_relative_links_lead_somewhere(document):
     path = ROOT / document
