@@ -6,7 +6,7 @@ import torch
 
 from skdeepdive._torch_utils import make_generator
 from skdeepdive._training import interleaved_loss
-from skdeepdive.nn import DeepDIVE
+from skdeepdive.nn import DeepDIVE, _networks
 from skdeepdive.nn._fusion import CrossAttentionFusion
 from skdeepdive.nn._layers import (
     LinearForecast,
@@ -491,6 +491,19 @@ def test_the_correction_follows_level_and_scale_of_the_anchor_channels():
         factor[ANCHORS]
         * decoder.correction(fused, forecast, StandardisedWindow(shape, loc, scale), features),
     )
+
+
+@pytest.mark.parametrize("n_kept", [0, 2**23])
+@pytest.mark.parametrize("anchors", [ANCHORS, None])
+def test_the_correction_in_blocks_is_that_of_all_windows_at_once(anchors, n_kept, monkeypatch):
+    module, batch = make_generic(anchors=anchors, interleave=False), make_batch()
+    objective = lambda: module.loss(*batch, make_generator(0, CPU)).objective().mean()  # noqa: E731
+    whole, correction = gradients(objective(), module), module.forecast_parts(batch[0])[1]
+    n_entries = module.forecast_decoder.target_offset.numel()
+    monkeypatch.setattr(_networks, "_BLOCK_ENTRIES", 5 * n_entries)  # 5, 5 and 2 windows
+    monkeypatch.setattr(_networks, "_KEPT_ENTRIES", n_kept)
+    torch.testing.assert_close(module.forecast_parts(batch[0])[1], correction)
+    torch.testing.assert_close(gradients(objective(), module), whole)
 
 
 def test_held_out_forecasts_serve_the_windows_of_their_fold():

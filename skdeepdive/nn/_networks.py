@@ -2,16 +2,25 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
 from torch.distributions import Distribution, Normal, kl_divergence
+from torch.utils.checkpoint import checkpoint
 
-from ._layers import LinearForecast, WindowFeatures, linear, mlp
+from ._layers import LinearForecast, StandardisedWindow, WindowFeatures, linear, mlp
 from ._priors import RBFMixture
 
 # Log scales are kept in this range (in units of the standardised data).
 _LOG_SCALE = (-6.0, 3.0)
+
+# Hidden values of the forecast's correction that are computed at once: few enough for the cache.
+_BLOCK_ENTRIES = 2**20
+
+# Most hidden values of a batch that are kept for the gradient (twice 32 MB in single precision).
+# More would take most of the memory of a fit: they are computed again, block by block.
+_KEPT_ENTRIES = 2**23
 
 
 def _bounded_exp(log_scale: torch.Tensor) -> torch.Tensor:
@@ -209,9 +218,19 @@ class ForecastDecoder(nn.Module):
         return forecast
 
     def correction(self, fused, forecast, window, features) -> torch.Tensor:
-        """Correction of a linear forecast, `(n, horizon, n_targets)`."""
+        """Correction of a linear forecast, `(n, horizon, n_targets)`, block by block of windows."""
+        n_entries = self.target_offset.numel()
+        compute = self._correction_of_block
+        if torch.is_grad_enabled() and len(fused) * n_entries > _KEPT_ENTRIES:
+            compute = partial(checkpoint, compute, use_reentrant=False, preserve_rng_state=False)
+        size = max(1, _BLOCK_ENTRIES // n_entries)
+        blocks = zip(*(part.split(size) for part in (fused, forecast, *window)), strict=True)
+        return torch.cat([compute(features, *block) for block in blocks])
+
+    def _correction_of_block(self, features, fused, forecast, *window) -> torch.Tensor:
         inputs, scale = forecast, 1.0
         if self.start.anchors is not None:
+            window = StandardisedWindow(*window)
             loc, scale = (part[..., self.start.anchors] for part in (window.loc, window.scale))
             own = features.of_channels(window, self.start.anchors)
             inputs = torch.cat([(forecast - loc) / scale, own.mT], dim=1)
