@@ -261,17 +261,26 @@ def best_shrinkage(module, data: WindowData, batch_size: int) -> tuple[torch.Ten
     """
     squared = product = torch.zeros((), device=data.device)
     gains = []  # of every window: what is linear and what is quadratic in the factor
-    for x, y, _ in data.batches(batch_size):
-        start, correction = (part.double() for part in module.forecast_parts(x))
-        residual = y - start
-        linear, quadratic = residual * correction, correction.square()
-        gains.append(torch.stack([linear.sum(1), quadratic.sum(1)]))
-        squared = squared + torch.stack([residual.square().sum(0), quadratic.sum(0)])
-        product = product + linear.sum(0)
+    for batch in data.batches(batch_size):
+        sums = _sums_for_shrinkage(module, *batch[:2])
+        gains.append(sums[0])
+        squared, product = squared + sums[1], product + sums[2]
     gains = torch.cat(gains, dim=1)
     factor = _sure_factor(*gains) * (_sure_factor(*gains.sum(2, keepdim=True)) > 0)
     error = squared[0] - 2 * factor * product + factor.square() * squared[1]
     return factor, error.clamp(min=0.0) / len(data)
+
+
+def _sums_for_shrinkage(module, x: torch.Tensor, y: torch.Tensor):
+    """Sum the products of residuals and corrections over steps, and squares and both over windows.
+
+    They are `(2, n, n_targets)`, `(2, horizon, n_targets)` and `(horizon, n_targets)`.
+    """
+    start, correction = (part.double() for part in module.forecast_parts(x))
+    residual = y - start
+    linear, quadratic = residual * correction, correction.square()
+    gains = torch.stack([linear.sum(1), quadratic.sum(1)])
+    return gains, torch.stack([residual.square().sum(0), quadratic.sum(0)]), linear.sum(0)
 
 
 def _sure_factor(linear: torch.Tensor, quadratic: torch.Tensor) -> torch.Tensor:

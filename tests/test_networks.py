@@ -580,11 +580,13 @@ def test_features_hold_shape_location_and_log_scale_and_lose_nothing():
     torch.testing.assert_close(window.scale[:, 0], log_scale.exp())
 
 
-def test_many_channels_share_a_basis():
-    features, x = make_features_and_windows(max_features=3 * N_CHANNELS)
-    basis = torch.linalg.qr(torch.randn(10, 3, generator=make_generator(1, CPU)).double()).Q
+@pytest.mark.parametrize("n_components", [1, 3])
+def test_many_channels_share_a_basis(n_components):
+    features, x = make_features_and_windows(max_features=n_components * N_CHANNELS)
+    basis = torch.randn(10, n_components, generator=make_generator(1, CPU)).double()
+    basis = torch.linalg.qr(basis).Q
     features.basis.copy_(basis)  # a view of the vectors
-    values = features(x)[0][:, : 3 * N_CHANNELS].unflatten(1, (3, N_CHANNELS))
+    values = features(x)[0][:, : basis.shape[1] * N_CHANNELS].unflatten(1, (-1, N_CHANNELS))
     shape = features.standardise(x)[0]
     for channel in range(N_CHANNELS):
         torch.testing.assert_close(values[..., channel], shape[..., channel] @ basis)

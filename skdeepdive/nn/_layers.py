@@ -51,7 +51,7 @@ class WindowFeatures(nn.Module):
         window = self.standardise(x)
         shape = window.shape
         if self.compressed:
-            shape = torch.einsum("ntc,tk->nkc", shape, self.basis)
+            shape = project(shape, self.basis)
         features = [shape.flatten(1), window.loc.flatten(1), window.scale.log().flatten(1)]
         return torch.cat(features, dim=1), window
 
@@ -71,6 +71,17 @@ class WindowFeatures(nn.Module):
         centred = x - loc
         scale = (centred.square().mean(dim=1, keepdim=True) + self._SCALE_FLOOR**2).sqrt()
         return StandardisedWindow(centred / scale, loc, scale)
+
+
+def project(windows: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+    """Map windows `(n, n_timesteps, n_channels)` to coefficients `(n, k, n_channels)` in a basis.
+
+    A single product for all windows needs a copy of them, which takes longer than the product where
+    there are more channels than components; then every window has a product of its own.
+    """
+    if basis.shape[1] < windows.shape[2]:
+        return basis.mT.expand(len(windows), -1, -1) @ windows
+    return torch.einsum("ntc,tk->nkc", windows, basis)
 
 
 class StandardisedWindow(NamedTuple):
@@ -272,8 +283,9 @@ def regression_inputs(x: torch.Tensor, anchors: torch.Tensor | None, joint: bool
     penalty of the regression changes. The result is `(1 or n_targets, n, n_inputs)`.
     """
     if not joint:
-        own = x[..., anchors]
-        return (own - own[:, -1:]).movedim(2, 0)
+        own = x.movedim(2, 0)[anchors]  # a copy, in the order that products need
+        own -= own[..., -1:].clone()
+        return own
     if anchors is not None:
         last = x[:, -1:]
         x = torch.cat([x[:, :-1] - last, last], dim=1)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.distributions import Distribution, Normal, kl_divergence
 from torch.utils.checkpoint import checkpoint
 
-from ._layers import LinearForecast, StandardisedWindow, WindowFeatures, linear, mlp
+from ._layers import LinearForecast, StandardisedWindow, WindowFeatures, linear, mlp, project
 from ._priors import RBFMixture
 
 # Log scales are kept in this range (in units of the standardised data).
@@ -144,9 +144,9 @@ class BasisNormal(Distribution):
         n_timesteps = x.shape[1]
         level = x.mean(dim=1, keepdim=True)
         centred = x - level
-        coefficients = torch.einsum("ntc,tk->nkc", centred, self.basis)
-        rest = (centred.square().sum(1) - coefficients.square().sum(1)).clamp(min=0.0)
-        distance = (coefficients - self.coefficients).square().sum(1) + rest
+        projected = project(centred, self.basis)
+        rest = (centred.square().sum(1) - projected.square().sum(1)).clamp(min=0.0)
+        distance = (projected - self.coefficients).square().sum(1) + rest
         distance = distance + n_timesteps * (level - self.level).square().squeeze(1)
         log_norm = n_timesteps * (self.scale.log() + 0.5 * math.log(2 * math.pi))
         return -(0.5 * distance / self.scale.square() + log_norm).sum(1)
