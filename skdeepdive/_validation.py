@@ -28,6 +28,16 @@ def check_integer(name: str, value: Any, minimum: int = 1, otherwise: str = "") 
     return int(value)
 
 
+def check_index(name: str, value: Any, length: int) -> int:
+    """Return `value` as a position among `length`, from the start; negative ones from the end."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"'{name}' must be an integer, got {value!r}.")
+    index = int(value)
+    if not -length <= index < length:
+        raise ValueError(f"'{name}' must be one of {length}, counted from 0, got {value}.")
+    return index % length
+
+
 def check_batch_size(value: Any) -> int | str:
     """Return `value` if it is a positive integer or "auto"."""
     if not isinstance(value, str):

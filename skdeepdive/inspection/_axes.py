@@ -1,0 +1,55 @@
+"""What the displays share: matplotlib where it is needed, axes, and colours for all eyes."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# M. Okabe, K. Ito, "Color Universal Design", 2008; the one for black is last.
+OKABE_ITO = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000",
+)  # fmt: skip
+PAST, FUTURE, FORECAST = "0.45", "black", OKABE_ITO[0]
+
+
+def check_matplotlib(display: str) -> None:
+    """Raise ImportError, with what to install, unless there is matplotlib."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"{display} needs matplotlib, which is not installed. Install it with: "
+            'pip install "skdeepdive[plot]"'
+        ) from error
+
+
+def make_axes(ax: "Axes | None", size: tuple[float, float] | None = None) -> "Axes":
+    """Return `ax`, or the axes of a new figure of `size` in inches."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=size, layout="constrained")[1]
+
+
+def make_colours(n_classes: int, cmap: Any = None) -> np.ndarray:
+    """Return RGBA colours `(n_classes, 4)`: Okabe and Ito's for few classes, else of `cmap`."""
+    import matplotlib as mpl
+    from matplotlib.colors import to_rgba_array
+
+    if cmap is None and n_classes <= len(OKABE_ITO):
+        return to_rgba_array(OKABE_ITO[:n_classes])
+    colours = mpl.colormaps["viridis" if cmap is None else cmap] if _is_name(cmap) else cmap
+    return colours((np.arange(n_classes) + 0.5) / n_classes)
+
+
+def every_so_many(labels: Sequence, most: int) -> list[int]:
+    """Return positions, evenly spaced, of at most so many labels."""
+    return list(range(0, len(labels), -(-len(labels) // most)))
+
+
+def _is_name(cmap: Any) -> bool:
+    return cmap is None or isinstance(cmap, str)

@@ -1,0 +1,172 @@
+"""Displays: what is drawn, how it is labelled, and what is refused."""
+
+import subprocess
+import sys
+from functools import cache
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from skdeepdive import DeepDIVEForecaster, sliding_windows
+from skdeepdive.baselines import VAEForecaster
+from skdeepdive.inspection import ForecastDisplay
+
+mpl = pytest.importorskip("matplotlib")
+mpl.use("Agg")
+plt = pytest.importorskip("matplotlib.pyplot")
+
+N_TIMESTEPS, HORIZON, N_CHANNELS = 24, 6, 2
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left_open():
+    """Start from no figure, and close those of the test."""
+    assert not plt.get_fignums()
+    yield
+    plt.close("all")
+
+
+def make_model(**parameters):
+    small = {"n_hidden": 8, "n_conditional": 3, "max_epochs": 2, "batch_size": 64}
+    return DeepDIVEForecaster(**{**small, "random_state": 0, **parameters})
+
+
+def make_windows():
+    """Two channels with the period of a day and noise; the sixth and the half of the period."""
+    time = np.arange(400)
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(400, N_CHANNELS))
+    series = np.sin(2 * np.pi * time / 24)[:, None] * [1, 3] + noise
+    X, y, origin = sliding_windows(series, N_TIMESTEPS, HORIZON)
+    return X, y, np.column_stack([origin % 24 // 4, origin % 24 // 12])
+
+
+@cache
+def fitted(n_marginal=16):
+    X, y, factors = make_windows()
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame(factors, columns=["sixth", "half"])
+    return make_model(n_marginal=n_marginal).fit(X, y, table)
+
+
+@cache
+def baseline():
+    X, y, _ = make_windows()
+    return VAEForecaster(n_hidden=8, max_epochs=2, random_state=0).fit(X, y)
+
+
+DISPLAYS = {
+    "forecast": lambda model, **options: ForecastDisplay.from_estimator(
+        model, *make_windows()[:2], **options
+    ),
+}
+
+
+@pytest.mark.parametrize("draw", DISPLAYS.values(), ids=DISPLAYS)
+def test_one_figure_is_made_and_every_axis_is_labelled(draw):
+    display = draw(fitted())
+    assert plt.get_fignums() == [display.figure_.number]
+    for ax in np.atleast_1d(getattr(display, "axes_", None) or display.ax_):
+        assert ax.get_xlabel()
+        assert ax.get_ylabel()
+    display.figure_.canvas.draw()  # what matplotlib finds wrong only then
+
+
+@pytest.mark.parametrize("draw", DISPLAYS.values(), ids=DISPLAYS)
+def test_an_estimator_that_is_not_fitted_is_refused(draw):
+    with pytest.raises(NotFittedError):
+        draw(make_model())
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize("draw", DISPLAYS.values(), ids=DISPLAYS)
+def test_without_matplotlib_the_extra_is_named(draw, monkeypatch):
+    model = fitted()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r'Display needs matplotlib.*pip install "skdeepdive\[pl'):
+        draw(model)
+
+
+def test_displays_are_imported_without_matplotlib():
+    code = "import sys, skdeepdive.inspection; sys.exit('matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Forecasts
+
+
+def test_forecast_is_drawn_from_the_origin_in_steps():
+    X, y, _ = make_windows()
+    _, ax = plt.subplots()
+    display = ForecastDisplay.from_estimator(
+        fitted(), X, y, sample=-3, target=1, levels=(0.5, 0.95), unit="kW", ax=ax
+    )
+    assert display.ax_ is ax
+    assert display.figure_ is ax.figure
+    past, future, forecast = display.past_line_, display.future_line_, display.forecast_line_
+    np.testing.assert_array_equal(past.get_xdata(), np.arange(1 - N_TIMESTEPS, 1))
+    np.testing.assert_array_equal(past.get_ydata(), X[-3, :, 1])
+    np.testing.assert_array_equal(future.get_xdata(), np.arange(1, HORIZON + 1))
+    np.testing.assert_array_equal(future.get_ydata(), y[-3, :, 1])
+    np.testing.assert_array_equal(forecast.get_ydata(), fitted().predict(X[-3:-2])[0, :, 1])
+    assert ax.get_xlabel() == "steps from the forecast's origin"
+    assert ax.get_ylabel() == "kW"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "past", "true future", "forecast", "95 % interval", "50 % interval",
+    ]  # fmt: skip
+
+
+def test_bands_are_the_quantiles_about_the_middle():
+    X, y, _ = make_windows()
+    display = ForecastDisplay.from_estimator(fitted(), X, y, levels=0.8)
+    low, high = fitted().predict_quantiles(X[:1], [0.1, 0.9])[0, :, 0].T
+    np.testing.assert_allclose(display.intervals, np.stack([low, high], axis=-1)[None])
+    (band,) = display.bands_
+    box = band.get_datalim(display.ax_.transData)
+    assert (box.y0, box.y1) == pytest.approx((low.min(), high.max()))
+    assert (box.x0, box.x1) == (1, HORIZON)
+
+
+def test_forecast_alone_is_drawn_where_nothing_else_is_known():
+    display = ForecastDisplay(forecast=np.arange(4.0)).plot()
+    assert display.past_line_ is None
+    assert display.future_line_ is None
+    assert display.bands_ == []
+    assert display.ax_.get_ylabel() == "value"
+
+
+@pytest.mark.parametrize("model", [baseline, fitted], ids=["no quantiles", "no levels"])
+def test_forecast_without_intervals(model):
+    X, y, _ = make_windows()
+    levels = (0.8,) if model is baseline else ()
+    display = ForecastDisplay.from_estimator(model(), X, y, levels=levels)
+    assert display.intervals is None
+    assert display.bands_ == []
+
+
+def test_past_of_another_channel_and_of_none():
+    X, y, _ = make_windows()
+    model = make_model(n_clusters=2).fit(X, y[:, :, 0])
+    assert ForecastDisplay.from_estimator(model, X).past is None
+    display = ForecastDisplay.from_estimator(model, X, y[:, :, 0], channel=1)
+    np.testing.assert_array_equal(display.past, X[0, :, 1])
+    np.testing.assert_array_equal(display.future, y[0, :, 0])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"sample": 10**6}, ValueError, "'sample' must be one of 371, counted from 0, got 1000000"),
+        ({"sample": 0.5}, TypeError, "'sample' must be an integer, got 0.5"),
+        ({"target": 2}, ValueError, "'target' must be one of 2, counted from 0, got 2"),
+        ({"channel": -3}, ValueError, "'channel' must be one of 2"),
+        ({"levels": 80}, ValueError, "'levels' must be a number between 0 and 1"),
+        ({"y": make_windows()[1][:, :3]}, ValueError, "'y' must have 6 steps and 2 targets"),
+        ({"y": make_windows()[1][1:]}, ValueError, "'y' must have one entry for each"),
+    ],
+)
+def test_forecast_refuses(options, error, match):
+    X, y, _ = make_windows()
+    with pytest.raises(error, match=match):
+        ForecastDisplay.from_estimator(fitted(), X, **{"y": y, **options})
+    assert not plt.get_fignums()
