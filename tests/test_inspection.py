@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
 from skdeepdive.baselines import VAEForecaster
-from skdeepdive.inspection import ForecastDisplay
+from skdeepdive.inspection import ForecastDisplay, TrainingHistoryDisplay
 
 mpl = pytest.importorskip("matplotlib")
 mpl.use("Agg")
@@ -59,6 +59,7 @@ DISPLAYS = {
     "forecast": lambda model, **options: ForecastDisplay.from_estimator(
         model, *make_windows()[:2], **options
     ),
+    "history": TrainingHistoryDisplay.from_estimator,
 }
 
 
@@ -66,7 +67,7 @@ DISPLAYS = {
 def test_one_figure_is_made_and_every_axis_is_labelled(draw):
     display = draw(fitted())
     assert plt.get_fignums() == [display.figure_.number]
-    for ax in np.atleast_1d(getattr(display, "axes_", None) or display.ax_):
+    for ax in display.axes_ if hasattr(display, "axes_") else [display.ax_]:
         assert ax.get_xlabel()
         assert ax.get_ylabel()
     display.figure_.canvas.draw()  # what matplotlib finds wrong only then
@@ -170,3 +171,69 @@ def test_forecast_refuses(options, error, match):
     with pytest.raises(error, match=match):
         ForecastDisplay.from_estimator(fitted(), X, **{"y": y, **options})
     assert not plt.get_fignums()
+
+
+# Training
+
+
+def test_history_has_training_and_validation_of_every_term():
+    model = fitted()
+    display = TrainingHistoryDisplay.from_estimator(model)
+    assert list(display.lines_) == [
+        "loss", "kl_b", "cross_entropy", "log_py", "log_px", "kl_a", "squared_error",
+    ]  # fmt: skip
+    for term, lines in display.lines_.items():
+        names = [line.get_label() for line in lines]
+        assert names == (["validation"] if term == "loss" else ["training", "validation"])
+    line = display.lines_["squared_error"][1]
+    drawn = line.get_ydata()[~np.isnan(line.get_ydata())]
+    of_phase = model.history_["phase"] == "forecast"
+    np.testing.assert_array_equal(drawn, model.history_["validation_squared_error"][of_phase])
+    np.testing.assert_array_equal(
+        line.get_xdata()[~np.isnan(line.get_ydata())], np.flatnonzero(of_phase) + 1
+    )
+
+
+def test_history_breaks_lines_where_a_phase_ends_and_names_phases():
+    history = {"phase": ["marginal"] * 2 + ["interleaved"] * 3, "kl": np.arange(5.0)}
+    display = TrainingHistoryDisplay(history).plot()
+    (line,) = display.lines_["kl"]
+    np.testing.assert_array_equal(line.get_xdata(), [1, 2, np.nan, 3, 4, 5])
+    (legend,) = display.figure_.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["training", "marginal phase", "interleaved phase"]
+    assert display.axes_[0].get_xlim() == (0.5, 5.5)
+
+
+def test_history_of_a_baseline():
+    display = TrainingHistoryDisplay.from_estimator(baseline())
+    assert list(display.lines_) == ["loss", "log_py", "log_px", "kl"]
+
+
+def test_history_leaves_the_squared_error_out_of_the_loss():
+    line = TrainingHistoryDisplay.from_estimator(fitted(), terms=["loss"]).lines_["loss"][0]
+    values, loss = line.get_ydata(), fitted().history_["validation_loss"]
+    of_phase = fitted().history_["phase"] == "forecast"
+    np.testing.assert_array_equal(values[~np.isnan(values)], loss[~of_phase])
+
+
+def test_history_is_drawn_into_given_axes():
+    figure, axes = plt.subplots(2)
+    display = TrainingHistoryDisplay.from_estimator(fitted(), terms=["kl_a", "kl_b"], ax=axes)
+    assert list(display.axes_) == list(axes)
+    assert display.figure_ is figure
+    assert axes[0].get_legend()
+    _, ax = plt.subplots()
+    assert TrainingHistoryDisplay.from_estimator(fitted(), terms="kl_a", ax=ax).axes_[0] is ax
+
+
+@pytest.mark.parametrize("terms", [["kl"], []])
+def test_history_refuses_unknown_terms(terms):
+    with pytest.raises(ValueError, match=r"'terms' must be some of \['kl_b', .* got \["):
+        TrainingHistoryDisplay.from_estimator(fitted(), terms=terms)
+
+
+def test_history_refuses_another_number_of_axes():
+    _, ax = plt.subplots()
+    with pytest.raises(ValueError, match="one axes for each of the 2 terms .* got 1"):
+        TrainingHistoryDisplay.from_estimator(fitted(), terms=["kl_a", "kl_b"], ax=ax)
