@@ -7,10 +7,11 @@ from functools import cache
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import confusion_matrix
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
 from skdeepdive.baselines import VAEForecaster
-from skdeepdive.inspection import ForecastDisplay, TrainingHistoryDisplay
+from skdeepdive.inspection import FactorConfusionDisplay, ForecastDisplay, TrainingHistoryDisplay
 
 mpl = pytest.importorskip("matplotlib")
 mpl.use("Agg")
@@ -58,6 +59,9 @@ def baseline():
 DISPLAYS = {
     "forecast": lambda model, **options: ForecastDisplay.from_estimator(
         model, *make_windows()[:2], **options
+    ),
+    "confusion": lambda model: FactorConfusionDisplay.from_estimator(
+        model, make_windows()[0], make_windows()[2]
     ),
     "history": TrainingHistoryDisplay.from_estimator,
 }
@@ -237,3 +241,97 @@ def test_history_refuses_another_number_of_axes():
     _, ax = plt.subplots()
     with pytest.raises(ValueError, match="one axes for each of the 2 terms .* got 1"):
         TrainingHistoryDisplay.from_estimator(fitted(), terms=["kl_a", "kl_b"], ax=ax)
+
+
+# Labels
+
+
+def test_confusion_counts_true_against_predicted_labels():
+    X, _, factors = make_windows()
+    display = FactorConfusionDisplay.from_estimator(fitted(), X, factors, factor="half")
+    expected = confusion_matrix(factors[:, 1], fitted().predict_cluster(X)[:, 1].astype(int))
+    np.testing.assert_array_equal(display.confusion_matrix, expected)
+    shares = expected / expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(display.im_.get_array(), shares)
+    assert display.im_.get_clim() == (0, 1)
+    assert [text.get_text() for text in display.text_] == [f"{share:.2f}" for share in shares.flat]
+    assert display.ax_.get_xlabel() == "predicted half"
+    assert display.ax_.get_ylabel() == "true half"
+    right = np.trace(expected) / len(X)
+    assert display.ax_.get_title() == f"half: {right:.0%} of {len(X)} windows right"
+
+
+@pytest.mark.parametrize("form", ["table", "frame", "list", "column", "number"])
+def test_labels_are_those_of_all_factors_or_of_one(form):
+    pd = pytest.importorskip("pandas")
+    X, _, factors = make_windows()
+    given, factor = {
+        "table": (factors, "half"),
+        "frame": (pd.DataFrame(factors[:, ::-1], columns=["half", "sixth"]), "half"),
+        "list": (factors.tolist(), "half"),
+        "column": (factors[:, 1], "half"),
+        "number": (factors, -1),
+    }[form]
+    display = FactorConfusionDisplay.from_estimator(fitted(), X, given, factor=factor)
+    np.testing.assert_array_equal(display.confusion_matrix.sum(axis=1), np.bincount(factors[:, 1]))
+
+
+@pytest.mark.parametrize("mark", [-1, None, np.nan])
+def test_confusion_leaves_unlabelled_windows_out(mark):
+    true = np.array(["a", "b", "b", mark, "c"], dtype=object)
+    display = FactorConfusionDisplay.from_predictions(true, ["a", "b", "c", "a", "c"])
+    np.testing.assert_array_equal(display.confusion_matrix, [[1, 0, 0], [0, 1, 1], [0, 0, 1]])
+    assert [tick.get_text() for tick in display.ax_.get_yticklabels()] == ["a", "b", "c"]
+
+
+def test_confusion_of_many_classes_has_small_ticks_and_no_numbers():
+    hours = np.arange(24)
+    display = FactorConfusionDisplay.from_predictions(hours, hours[::-1], factor_name="hour")
+    assert display.text_ == []
+    ticks = display.ax_.get_xticklabels()
+    assert [tick.get_text() for tick in ticks] == [str(hour) for hour in hours]
+    assert ticks[0].get_fontsize() < 8
+
+
+def test_confusion_shows_classes_without_windows_as_blank_rows():
+    display = FactorConfusionDisplay.from_predictions([0, 0], [0, 1], classes=[0, 1, 2])
+    shares = np.ma.filled(display.im_.get_array(), np.nan)
+    np.testing.assert_array_equal(shares, [[0.5, 0.5, 0], [np.nan] * 3, [np.nan] * 3])
+    assert len(display.text_) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"factor": "hour"}, r"'factor' must be one of \['sixth', 'half'\], got 'hour'"),
+        ({"factor": 2}, "'factor' must be one of 2, counted from 0, got 2"),
+        ({"factors": make_windows()[2][:, :1]}, r"must have one column for each of .* \(371, 1\)"),
+        ({"factors": make_windows()[2][1:]}, "inconsistent numbers of samples"),
+        ({"factors": make_windows()[2] + 7}, "has the label .*, which is not among its"),
+    ],
+)
+def test_confusion_refuses(options, match):
+    X, _, factors = make_windows()
+    with pytest.raises(ValueError, match=match):
+        FactorConfusionDisplay.from_estimator(fitted(), X, **{"factors": factors, **options})
+    assert not plt.get_fignums()
+
+
+def test_confusion_refuses_labels_that_are_all_unknown():
+    with pytest.raises(ValueError, match="'y_true' must have labelled samples, got none"):
+        FactorConfusionDisplay.from_predictions([-1, -1], [0, 1])
+
+
+def test_a_frame_without_the_factor_is_refused():
+    pd = pytest.importorskip("pandas")
+    X, _, factors = make_windows()
+    with pytest.raises(ValueError, match=r"must have the column 'half', got \['a', 'b'\]"):
+        FactorConfusionDisplay.from_estimator(
+            fitted(), X, pd.DataFrame(factors, columns=["a", "b"]), factor="half"
+        )
+
+
+def test_an_estimator_without_factors_is_refused():
+    X, _, factors = make_windows()
+    with pytest.raises(ValueError, match="'estimator' has no factors"):
+        FactorConfusionDisplay.from_estimator(baseline(), X, factors)
