@@ -170,14 +170,28 @@ def mutual_information_gap(
     check_choice("multioutput", multioutput, ("uniform_average", "raw_values"))
     embedding: np.ndarray = check_array(Z, dtype=np.float64, input_name="Z")
     check_consistent_length(factors, embedding)
-    gaps = []
-    for codes in check_factors(factors, len(embedding)).codes.T:
-        known = codes >= 0
-        codes = codes[known]
+    gaps = _information_gaps(_normalised_information(factors, embedding, n_bins)[1])
+    return gaps if multioutput == "raw_values" else float(gaps.mean())
+
+
+def _normalised_information(
+    factors: ArrayLike, embedding: np.ndarray, n_bins: int
+) -> tuple[list[str], np.ndarray]:
+    """Return names of factors, and `(n_latent, n_factors)` information over a factor's entropy."""
+    encoded = check_factors(factors, len(embedding))
+    shares = np.empty((embedding.shape[1], len(encoded.names)))
+    for j, column in enumerate(encoded.codes.T):
+        known = column >= 0
+        codes = column[known]
         information = [_mutual_information(codes, z, n_bins) for z in embedding[known].T]
-        second, first = np.sort([0.0, *information])[-2:]
-        gaps.append((first - second) / _entropy(np.bincount(codes)))
-    return np.array(gaps) if multioutput == "raw_values" else float(np.mean(gaps))
+        shares[:, j] = np.array(information) / _entropy(np.bincount(codes))
+    return encoded.names, shares
+
+
+def _information_gaps(shares: np.ndarray) -> np.ndarray:
+    """Return the largest less the second largest of every column; 0 stands in for a missing one."""
+    second, first = np.sort(np.vstack([np.zeros_like(shares[:1]), shares]), axis=0)[-2:]
+    return first - second
 
 
 def _mutual_information(codes: np.ndarray, z: np.ndarray, n_bins: int) -> float:

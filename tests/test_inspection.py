@@ -7,11 +7,17 @@ from functools import cache
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, mutual_info_score
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
 from skdeepdive.baselines import VAEForecaster
-from skdeepdive.inspection import FactorConfusionDisplay, ForecastDisplay, TrainingHistoryDisplay
+from skdeepdive.inspection import (
+    FactorConfusionDisplay,
+    ForecastDisplay,
+    MutualInformationDisplay,
+    TrainingHistoryDisplay,
+)
+from skdeepdive.metrics import mutual_information_gap
 
 mpl = pytest.importorskip("matplotlib")
 mpl.use("Agg")
@@ -61,6 +67,9 @@ DISPLAYS = {
         model, *make_windows()[:2], **options
     ),
     "confusion": lambda model: FactorConfusionDisplay.from_estimator(
+        model, make_windows()[0], make_windows()[2]
+    ),
+    "information": lambda model: MutualInformationDisplay.from_estimator(
         model, make_windows()[0], make_windows()[2]
     ),
     "history": TrainingHistoryDisplay.from_estimator,
@@ -335,3 +344,58 @@ def test_an_estimator_without_factors_is_refused():
     X, _, factors = make_windows()
     with pytest.raises(ValueError, match="'estimator' has no factors"):
         FactorConfusionDisplay.from_estimator(baseline(), X, factors)
+
+
+# Information
+
+
+def test_information_names_dimensions_and_factors_and_tells_the_gap():
+    X, _, factors = make_windows()
+    display = MutualInformationDisplay.from_estimator(fitted(), X, factors, n_bins=10)
+    Z = fitted().transform(X)
+    gaps = mutual_information_gap(factors, Z, n_bins=10, multioutput="raw_values")
+    assert display.ax_.get_title() == f"mutual information gap {gaps.mean():.2f}"
+    assert [tick.get_text() for tick in display.ax_.get_xticklabels()] == [
+        f"sixth\n(gap {gaps[0]:.2f})", f"half\n(gap {gaps[1]:.2f})",
+    ]  # fmt: skip
+    rows = [tick.get_text() for tick in display.ax_.get_yticklabels()]
+    assert rows == fitted().get_feature_names_out().tolist()
+    assert display.im_.get_array().shape == (Z.shape[1], 2)
+    assert display.im_.get_clim() == (0, 1)
+
+
+def test_information_is_that_of_scikit_learn_but_for_the_bias():
+    labels, other = np.arange(6000) % 4, np.random.default_rng(0).integers(4, size=6000)
+    Z = np.column_stack([labels, np.where(other == 0, labels, other), other])
+    display = MutualInformationDisplay.from_predictions(labels, Z)
+    expected = [mutual_info_score(labels, z) / np.log(4) for z in Z.T]
+    np.testing.assert_allclose(display.mutual_information[:, 0], expected, atol=2e-3)
+    rows = [tick.get_text() for tick in display.ax_.get_yticklabels()]
+    assert rows == ["latent_0", "latent_1", "latent_2"]
+
+
+def test_information_of_other_labels_keeps_their_names():
+    pd = pytest.importorskip("pandas")
+    X, _, factors = make_windows()
+    other = pd.DataFrame({"third": factors[:, 0] // 2})
+    display = MutualInformationDisplay.from_estimator(baseline(), X, other)
+    assert display.factor_names == ["third"]
+    display = MutualInformationDisplay.from_estimator(fitted(), X, other["third"])
+    assert display.factor_names == ["third"]
+    display = MutualInformationDisplay.from_estimator(fitted(), X, factors[:, 0])
+    assert display.factor_names == ["factor0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"n_bins": 1}, "'n_bins' must be an integer of at least 2"),
+        ({"factors": np.zeros(371, dtype=int)}, "must have at least two classes"),
+        ({"factors": [0, 1]}, "inconsistent numbers of samples"),
+    ],
+)
+def test_information_refuses(options, match):
+    X, _, factors = make_windows()
+    with pytest.raises(ValueError, match=match):
+        MutualInformationDisplay.from_estimator(fitted(), X, **{"factors": factors, **options})
+    assert not plt.get_fignums()

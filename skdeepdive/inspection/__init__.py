@@ -3,5 +3,11 @@
 from ._confusion import FactorConfusionDisplay
 from ._forecast import ForecastDisplay
 from ._history import TrainingHistoryDisplay
+from ._information import MutualInformationDisplay
 
-__all__ = ["FactorConfusionDisplay", "ForecastDisplay", "TrainingHistoryDisplay"]
+__all__ = [
+    "FactorConfusionDisplay",
+    "ForecastDisplay",
+    "MutualInformationDisplay",
+    "TrainingHistoryDisplay",
+]
