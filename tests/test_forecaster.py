@@ -1,6 +1,7 @@
 """What the estimator promises: shapes, units, labels, seeds and errors."""
 
 import copy
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -666,6 +667,8 @@ def test_the_validation_loss_falls():
 def test_the_history_is_one_table_of_epochs():
     X, y, hour = make_windows()
     model = make_model(max_epochs=3, early_stopping=False).fit(X, y, factors=hour)
+    assert type(model.history_) is dict
+    assert {type(column) for column in model.history_.values()} == {np.ndarray}
     history = pd.DataFrame(model.history_)
     assert len(history) == len(model.history_["epoch"])
     interleaved = history[history["phase"] == "interleaved"]
@@ -831,6 +834,16 @@ def test_a_clone_is_unfitted_and_has_the_same_parameters(fitted):
 def test_the_representation_shows_what_was_set():
     assert repr(DeepDIVEForecaster(n_hidden=32)) == "DeepDIVEForecaster(n_hidden=32)"
     assert "DeepDIVEForecaster" in DeepDIVEForecaster()._repr_html_()
+
+
+def test_a_notebook_shows_what_was_learned_and_nothing_private(fitted):
+    page = re.sub(r"(?s)<(style|script).*?</\1>", "", fitted._repr_html_())
+    shown = set(re.findall(r"\w+", page))
+    attributes = {name for name in vars(fitted) if name.endswith("_")}
+    assert not [name for name in vars(fitted) if name.startswith("_") and name in shown]
+    if "Fitted attributes" in page:  # from scikit-learn 1.9
+        assert attributes <= shown
+        assert set(fitted.get_feature_names_out()) <= shown
 
 
 # Errors
