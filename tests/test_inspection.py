@@ -6,12 +6,14 @@ from functools import cache
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import confusion_matrix, mutual_info_score
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
 from skdeepdive.baselines import VAEForecaster
 from skdeepdive.inspection import (
+    EmbeddingDisplay,
     FactorConfusionDisplay,
     ForecastDisplay,
     MutualInformationDisplay,
@@ -72,6 +74,7 @@ DISPLAYS = {
     "information": lambda model: MutualInformationDisplay.from_estimator(
         model, make_windows()[0], make_windows()[2]
     ),
+    "embedding": lambda model: EmbeddingDisplay.from_estimator(model, make_windows()[0]),
     "history": TrainingHistoryDisplay.from_estimator,
 }
 
@@ -399,3 +402,140 @@ def test_information_refuses(options, match):
     with pytest.raises(ValueError, match=match):
         MutualInformationDisplay.from_estimator(fitted(), X, **{"factors": factors, **options})
     assert not plt.get_fignums()
+
+
+# Embeddings
+
+
+def legend_of(display):
+    return [text.get_text() for text in display.ax_.get_legend().get_texts()]
+
+
+def test_two_marginal_dimensions_are_drawn_as_they_are_with_contours():
+    X, _, factors = make_windows()
+    model = fitted(n_marginal=2)
+    display = EmbeddingDisplay.from_estimator(model, X, factors, factor="sixth")
+    np.testing.assert_array_equal(display.points_.get_offsets(), model.transform(X)[:, :2])
+    np.testing.assert_array_equal(display.codes, factors[:, 0])
+    assert display.ax_.get_xlabel() == "sixth_0"
+    assert display.ax_.get_ylabel() == "sixth_1"
+    assert len(display.centres_.get_offsets()) == 6
+    assert display.contours_
+    assert legend_of(display) == [*"012345", "centre", "p(k | b) = 0.5"]
+    assert display.ax_.get_legend().get_title().get_text() == "sixth"
+
+
+def test_contours_are_those_of_predict_cluster_proba():
+    X, _, factors = make_windows()
+    model = fitted(n_marginal=2)
+    display = EmbeddingDisplay.from_estimator(model, X, factors)
+    x, y = display.grid
+    column = np.abs(display.points[:, :1] - x).argmin(axis=1)
+    row = np.abs(display.points[:, 1:] - y).argmin(axis=1)
+    np.testing.assert_allclose(display.posterior.sum(axis=0), 1, rtol=1e-6)
+    proba = model.predict_cluster_proba(X)[0]
+    assert np.abs(display.posterior[:, row, column].T - proba).mean() < 0.02
+    assert (display.posterior[:, row, column].argmax(axis=0) == proba.argmax(axis=1)).mean() > 0.97
+
+
+def test_more_marginal_dimensions_are_drawn_in_the_plane_of_the_centres():
+    X, _, factors = make_windows()
+    display = EmbeddingDisplay.from_estimator(fitted(), X, factors, factor="sixth")
+    centres = fitted().module_.priors[0].centres.detach().numpy()
+    axes = PCA(2).fit(centres)
+    np.testing.assert_allclose(display.centres, axes.transform(centres), atol=1e-6)
+    n_dims = centres.shape[1]
+    np.testing.assert_allclose(
+        display.points, axes.transform(fitted().transform(X)[:, :n_dims]), atol=1e-6
+    )
+    assert display.contours_ == []
+    assert display.ax_.get_xlabel().startswith("sixth, centres' principal axis 1 (")
+    assert display.ax_.get_ylabel().endswith("% of variance)")
+
+
+def test_a_single_marginal_dimension_is_drawn_against_the_number_of_the_window():
+    X, _, factors = make_windows()
+    display = EmbeddingDisplay.from_estimator(fitted(), X, factors, factor="half")
+    names = fitted().get_feature_names_out().tolist()
+    np.testing.assert_array_equal(
+        display.points[:, 0], fitted().transform(X)[:, names.index("half_0")]
+    )
+    np.testing.assert_array_equal(display.points[:, 1], np.arange(len(X)))
+    assert display.ax_.get_ylabel() == "number of the window"
+    assert len(display.centres_.get_segments()) == 2
+    assert legend_of(display) == ["0", "1", "centre"]
+
+
+def test_conditional_dimensions_are_coloured_by_any_labels():
+    X, _, factors = make_windows()
+    labels = np.where(factors[:, 0] > 2, "late", "early")
+    display = EmbeddingDisplay.from_estimator(fitted(), X, labels, part="conditional")
+    a = fitted().transform(X)[:, -3:]
+    np.testing.assert_allclose(display.points, PCA(2).fit_transform(a), atol=1e-6)
+    assert display.centres_ is None
+    assert legend_of(display) == ["early", "late"]
+    assert display.ax_.get_xlabel().startswith("conditional, principal axis 1 (")
+
+
+@pytest.mark.parametrize("n_conditional", [1, 2])
+def test_few_conditional_dimensions(n_conditional):
+    X, y, factors = make_windows()
+    model = make_model(n_conditional=n_conditional).fit(X, y, factors)
+    display = EmbeddingDisplay.from_estimator(model, X, factors, part="conditional", factor=1)
+    assert display.points.shape == (len(X), 2)
+    assert display.label_name == "factor1"
+
+
+def test_unlabelled_windows_are_grey_and_the_predicted_labels_stand_in():
+    X, _, factors = make_windows()
+    labels = np.where(np.arange(len(X)) < 5, -1, factors[:, 1])
+    display = EmbeddingDisplay.from_estimator(fitted(), X, labels, factor="half")
+    assert len(display.unlabelled_.get_offsets()) == 5
+    assert len(display.points_.get_offsets()) == len(X) - 5
+    assert legend_of(display)[-2:] == ["unlabelled", "centre"]
+    display = EmbeddingDisplay.from_estimator(fitted(), X, factor="half")
+    assert display.unlabelled_ is None
+    np.testing.assert_array_equal(display.codes, fitted().predict_cluster(X)[:, 1])
+
+
+@pytest.mark.parametrize("cmap", [None, "twilight", "object"])
+def test_many_classes_are_named_at_a_bar(cmap):
+    cmap = mpl.colormaps["twilight"] if cmap == "object" else cmap
+    points = np.random.default_rng(0).normal(size=(48, 2))
+    display = EmbeddingDisplay(points, np.arange(48) % 24, np.arange(24), label_name="hour")
+    display.plot(cmap=cmap)
+    _, bar = display.figure_.axes
+    assert bar.get_ylabel() == "hour"
+    assert [tick.get_text() for tick in bar.get_yticklabels()] == [str(k) for k in range(0, 24, 2)]
+    assert len(np.unique(display.points_.get_facecolors(), axis=0)) == 24
+    assert display.ax_.get_legend() is None
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"part": "all"}, "'part' must be one of 'marginal', 'conditional', got 'all'"),
+        ({"factor": "hour"}, "'factor' must be one of"),
+        ({"factors": make_windows()[2][:, 0] + 7}, "which is not among its classes"),
+        ({"factors": make_windows()[2][1:]}, "must have one entry for each"),
+    ],
+)
+def test_embedding_refuses(options, match):
+    X, _, factors = make_windows()
+    with pytest.raises(ValueError, match=match):
+        EmbeddingDisplay.from_estimator(fitted(), X, **{"factors": factors, **options})
+    assert not plt.get_fignums()
+
+
+def test_embedding_refuses_a_part_that_is_not_there():
+    X, y, factors = make_windows()
+    model = make_model(latent="marginal").fit(X, y, factors)
+    with pytest.raises(ValueError, match="the estimator has no conditional dimensions"):
+        EmbeddingDisplay.from_estimator(model, X, factors, part="conditional")
+    model = make_model(latent="conditional").fit(X, y)
+    with pytest.raises(ValueError, match="'estimator' has no factors"):
+        EmbeddingDisplay.from_estimator(model, X, factors)
+    display = EmbeddingDisplay.from_estimator(model, X, factors[:, 0], part="conditional")
+    assert display.label_name == "label"
+    with pytest.raises(ValueError, match="at least two windows for principal axes, got one"):
+        EmbeddingDisplay.from_estimator(fitted(), X[:1], part="conditional")
