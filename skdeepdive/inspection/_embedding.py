@@ -255,6 +255,10 @@ def _choose(
     estimator: Any, X: Any, factors: Any, factor: Any, part: str
 ) -> tuple[str, Any, int | None]:
     """Return the name of labels, the labels, and the position of their factor."""
+    if not hasattr(estimator, "factor_names_"):
+        raise ValueError(
+            f"'estimator' must tell factors from other dimensions, got {type(estimator).__name__}."
+        )
     if part == "conditional" and np.ndim(factors) == 1:  # any labels
         return str(getattr(factors, "name", None) or "label"), factors, None
     index = check_factor(estimator, factor)
