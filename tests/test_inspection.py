@@ -152,6 +152,20 @@ def test_forecast_alone_is_drawn_where_nothing_else_is_known():
     assert display.ax_.get_ylabel() == "value"
 
 
+@pytest.mark.parametrize("kind", ["list", "frame", "flat"])
+def test_forecast_of_other_kinds_of_windows(kind):
+    pd = pytest.importorskip("pandas")
+    X, y, _ = make_windows()
+    flat = pd.DataFrame(X.reshape(len(X), -1)).rename(columns="v{}".format)
+    given = {"list": X.tolist(), "frame": flat, "flat": flat.to_numpy()}[kind]
+    model = fitted()
+    if kind != "list":
+        model = make_model(n_channels=2, n_clusters=2).fit(given, y)
+    display = ForecastDisplay.from_estimator(model, given, y.tolist(), sample=3, target=1)
+    np.testing.assert_array_equal(display.past, X[3, :, 1])
+    np.testing.assert_array_equal(display.future, y[3, :, 1])
+
+
 @pytest.mark.parametrize("model", [baseline, fitted], ids=["no quantiles", "no levels"])
 def test_forecast_without_intervals(model):
     X, y, _ = make_windows()
@@ -525,6 +539,20 @@ def test_embedding_refuses(options, match):
     with pytest.raises(ValueError, match=match):
         EmbeddingDisplay.from_estimator(fitted(), X, **{"factors": factors, **options})
     assert not plt.get_fignums()
+
+
+def test_embedding_refuses_an_estimator_without_parts():
+    X, _, factors = make_windows()
+    with pytest.raises(ValueError, match="tell factors from other dimensions, got VAEForecaster"):
+        EmbeddingDisplay.from_estimator(baseline(), X, factors[:, 0], part="conditional")
+
+
+def test_embedding_of_discovered_clusters():
+    X, y, _ = make_windows()
+    model = make_model(n_clusters=3).fit(X, y)
+    display = EmbeddingDisplay.from_estimator(model, X)
+    assert legend_of(display)[:3] == ["0", "1", "2"]
+    assert display.label_name == "cluster"
 
 
 def test_embedding_refuses_a_part_that_is_not_there():

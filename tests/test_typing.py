@@ -23,6 +23,7 @@ from typing_extensions import assert_type
 from skdeepdive import DeepDIVEForecaster, calendar_factors, sliding_windows, split_windows
 from skdeepdive.baselines import BetaTCVAEForecaster, VAEForecaster
 from skdeepdive.datasets import load_electricity
+from skdeepdive.inspection import ForecastDisplay, MutualInformationDisplay
 from skdeepdive.metrics import corr_score, mutual_information_gap, rrse_score
 
 
@@ -51,6 +52,9 @@ def run(load: NDArray[np.float32], hours: NDArray[np.datetime64], path: Path) ->
     assert_type(model.get_feature_names_out(), NDArray[Any])
     assert_type(model.history_, dict[str, NDArray[Any]])
     assert_type(model.module_.has_marginal, bool)
+
+    assert_type(ForecastDisplay.from_estimator(model, X, y), ForecastDisplay)
+    assert_type(MutualInformationDisplay(embedding).plot(), MutualInformationDisplay)
 
     model.save(path)
     assert_type(DeepDIVEForecaster.load(str(path)), DeepDIVEForecaster)

@@ -213,10 +213,11 @@ class ForecastDisplay:
 
 
 def _one(values: Any, sample: int) -> Any:
-    """Return one row of an array-like, a DataFrame as a DataFrame, without copying all."""
+    """Return one row in the kind of array or frame that it came in, without copying all."""
+    rows = slice(sample, sample + 1)
     if hasattr(values, "iloc"):
-        return values.iloc[[sample]]
-    return np.asarray(values)[sample : sample + 1]
+        return values.iloc[rows]
+    return values[rows] if hasattr(values, "shape") else np.asarray(values)[rows]
 
 
 def _courses(futures: Any, estimator: Any) -> np.ndarray:
