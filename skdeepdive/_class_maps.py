@@ -8,11 +8,9 @@ responses p(k | b): locally weighted ridge regression, one factor after the othe
 import torch
 
 from ._ridge import PENALTIES
-from ._torch_utils import WindowData, consecutive_folds, rows_per_batch
+from ._torch_utils import N_BLOCKS, WindowData, consecutive_folds, rows_per_batch
 from .nn._layers import LinearForecast, gate, regression_inputs, regression_outputs
 
-# Consecutive parts of the validation windows, which tell how sure a gain is.
-_N_BLOCKS = 8
 # A factor's maps must gain more than this many standard errors of their mean gain: chance does that
 # about once in a hundred times (Student's t of eight blocks).
 _SURE_GAIN = 3.0
@@ -27,7 +25,7 @@ def fit_class_maps(module, train: WindowData, valid: WindowData) -> None:
     """
     decoder = module.forecast_decoder
     folds = consecutive_folds(train)
-    if not folds or len(valid) < _N_BLOCKS:
+    if not folds or len(valid) < N_BLOCKS:
         return
     for i in range(len(module.priors)):
         parts = [
@@ -94,7 +92,7 @@ def _best_penalty(module, i: int, valid: WindowData, candidates: dict) -> float 
         gains.append(residuals.square().sum((0, 2)).unsqueeze(1) - torch.stack(errors, dim=1))
     gain = torch.cat(gains)  # (n_windows, n_penalties)
     best = int(gain.sum(0).argmax())
-    blocks = gain[:, best].tensor_split(_N_BLOCKS)
+    blocks = gain[:, best].tensor_split(N_BLOCKS)
     means = torch.stack([block.mean() for block in blocks])
     surely = means.mean() > _SURE_GAIN * means.std() / len(means) ** 0.5
     return list(candidates)[best] if surely else None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ._fitting import Trained, count_to_fit, fit_basis, train_from
+from ._fitting import Trained, count_to_fit, fit_basis, hold_out, train_from
 from ._torch_utils import Scaling, WindowData, make_generator
 from ._training import Settings
 from ._validation import location_and_scale, no_factors
@@ -34,7 +34,7 @@ def fit_vae(
     x_scaling, y_scaling = (Scaling(*location_and_scale(values[:n_fit])) for values in (X, y))
     factors = no_factors(len(X))
     data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
-    train_data, valid = data.part(slice(0, n_fit)), data.part(slice(-n_valid, None))
+    train_data, valid = hold_out(data, n_valid)
     features = WindowFeatures(*X.shape[1:]).to(device, torch.float32)
     fit_basis(train_data, features)
     generator = make_generator(settings.seed, torch.device("cpu"))

@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from ._torch_utils import WindowData, rows_per_batch
+from ._torch_utils import N_BLOCKS, WindowData, rows_per_batch
 from .nn._noise import own_log_scale
 
 # Powers of a window's own deviation that the errors may scale with.
@@ -19,8 +19,6 @@ _MOST_WINDOWS = 1000
 # Errors of as many windows make a spread of their own; those of fewer join the ones before.
 _ENOUGH = 100
 _SMALLEST = 1e-6
-# Consecutive parts of the windows.
-_N_BLOCKS = 8
 
 
 @torch.no_grad()
@@ -92,7 +90,7 @@ def _divided_by_others(errors: torch.Tensor, response: torch.Tensor) -> torch.Te
     Errors in units that they themselves had a part in would be too small for those of new windows.
     """
     parts = []
-    for block in torch.arange(len(errors)).tensor_split(min(_N_BLOCKS, len(errors))):
+    for block in torch.arange(len(errors)).tensor_split(min(N_BLOCKS, len(errors))):
         others = torch.ones(len(errors), dtype=torch.bool)
         others[block] = False
         rows = others if others.any() else block

@@ -16,6 +16,9 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 # Parts of the training windows that linear forecasts are fitted without.
 _N_FOLDS = 6
 
+# Consecutive parts of the held-out windows: within one, neighbours tell much the same.
+N_BLOCKS = 8
+
 # Values in a batch of windows from which on several threads work on a fit.
 _VALUES_FOR_THREADS = 2**21
 

@@ -15,12 +15,10 @@ import numpy as np
 import torch
 
 from . import _schedule
-from ._torch_utils import WindowData, fold_bounds, make_generator
+from ._torch_utils import N_BLOCKS, WindowData, fold_bounds, make_generator
 
 # Evaluations draw the same noise every time, so that epochs differ by their weights alone.
 _EVALUATION_SEED = 0
-# Consecutive parts of the validation windows, which tell how sure a gain is.
-_N_BLOCKS = 8
 
 
 @dataclass(frozen=True)
@@ -291,7 +289,7 @@ def _sure_factor(linear: torch.Tensor, quadratic: torch.Tensor) -> torch.Tensor:
     """
     blocks = torch.stack(
         [
-            torch.stack([part.sum(0) for part in sums.tensor_split(min(_N_BLOCKS, len(sums)))])
+            torch.stack([part.sum(0) for part in sums.tensor_split(min(N_BLOCKS, len(sums)))])
             for sums in (linear, quadratic)
         ]
     )

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.distributions import Distribution, Normal
 
+from .._torch_utils import make_generator
 from ._fusion import CrossAttentionFusion
 from ._layers import LinearForecast, StandardisedWindow, WindowFeatures
 from ._losses import ElboTerms
@@ -227,8 +228,10 @@ class DeepDIVE(nn.Module):
     def forecast_and_scale(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return forecasts and the scale of their errors, `(n, horizon, n_targets)` each."""
         features, window = self.features(x)
-        latents = self.encode(features, window)
-        responses, start, correction = self.decode_forecast(latents, x)
+        return self._forecast_and_scale(features, window, x)
+
+    def _forecast_and_scale(self, features, window, x) -> tuple[torch.Tensor, torch.Tensor]:
+        responses, start, correction = self.decode_forecast(self.encode(features, window), x)
         anchors = self.forecast_decoder.start.anchors
         return start + correction, self.noise.scale(window, anchors, responses)
 
@@ -237,8 +240,8 @@ class DeepDIVE(nn.Module):
 
         The noise makes up for what the latent variables lack of the variance that errors have.
         """
-        forecast, scale = self.forecast_and_scale(x)
         features, window = self.features(x)
+        forecast, scale = self._forecast_and_scale(features, window, x)
         draws = []
         for _ in range(n_draws):
             latents = self.encode(features, window, generator)
@@ -260,7 +263,7 @@ class DeepDIVE(nn.Module):
         Every window gets the same noise, so that its bound does not depend on which come along.
         """
         features, window = self.features(x)
-        noise = shared_noise(torch.Generator(x.device).manual_seed(0))
+        noise = shared_noise(make_generator(0, x.device))
         unlabelled = x.new_full((len(x), len(self.priors)), UNLABELLED, dtype=torch.int64)
         draws = []
         for _ in range(n_draws):
