@@ -11,13 +11,16 @@ REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-neighbours lint format clean
+.PHONY: help demo docs test test-neighbours lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.demo  ## forecast electricity load with plots; SHORT=1 for the short form
 	$(BIN)/python examples/plot_electricity.py $(if $(SHORT),--short)
+
+docs: $(VENV)/.docs  ## build the documentation into docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
 
 test: lint  ## check style, spelling, imports and types, then run all tests with coverage
 	$(BIN)/python -m pytest --cov
@@ -38,6 +41,7 @@ format: $(VENV)/.test  ## format the code and sort its imports
 
 clean:  ## remove the environments, builds and caches
 	rm -rf $(VENV) $(NEIGHBOURS) build dist *.egg-info .coverage htmlcov
+	rm -rf docs/_build docs/generated
 	rm -rf .pytest_cache .ruff_cache .import_linter_cache .mypy_cache
 	find skdeepdive tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -45,7 +49,7 @@ $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
 # One stamp per extra: each installs what it needs on top of what is there already.
-$(VENV)/.demo $(VENV)/.test: $(VENV)/.%: $(REQUIREMENTS) | $(VENV)/pyvenv.cfg
+$(VENV)/.demo $(VENV)/.docs $(VENV)/.test: $(VENV)/.%: $(REQUIREMENTS) | $(VENV)/pyvenv.cfg
 	$(PIP_INSTALL) --editable '.[$*]'
 	@touch $@
 

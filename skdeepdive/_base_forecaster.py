@@ -256,7 +256,7 @@ class BaseForecaster(
         Notes
         -----
         Kept are the parameters, everything that `fit` learned and the choice of
-        :meth:`set_output`; requests for metadata routing are not. pickle, joblib and skops keep
+        ``set_output``; requests for metadata routing are not. pickle, joblib and skops keep
         those too.
 
         Examples

@@ -67,7 +67,7 @@ def load_electricity(subset: str = "clients_2", *, as_frame: bool = False) -> Bu
     See Also
     --------
     fetch_electricity : Download all hours of all clients.
-    skdeepdive.windows.sliding_windows : Cut the loads into windows and their futures.
+    skdeepdive.sliding_windows : Cut the loads into windows and their futures.
 
     References
     ----------

@@ -90,7 +90,7 @@ def fetch_electricity(
     See Also
     --------
     load_electricity : Two slices of the same data that come with the package.
-    skdeepdive.windows.sliding_windows : Cut the loads into windows and their futures.
+    skdeepdive.sliding_windows : Cut the loads into windows and their futures.
 
     Notes
     -----

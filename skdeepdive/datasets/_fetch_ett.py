@@ -108,7 +108,7 @@ def fetch_ett(
     See Also
     --------
     fetch_electricity : Hourly loads of 321 clients.
-    skdeepdive.windows.sliding_windows : Cut the series into windows and their futures.
+    skdeepdive.sliding_windows : Cut the series into windows and their futures.
 
     Notes
     -----

@@ -48,7 +48,7 @@ def load_watch_imu() -> Bunch:
 
     See Also
     --------
-    skdeepdive.windows.sliding_windows : Cut a recording into windows and their futures.
+    skdeepdive.sliding_windows : Cut a recording into windows and their futures.
 
     References
     ----------

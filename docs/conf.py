@@ -1,0 +1,72 @@
+"""How Sphinx builds the documentation, without network access."""
+
+import os
+
+import latex2mathml.converter
+from docutils.nodes import SkipNode
+
+import skdeepdive
+
+project = "skdeepdive"
+author = copyright = "the skdeepdive developers"
+version = release = skdeepdive.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "numpydoc",
+    "myst_parser",
+    "sphinx_design",
+]
+exclude_patterns = ["_build"]
+nitpicky = True
+# What numpydoc finds in descriptions of types is words as well as names.
+numpydoc_xref_param_type = False
+numpydoc_show_class_members = False
+templates_path = ["_templates"]
+autosummary_generate = True
+toc_object_entries_show_parents = "hide"
+autodoc_typehints = "none"  # the docstrings say more
+
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_heading_anchors = 3
+
+# Names of other projects become links only where their inventories may be fetched.
+intersphinx_mapping = {}
+if os.environ.get("SKDEEPDIVE_DOCS_ONLINE"):
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "sklearn": ("https://scikit-learn.org/stable", None),
+    }
+else:
+    nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|torch|pandas)\..*")]
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skdeepdive"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
+html_show_sourcelink = False
+html_math_renderer = "mathml"
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_prev_next": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": ["sphinx-version"],
+}
+
+
+def _math(display):
+    def visit(self, node):
+        mathml = latex2mathml.converter.convert(node.astext(), display=display)
+        self.body.append(mathml if display == "inline" else f'<div class="math">{mathml}</div>')
+        raise SkipNode
+
+    return visit
+
+
+def setup(app):
+    """Write equations as MathML, which browsers show by themselves."""
+    app.add_html_math_renderer("mathml", (_math("inline"), None), (_math("block"), None))
