@@ -50,13 +50,7 @@ def test_the_code_of_the_page_on_scikit_learn_runs():
 
 @pytest.mark.parametrize(
     "document",
-    [
-        "README.md",
-        "CONTRIBUTING.md",
-        "docs/results.md",
-        "docs/scikit_learn.md",
-        "docs/works_with.md",
-    ],
+    ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))],
 )
 def test_relative_links_lead_somewhere(document):
     path = ROOT / document
