@@ -20,7 +20,7 @@ demo: $(VENV)/.demo  ## forecast electricity load with plots; SHORT=1 for the sh
 	$(BIN)/python examples/plot_electricity.py $(if $(SHORT),--short)
 
 docs: $(VENV)/.docs  ## build the documentation into docs/_build/html
-	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+	$(BIN)/sphinx-build -E -W --keep-going -q docs docs/_build/html
 
 test: lint  ## check style, spelling, imports and types, then run all tests with coverage
 	$(BIN)/python -m pytest --cov

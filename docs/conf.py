@@ -20,6 +20,7 @@ extensions = [
     "sphinx_design",
 ]
 exclude_patterns = ["_build"]
+default_role = "literal"  # names of parameters in docstrings
 nitpicky = True
 # What numpydoc finds in descriptions of types is words as well as names.
 numpydoc_xref_param_type = False
@@ -49,7 +50,9 @@ html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_show_sourcelink = False
 html_math_renderer = "mathml"
+html_sidebars = {"*": []}  # pages without others below them
 html_theme_options = {
+    "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
@@ -61,7 +64,7 @@ html_theme_options = {
 def _math(display):
     def visit(self, node):
         mathml = latex2mathml.converter.convert(node.astext(), display=display)
-        self.body.append(mathml if display == "inline" else f'<div class="math">{mathml}</div>')
+        self.body.append(mathml if display == "inline" else f'<div class="equation">{mathml}</div>')
         raise SkipNode
 
     return visit
