@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import skdeepdive
+from skdeepdive import baselines, datasets, metrics, windows
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 # Less data and training than the reader sees, the same calls.
@@ -34,3 +37,15 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch)
     exec(compile(code, page, "exec"), names)
     test = names["test"]
     assert names["model"].predict(names["X"][test]).shape == names["y"][test].shape
+
+
+def test_the_reference_lists_every_public_name():
+    listed, module = set(), None
+    for line in (DOCS / "api.rst").read_text(encoding="utf-8").splitlines():
+        if found := re.fullmatch(r"\.\. currentmodule:: (\S+)", line):
+            module = found[1]
+        elif found := re.fullmatch(r"   (\w+)", line):
+            listed.add(f"{module}.{found[1]}")
+    modules = [skdeepdive, baselines, datasets, metrics]
+    assert listed == {f"{m.__name__}.{name}" for m in modules for name in m.__all__}
+    assert set(windows.__all__) <= set(skdeepdive.__all__)
