@@ -41,7 +41,7 @@ format: $(VENV)/.test  ## format the code and sort its imports
 
 clean:  ## remove the environments, builds and caches
 	rm -rf $(VENV) $(NEIGHBOURS) build dist *.egg-info .coverage htmlcov
-	rm -rf docs/_build docs/generated
+	rm -rf docs/_build docs/auto_examples docs/generated
 	rm -rf .pytest_cache .ruff_cache .import_linter_cache .mypy_cache
 	find skdeepdive tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
 

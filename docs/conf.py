@@ -18,8 +18,9 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "sphinx_design",
+    "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "sg_execution_times.rst", "auto_examples/sg_execution_times.rst"]
 default_role = "literal"  # names of parameters in docstrings
 nitpicky = True
 # What numpydoc finds in descriptions of types is words as well as names.
@@ -44,13 +45,25 @@ if os.environ.get("SKDEEPDIVE_DOCS_ONLINE"):
 else:
     nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|torch|pandas)\..*")]
 
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"plot_(?!electricity)",  # the demo takes minutes
+    "abort_on_example_error": True,
+    "capture_repr": ("_repr_html_",),
+    "remove_config_comments": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+}
+
 html_theme = "pydata_sphinx_theme"
 html_title = "skdeepdive"
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_show_sourcelink = False
 html_math_renderer = "mathml"
-html_sidebars = {"*": []}  # pages without others below them
+html_sidebars = {"*": [], "auto_examples/*": []}  # few or no pages below them
 html_theme_options = {
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,

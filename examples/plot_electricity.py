@@ -11,6 +11,7 @@ time than both.
 Run it with ``--short`` for a quick look.
 """
 
+# sphinx_gallery_thumbnail_path = "electricity.png"
 import argparse
 import itertools
 import time
