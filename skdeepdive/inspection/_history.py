@@ -40,7 +40,7 @@ class TrainingHistoryDisplay:
     ----------
     history : dict of ndarray of shape (n_epochs,)
         As the `history_` of a fitted estimator: "phase", "epoch", and the terms, those of
-        validation windows with "validation_" before their names.
+        validation windows with `validation_` before their names.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class TrainingHistoryDisplay:
         ax : matplotlib Axes or sequence of Axes, default=None
             Where to draw: one axes for each term. None: a new figure.
         terms : sequence of str, default=None
-            Which terms to draw, without "validation_", such as ``["loss", "cross_entropy"]``.
+            Which terms to draw, without `validation_`, such as ``["loss", "cross_entropy"]``.
             None: all that the history has.
 
         Returns
