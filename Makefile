@@ -11,7 +11,7 @@ REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo docs test test-neighbours lint format clean
+.PHONY: help demo docs test test-slow test-neighbours lint format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -22,8 +22,11 @@ demo: $(VENV)/.demo  ## forecast electricity load with plots; SHORT=1 for the sh
 docs: $(VENV)/.docs  ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build -E -W --keep-going -q docs docs/_build/html
 
-test: lint  ## check style, spelling, imports and types, then run all tests with coverage
-	$(BIN)/python -m pytest --cov
+test: lint  ## check style, spelling, imports and types, then run the tests with coverage
+	$(BIN)/python -m pytest -n auto --cov -m 'not slow'
+
+test-slow: $(VENV)/.test  ## run all tests, those that take long as well
+	$(BIN)/python -m pytest -n auto
 
 test-neighbours: $(NEIGHBOURS)/.installed  ## run the tests with other libraries, in an environment of theirs
 	$(NEIGHBOURS)/bin/python -m pytest tests/test_neighbours.py tests/test_works_with.py

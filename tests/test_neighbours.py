@@ -402,7 +402,6 @@ def distributed():
     return pytest.importorskip("dask.distributed")
 
 
-@pytest.mark.slow
 def test_dask_searches_a_grid_with_routed_factors(
     distributed, windows, searched, tmp_path, monkeypatch
 ):
@@ -434,7 +433,6 @@ def ray_cluster(ray, monkeypatch):
         ray.shutdown()
 
 
-@pytest.mark.slow
 def test_ray_searches_a_grid_with_routed_factors(ray, windows, searched, ray_cluster):
     from ray.util.joblib import register_ray
 

@@ -98,10 +98,15 @@ def parameters(estimator):
     return list(inspect.signature(estimator).parameters)
 
 
+def stable(value):
+    """Name a value the same way in every process."""
+    return re.sub(r" at 0x\w+", "", repr(value))
+
+
 def of_estimators(table):
     """Cases of the table for each estimator that has the parameter."""
     return [
-        pytest.param(estimator, name, *case, id=f"{estimator.__name__}-{name}-{case[-1]!r}")
+        pytest.param(estimator, name, *case, id=f"{estimator.__name__}-{name}-{stable(case[-1])}")
         for estimator in ESTIMATORS
         for name in parameters(estimator)
         for case in table(name)

@@ -51,14 +51,12 @@ def accuracies(parts, seed):
     return scores
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_unlabelled_weeks_of_load_help_to_read_hour_and_weekday(seed):
     semi_supervised, supervised = accuracies(make_load(), seed)
     assert (semi_supervised - supervised > [0.02, 0.005]).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("subjects", [(1, 2), (5, 6), (9, 10)])
 def test_unlabelled_exercises_help_to_read_those_of_other_subjects(subjects):
     semi_supervised, supervised = accuracies(make_exercises(subjects), seed=0)

@@ -120,13 +120,11 @@ def reported(tmp_path_factory):
     return [(file, int(line), code) for file, line, code in found], result.stdout
 
 
-@pytest.mark.slow
 def test_right_use_of_the_public_interface_has_the_types_it_says(reported):
     errors, output = reported
     assert {file for file, _, _ in errors} == {"wrong.py"}, output
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("statement", WRONG)
 def test_wrong_use_is_reported(reported, statement):
     errors, output = reported

@@ -46,8 +46,7 @@ def section_parameters():
     for title, code in SECTIONS.items():
         modules = imported_modules(code)
         marks = [pytest.mark.filterwarnings(WARNINGS[name]) for name in modules if name in WARNINGS]
-        slow = {"dask", "ray", "optuna"} & set(modules)
-        yield pytest.param(code, id=title, marks=[*marks, *([pytest.mark.slow] if slow else [])])
+        yield pytest.param(code, id=title, marks=marks)
 
 
 @pytest.fixture
