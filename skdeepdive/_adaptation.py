@@ -70,7 +70,7 @@ def _error_moments(module, forecast: LinearForecast, data: WindowData) -> Moment
 
     def batches():
         for x, y, _ in data.batches(rows_per_batch(data)):
-            errors = y - forecast(x, module.responses(module.infer_marginal(x).b))
+            errors = y - forecast(x, module.infer_marginal(x).responses)
             inputs = regression_inputs(x, forecast.anchors, forecast.joint).double()
             yield inputs, regression_outputs(errors, forecast.joint).double()
 

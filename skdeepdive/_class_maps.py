@@ -44,7 +44,7 @@ def fit_class_maps(module, train: WindowData, valid: WindowData) -> None:
 def _parts(module, forecast: LinearForecast, i: int, data: WindowData):
     """Yield the response to factor i, the compressed inputs and the residuals of every batch."""
     for x, y, _ in data.batches(rows_per_batch(data)):
-        responses = module.responses(module.infer_marginal(x).b)
+        responses = module.infer_marginal(x).responses
         inputs = regression_inputs(x, forecast.anchors, forecast.joint)
         residuals = regression_outputs(y - forecast(x, responses), forecast.joint)
         yield responses[i], forecast.compress(inputs), residuals

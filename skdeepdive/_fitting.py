@@ -19,6 +19,7 @@ from ._ridge import fit_linear_forecast
 from ._torch_utils import Scaling, WindowData, make_generator, rows_per_batch
 from ._training import Settings, train
 from ._validation import Factors, location_and_scale, no_factors
+from ._window_start import fit_window_start
 from .nn import DeepDIVE
 from .nn._layers import WindowFeatures
 
@@ -236,6 +237,7 @@ def start_module(
     if class_counts:
         module.set_discriminants(*fit_discriminants(train_data, valid, features, class_counts))
         fit_class_maps(module, train_data, valid)
+    fit_window_start(module, train_data, valid, seed)
     module.set_noise(forecast_noise(module, valid))
     return module
 

@@ -51,13 +51,14 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
 
     Training starts in closed form. The forecast is a ridge regression from the window plus, where
     they help, a map for every class, weighed by how likely the class is; the marginal dimensions
-    start at Fisher's linear discriminants of the labels, which unlabelled windows refine. Labels,
-    reconstruction and a latent correction of the forecast are then trained interleaved: every
-    mini-batch takes a step for labels and for the rest, on parameters of their own, so that
-    neither objective disturbs the other. (Discovered clusters are an exception: the reconstruction
-    shapes them.) In the end the correction starts anew from the finished latent dimensions, and
-    the validation windows say how much of it is kept. Data are standardised inside, and forecasts
-    come in the units of `y`.
+    start at Fisher's linear discriminants of the labels, which unlabelled windows refine; the
+    conditional dimensions start at the principal components of what the classes leave over of the
+    windows. Labels, reconstruction and a latent correction of the forecast are then trained
+    interleaved: every mini-batch takes a step for labels and for the rest, on parameters of their
+    own, so that neither objective disturbs the other. (Discovered clusters are an exception: the
+    reconstruction shapes them.) In the end the correction starts anew from the finished latent
+    dimensions, and the validation windows say how much of it is kept. Data are standardised
+    inside, and forecasts come in the units of `y`.
 
     Parameters
     ----------
@@ -425,7 +426,7 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         memory = memory and Memory.from_plain(memory, device)
         start = Trained(self.module_, self._x_scaling, self._y_scaling, factors, [], memory)
         n_fit = len(windows) - n_valid
-        with self._training_settings(n_fit, device, warm=True, **changes) as settings:
+        with self._training_settings(n_fit, device, **changes) as settings:
             trained = fit_further(windows, futures, factors, n_valid, start, settings, device)
         self._keep(trained, device)
 

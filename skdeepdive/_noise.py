@@ -66,7 +66,8 @@ def _errors(module, valid: WindowData):
     parts = []
     for x, y, _ in data.batches(rows_per_batch(data)):
         latents = module.infer(x)
-        responses, start, correction = module.decode_forecast(latents, x)
+        start, correction = module.decode_forecast(latents, x)
+        responses = latents.responses
         own = own_log_scale(latents.window, anchors)
         parts.append((y - start - correction, own, *responses))
     errors, log_scale, *responses = map(torch.cat, zip(*parts, strict=True))

@@ -17,10 +17,10 @@ INTERLEAVED_RATES = {"conditional": 1.0, "forecast": 1.0, "marginal": 0.1, "disc
 FORECAST_PATIENCE = 2
 FORECAST_RATES = {"forecast": 0.5}
 
-# The KL of the conditional dimensions is weighed in over this many epochs.
+# The KL of latent dimensions that do not start in closed form is weighed in over this many epochs.
 KL_WARMUP_EPOCHS = 5
 
 
 def kl_weight(epoch: float) -> float:
-    """Weight of the conditional KL after `epoch` epochs (a fraction counts), from 0 to 1."""
+    """Weight of the KL after `epoch` epochs (a fraction counts), from 0 to 1."""
     return min(1.0, epoch / KL_WARMUP_EPOCHS)

@@ -33,7 +33,7 @@ class Settings:
     # After every epoch: (records so far, function that returns the module as if this were the last
     # one) -> whether to stop
     report: Callable[[list[dict], Callable[[], Any]], bool]
-    warm: bool = False  # the module was trained before: the KL of a has its full weight at once
+    kl_warmup: bool = False  # the encoder has no start of its own: its KL gets its weight slowly
     # More windows may follow: the forecast's correction learns on, and what they need is kept.
     incremental: bool = False
 
@@ -197,7 +197,7 @@ def _run_epoch(module, data, phase, settings, optimizer, draws, epoch):
     bounds = fold_bounds(len(data))
     for i, rows in enumerate(np.array_split(draws.order.permutation(len(data)), n_batches)):
         passed = epoch - 1 + (i + 1) / n_batches
-        kl_weight = 1.0 if settings.warm else _schedule.kl_weight(passed)
+        kl_weight = _schedule.kl_weight(passed) if settings.kl_warmup else 1.0
         folds = torch.from_numpy(np.searchsorted(bounds[1:], rows, side="right")).to(data.device)
         loss, means = phase.loss(module, (*data.batch(rows), folds), draws.generator, kl_weight)
         if not torch.isfinite(loss):

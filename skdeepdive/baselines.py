@@ -171,7 +171,9 @@ class VAEForecaster(BaseForecaster):
         self._check_parameters()
         device = resolve_device(self.device)
         windows, futures, n_valid = self._take_data(X, y)
-        with self._training_settings(len(windows) - n_valid, device, end_epoch) as settings:
+        with self._training_settings(
+            len(windows) - n_valid, device, end_epoch, kl_warmup=True
+        ) as settings:
             trained = fit_vae(windows, futures, n_valid, self._make_module, settings, device)
         self._keep(trained, device)
 

@@ -648,7 +648,7 @@ def test_without_early_stopping_all_epochs_are_run_and_the_last_weights_kept():
 
 def test_early_stopping_waits_its_patience_and_keeps_the_best_weights():
     X, y, _ = make_windows()
-    patient = {"latent": "conditional", "learning_rate": 0.03, "n_iter_no_change": 3}
+    patient = {"latent": "conditional", "learning_rate": 3e-3, "n_iter_no_change": 3}
     model = make_model(max_epochs=300, **patient).fit(X, y)
     losses = model.history_["validation_loss"][model.history_["phase"] == "interleaved"]
     assert 3 < model.n_iter_ == len(losses) < 300

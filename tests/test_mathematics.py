@@ -6,6 +6,7 @@ test_networks.py.
 
 import copy
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from torch.distributions import Normal
 from skdeepdive import DeepDIVEForecaster
 from skdeepdive._torch_utils import Scaling, WindowData, make_generator
 from skdeepdive._training import Phase, Settings, _Draws, _run_epoch, interleaved_loss
-from skdeepdive.nn._module import UNLABELLED
+from skdeepdive.nn._module import UNLABELLED, Latents
 from skdeepdive.nn._networks import DiagonalNormal
 
 CPU = torch.device("cpu")
@@ -103,7 +104,9 @@ class FixedPosterior(nn.Module):
 
 
 def make_linear(module, n_fused, seed=0):
-    """Give the module linear decoders."""
+    """Give the module linear decoders: to b itself, not to the responses, where there is any."""
+    for means in module.linear_window.class_means:
+        means.zero_()
     module.window_decoder.network = nn.Linear(n_fused, N_TIMESTEPS * N_CHANNELS).double()
     module.forecast_decoder = LinearDecoder(n_fused, module.forecast_decoder.log_scale)
     generator = make_generator(seed, CPU)
@@ -139,8 +142,9 @@ class Evidence:
         codes = torch.cat([torch.zeros(1, n_latent), torch.eye(n_latent)]).double()
         b, a = codes.split([self.n_marginal, module.n_conditional], dim=1)
         responses = [r.exp() for r in module.log_responses(b if self.n_marginal else None)]
-        fused, _ = module.fusion(a if module.n_conditional else None, responses, len(codes))
-        px, py = module.decode_window(fused), module.forecast_decoder(fused)
+        latents = Latents(a=a if module.n_conditional else None, b=b, responses=responses)
+        fused, _ = module.fusion(latents.a, responses, len(codes))
+        px, py = module._decode_window(latents, fused), module.forecast_decoder(fused)
         means = torch.cat([px.mean.flatten(1), py.mean.flatten(1)], dim=1).numpy()
         scales = torch.cat([px.stddev.flatten(), py.stddev.flatten()]).numpy()
         self.offset, self.map = means[0], (means[1:] - means[0]).T
@@ -415,9 +419,9 @@ def test_the_fused_backward_pass_equals_the_interleaved_schedule_step_for_step(
     phase = Phase("interleaved", interleaved_loss, {}, n_epochs, None, None)
     parts = zip(split_parameters(fused), (3e-3, 1e-2), strict=True)
     optimizer = torch.optim.Adam([{"params": part, "lr": rate} for part, rate in parts])
-    draws = _Draws(0, CPU)
+    draws, settings = _Draws(0, CPU), replace(make_settings(20), kl_warmup=True)
     for epoch in range(1, n_epochs + 1):
-        _run_epoch(fused, data, phase, make_settings(20), optimizer, draws, epoch)
+        _run_epoch(fused, data, phase, settings, optimizer, draws, epoch)
 
     interleave(alternating, data, 20, n_epochs, (3e-3, 1e-2))
     after = alternating.state_dict()

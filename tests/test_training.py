@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -113,6 +114,8 @@ def test_reconstruction_and_objective_improve_on_training_and_validation_windows
     latent, interleave
 ):
     module, data, valid = make_start(latent, interleave=interleave)
+    for buffer in module.linear_window.buffers():
+        buffer.zero_()
     start = interleaved_phase(module).evaluate(module, valid, 32)
     history = interleaved(train(module, data, valid, make_settings(max_epochs=12)))
     first, last = history[0], history[-1]
@@ -569,7 +572,10 @@ def test_the_weight_of_the_kl_rises_with_every_batch(monkeypatch):
     epochs = []
     monkeypatch.setattr(_schedule, "kl_weight", lambda epoch: epochs.append(epoch) or 1.0)
     module, data, valid = make_start("conditional")
-    train(module, data, valid, make_settings(max_epochs=2, batch_size=len(data) // 4 + 1))
+    settings = make_settings(max_epochs=2, batch_size=len(data) // 4 + 1)
+    train(module, data, valid, settings)
+    assert not epochs
+    train(module, data, valid, replace(settings, kl_warmup=True))
     np.testing.assert_allclose(epochs, [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0])
 
 

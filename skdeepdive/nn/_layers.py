@@ -42,6 +42,11 @@ class WindowFeatures(nn.Module):
         self.register_buffer("vectors", start_at(_cosines, n_timesteps, n_vectors))
 
     @property
+    def coordinate_shape(self) -> tuple[int, int]:
+        """Shape of a decoded window: level and components where it is compressed, or its own."""
+        return self.n_components + self.compressed, self.n_channels
+
+    @property
     def basis(self) -> torch.Tensor:
         """The components that compress windows, `(n_timesteps, n_components)`."""
         return self.vectors[:, : self.n_components]

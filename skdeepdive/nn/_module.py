@@ -6,7 +6,7 @@ arXiv:2501.08710.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import torch
@@ -16,6 +16,7 @@ from torch.distributions import Distribution, Normal
 from .._torch_utils import make_generator
 from ._fusion import CrossAttentionFusion
 from ._layers import LinearForecast, StandardisedWindow, WindowFeatures
+from ._linear_window import LinearWindow
 from ._losses import ElboTerms
 from ._networks import (
     ConditionalEncoder,
@@ -38,13 +39,15 @@ SMALLEST_NOISE = 3e-3
 class Latents:
     """q(b | x) and q(a | b, x) with one draw (or the mean) of each; None for an absent part.
 
-    `window` is the standardised window that they were read from.
+    `responses` to b are those of :meth:`DeepDIVE.responses`; `window` is the standardised window
+    that they were read from.
     """
 
     qb: Normal | None = None
     qa: Normal | None = None
     b: torch.Tensor | None = None
     a: torch.Tensor | None = None
+    responses: list[torch.Tensor] = field(default_factory=list)
     window: StandardisedWindow | None = None
 
 
@@ -97,15 +100,23 @@ class DeepDIVE(nn.Module):
             MarginalEncoder(features.n_features, self.priors, n_hidden) if self.priors else None
         )
         self.conditional_encoder = (
-            ConditionalEncoder(features.n_features, sum(self.factor_dims), n_conditional, n_hidden)
+            ConditionalEncoder(
+                features.n_features,
+                sum(self.factor_dims),
+                n_conditional,
+                n_hidden,
+                start_at_zero=True,
+            )
             if n_conditional
             else None
         )
-        self.fusion = CrossAttentionFusion(n_conditional, [len(w) for w in class_weights])
+        class_counts = [len(weights) for weights in class_weights]
+        self.fusion = CrossAttentionFusion(n_conditional, class_counts)
         n_fused = self.fusion.n_features
-        self.window_decoder = WindowDecoder(n_fused, features, n_hidden)
+        self.linear_window = LinearWindow(features, class_counts, n_conditional)
+        self.window_decoder = WindowDecoder(n_fused, features, n_hidden, start_at_zero=True)
         self.forecast_decoder = ForecastDecoder(n_fused, linear, features.n_own, n_hidden)
-        self.noise = ForecastNoise(linear.future_shape, [len(w) for w in class_weights], n_errors)
+        self.noise = ForecastNoise(linear.future_shape, class_counts, n_errors)
         if generator is not None:
             initialise(self, generator)
 
@@ -153,22 +164,27 @@ class DeepDIVE(nn.Module):
 
     def encode(self, features, window: StandardisedWindow, generator=None) -> Latents:
         """Encode windows given as their features."""
-        latents = self._infer_marginal(features, generator)
+        latents = self.encode_marginal(features, generator)
         latents.window = window
         if self.conditional_encoder is not None:
-            latents.qa = self.conditional_encoder(features, self._shield(latents.b))
+            linear = self.linear_window
+            coordinates = linear.coordinates(window, self.features.basis)
+            start = linear.encode(coordinates, latents.responses), linear.log_scale
+            latents.qa = self.conditional_encoder(features, self._shield(latents.b), start)
             latents.a = draw(latents.qa, generator)
         return latents
 
     def infer_marginal(self, x: torch.Tensor, generator: torch.Generator | None = None) -> Latents:
         """Encode the marginal dimensions alone."""
-        return self._infer_marginal(self.features(x)[0], generator)
+        return self.encode_marginal(self.features(x)[0], generator)
 
-    def _infer_marginal(self, features, generator) -> Latents:
+    def encode_marginal(self, features, generator=None) -> Latents:
+        """Encode the marginal dimensions alone of windows given as their features."""
         if self.marginal_encoder is None:
             return Latents()
         qb = self.marginal_encoder(features, self.priors)
-        return Latents(qb=qb, b=draw(qb, generator))
+        b = draw(qb, generator)
+        return Latents(qb=qb, b=b, responses=self.responses(b))
 
     def generate(self, latents: Latents, x, folds=None, generator=None):
         """Decode p(x | a, b) and p(y | a, b, x).
@@ -177,37 +193,36 @@ class DeepDIVE(nn.Module):
         be fitted. Its correction then sees a random half of the fused features, drawn from
         `generator`, or it would learn the training windows by heart.
         """
-        responses, fused = self._fuse(latents.a, latents.b, len(x))
+        fused = self._fuse(latents, len(x))
         return (
-            self.decode_window(fused),
-            self._decode_future(latents, responses, fused, x, folds, generator),
+            self._decode_window(latents, fused),
+            self._decode_future(latents, fused, x, folds, generator),
         )
 
-    def _fuse(self, a, b, n_windows):
-        """Return the RBF responses to b, and what they and a are fused to."""
-        responses = self.responses(b)
-        return responses, self.fusion(a, responses, n_windows)[0]
+    def _fuse(self, latents: Latents, n_windows: int) -> torch.Tensor:
+        return self.fusion(latents.a, latents.responses, n_windows)[0]
 
-    def _decode_future(self, latents, responses, fused, x, folds, generator) -> Distribution:
+    def _decode_window(self, latents: Latents, fused: torch.Tensor) -> Distribution:
+        start = self.linear_window.decode(latents.a, latents.responses)
+        return self.window_decoder(fused, self.features.basis, start)
+
+    def _decode_future(self, latents, fused, x, folds, generator) -> Distribution:
         if folds is not None:
             fused = _drop_half(fused, generator)
-        return self.forecast_decoder(fused, responses, x, latents.window, self.features, folds)
+        return self.forecast_decoder(
+            fused, latents.responses, x, latents.window, self.features, folds
+        )
 
     def frozen_forecast(self, x, generator: torch.Generator, folds=None) -> torch.Tensor:
         """Mean of p(y | a, b, x) at a draw of a and b that passes no gradient on."""
         with torch.no_grad():
             latents = self.infer(x, generator)
-            responses, fused = self._fuse(latents.a, latents.b, len(x))
-        return self._decode_future(latents, responses, fused, x, folds, generator).mean
-
-    def decode_window(self, fused: torch.Tensor) -> Distribution:
-        """Decode p(x | a, b) from fused features."""
-        return self.window_decoder(fused, self.features.basis)
+            fused = self._fuse(latents, len(x))
+        return self._decode_future(latents, fused, x, folds, generator).mean
 
     def decode_forecast(self, latents: Latents, x: torch.Tensor):
-        """Return the RBF responses, the linear forecast and its correction, given latents."""
-        responses = self.responses(latents.b)
-        return responses, *self._forecast_given(latents.a, responses, x, latents.window)
+        """Return the linear forecast and its correction, given latents."""
+        return self._forecast_given(latents.a, latents.responses, x, latents.window)
 
     def _forecast_given(self, a, responses, x, window) -> tuple[torch.Tensor, torch.Tensor]:
         decoder = self.forecast_decoder
@@ -217,8 +232,7 @@ class DeepDIVE(nn.Module):
 
     def forecast_parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linear forecast and its latent correction, at the posterior means."""
-        _, start, correction = self.decode_forecast(self.infer(x), x)
-        return start, correction
+        return self.decode_forecast(self.infer(x), x)
 
     def forecast(self, x: torch.Tensor) -> torch.Tensor:
         """Mean of p(y | a, b, x) at the posterior means, `(n, horizon, n_targets)`."""
@@ -231,9 +245,10 @@ class DeepDIVE(nn.Module):
         return self._forecast_and_scale(features, window, x)
 
     def _forecast_and_scale(self, features, window, x) -> tuple[torch.Tensor, torch.Tensor]:
-        responses, start, correction = self.decode_forecast(self.encode(features, window), x)
+        latents = self.encode(features, window)
         anchors = self.forecast_decoder.start.anchors
-        return start + correction, self.noise.scale(window, anchors, responses)
+        forecast = sum(self.decode_forecast(latents, x))
+        return forecast, self.noise.scale(window, anchors, latents.responses)
 
     def draw_futures(self, x, n_draws: int, generator: torch.Generator) -> torch.Tensor:
         """Draw futures about the forecast, `(n, n_draws, horizon, n_targets)`.
@@ -245,8 +260,7 @@ class DeepDIVE(nn.Module):
         draws = []
         for _ in range(n_draws):
             latents = self.encode(features, window, generator)
-            _, start, correction = self.decode_forecast(latents, x)
-            draws.append(start + correction)
+            draws.append(sum(self.decode_forecast(latents, x)))
         drawn = torch.stack(draws, dim=1)
         deviation = drawn - drawn.mean(1, keepdim=True)
         errors = self.noise.errors
@@ -268,9 +282,8 @@ class DeepDIVE(nn.Module):
         draws = []
         for _ in range(n_draws):
             latents = self.encode(features, window, noise)
-            _, fused = self._fuse(latents.a, latents.b, len(x))
             kl_b, _ = self.marginal_terms(latents, unlabelled)
-            log_px = self.decode_window(fused).log_prob(x)
+            log_px = self._decode_window(latents, self._fuse(latents, len(x))).log_prob(x)
             draws.append(torch.stack([log_px, self._kl_a(latents, log_px), kl_b]))
         return list(torch.stack(draws).mean(0))
 
@@ -279,15 +292,17 @@ class DeepDIVE(nn.Module):
         latents = self.infer(x)
         return torch.cat([part for part in (latents.b, latents.a) if part is not None], dim=1)
 
-    def _parts(self, z: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def _latents(self, z: torch.Tensor) -> Latents:
         """Split embeddings into a and b."""
         b, a = z.split([sum(self.factor_dims), self.n_conditional], dim=1)
-        return a if self.n_conditional else None, b if self.has_marginal else None
+        if not self.has_marginal:
+            return Latents(a=a)
+        return Latents(b=b, a=a if self.n_conditional else None, responses=self.responses(b))
 
     def decode_embedding(self, z: torch.Tensor) -> torch.Tensor:
         """Decode windows from embeddings [b | a] of shape `(n, n_marginal + n_conditional)`."""
-        _, fused = self._fuse(*self._parts(z), len(z))
-        return self.decode_window(fused).mean
+        latents = self._latents(z)
+        return self._decode_window(latents, self._fuse(latents, len(z))).mean
 
     def intervene(self, x, change: Callable[[torch.Tensor], torch.Tensor]):
         """Return windows and forecasts as they would be at changed embeddings.
@@ -298,10 +313,9 @@ class DeepDIVE(nn.Module):
         before = self.embed(x)
         after = change(before)
         window = x + self.decode_embedding(after) - self.decode_embedding(before)
-        a, b = self._parts(after)
-        latents = Latents(a=a, b=b, window=self.features(window)[1])
-        _, start, correction = self.decode_forecast(latents, window)
-        return window, start + correction
+        latents = self._latents(after)
+        latents.window = self.features(window)[1]
+        return window, sum(self.decode_forecast(latents, window))
 
     def set_factor(self, z: torch.Tensor, factor: int, label: int) -> torch.Tensor:
         """Put the marginal dimensions of a factor at the centre of one of its classes."""
@@ -319,7 +333,7 @@ class DeepDIVE(nn.Module):
         mean a priori.
         """
         latents = self.infer(x)
-        known = self.responses(latents.b)
+        known = latents.responses
         unknown = [p.log_weights.exp().expand(len(x), -1) for p in self.priors]
         n_players = len(known) + (latents.a is not None)
 

@@ -98,20 +98,33 @@ class MarginalEncoder(nn.Module):
 
 
 class ConditionalEncoder(nn.Module):
-    """q(a | b, x): the marginal sample enters the hidden layer beside the window features."""
+    """q(a | b, x): the marginal sample enters the hidden layer beside the window features.
 
-    def __init__(self, n_features: int, n_marginal: int, n_conditional: int, n_hidden: int):
+    With `start_at_zero` the network is to correct a start, the location and the log scale that
+    `forward` is then given.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_marginal: int,
+        n_conditional: int,
+        n_hidden: int,
+        *,
+        start_at_zero: bool = False,
+    ):
         super().__init__()
         self.from_window = linear(n_features, n_hidden)
         self.from_marginal = linear(n_marginal, n_hidden, bias=False) if n_marginal else None
-        self.head = linear(n_hidden, 2 * n_conditional)
+        self.head = linear(n_hidden, 2 * n_conditional, start_at_zero=start_at_zero)
 
-    def forward(self, features: torch.Tensor, b: torch.Tensor | None) -> Normal:
+    def forward(self, features: torch.Tensor, b: torch.Tensor | None, start=(0.0, 0.0)) -> Normal:
         """Map features `(n, n_features)` and b `(n, n_marginal)` to q over `(n, n_conditional)`."""
         hidden = self.from_window(features)
         if self.from_marginal is not None:
             hidden = hidden + self.from_marginal(b)
-        return _normal(*self.head(nn.functional.gelu(hidden)).chunk(2, dim=1))
+        loc, log_scale = self.head(nn.functional.gelu(hidden)).chunk(2, dim=1)
+        return _normal(start[0] + loc, start[1] + log_scale)
 
 
 class BasisNormal(Distribution):
@@ -153,19 +166,24 @@ class BasisNormal(Distribution):
 
 
 class WindowDecoder(nn.Module):
-    """p(x | a, b): in the features' basis where they are compressed, otherwise step by step."""
+    """p(x | a, b): in the features' basis where they are compressed, otherwise step by step.
 
-    def __init__(self, n_fused: int, features: WindowFeatures, n_hidden: int):
+    With `start_at_zero` the network is to correct a start, the mean that `forward` is then given.
+    """
+
+    def __init__(
+        self, n_fused: int, features: WindowFeatures, n_hidden: int, *, start_at_zero: bool = False
+    ):
         super().__init__()
         n_channels = features.n_channels
-        self.compressed = features.compressed
-        self.shape = (features.n_components + features.compressed, n_channels)
-        self.network = mlp(n_fused, n_hidden, self.shape[0] * n_channels)
+        self.compressed, self.shape = features.compressed, features.coordinate_shape
+        n_coordinates = self.shape[0] * n_channels
+        self.network = mlp(n_fused, n_hidden, n_coordinates, start_at_zero=start_at_zero)
         self.log_scale = nn.Parameter(torch.zeros(n_channels))
 
-    def forward(self, fused: torch.Tensor, basis: torch.Tensor) -> Distribution:
+    def forward(self, fused: torch.Tensor, basis: torch.Tensor, start=0.0) -> Distribution:
         """Map fused features `(n, n_fused)` to p(x | a, b) over windows."""
-        decoded = self.network(fused).unflatten(1, self.shape)
+        decoded = start + self.network(fused).unflatten(1, self.shape)
         if not self.compressed:
             return DiagonalNormal(decoded, self.log_scale)
         scale = _bounded_exp(self.log_scale)

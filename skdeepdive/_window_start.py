@@ -1,0 +1,122 @@
+"""The closed-form start of q(a | b, x) and p(x | a, b): class means, then factor analysis.
+
+Source: Tipping, Bishop, "Probabilistic principal component analysis", Journal of the Royal
+Statistical Society B 61, 1999, 611-622.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+
+from ._torch_utils import WindowData, rows_per_batch
+from .nn import DeepDIVE
+from .nn._module import SMALLEST_NOISE
+
+# The model is fitted to as many windows as have this many coordinates (64 MB in single precision).
+_ENTRIES = 2**24
+
+# Means of several factors depend on each other, and so do the noise and the posterior.
+_N_SWEEPS = 5
+
+
+class _Sample(NamedTuple):
+    """Windows in orthonormal coordinates, with labels that are read where none is known.
+
+    `outside` is the squared deviation of a window from its coordinates, for each channel.
+    """
+
+    coordinates: torch.Tensor
+    classes: torch.Tensor
+    outside: torch.Tensor
+
+
+@torch.no_grad()
+def fit_window_start(
+    module: DeepDIVE, train: WindowData, valid: WindowData, random_state: int
+) -> None:
+    """Fit the linear model to training windows; held-out windows say how large the noise is."""
+    model = module.linear_window
+    sample = _draw(module, train)
+    weight = _weights(module)
+    left = _fit_means(model, sample, weight)
+    n_components = min(len(model.loadings), len(left) - 1, left.shape[1] - 1)
+    if n_components > 0 and left.any():
+        pca = PCA(n_components, random_state=random_state).fit(left.cpu().numpy())
+        variance = torch.from_numpy(pca.explained_variance_)
+        total = left.double().square().sum() / len(left) + sample.outside.sum()
+        noise = (total.cpu() - variance.sum()) / (train.X[0].size - n_components)
+        length = (variance - noise).clamp(min=0.0).sqrt().unsqueeze(1)
+        loadings = (length * torch.from_numpy(pca.components_)).to(weight)
+        model.loadings[:n_components] = loadings / weight
+    _fit_noise(module, _draw(module, valid), weight)
+
+
+def _draw(module: DeepDIVE, data: WindowData) -> _Sample:
+    features, model = module.features, module.linear_window
+    n = min(len(data), max(1, _ENTRIES // len(model.mean)))
+    rows = np.unique(np.linspace(0, len(data) - 1, n).astype(int))
+    size, weight = rows_per_batch(data), _weights(module)
+    coordinates, classes, outside = [], [], torch.zeros((), dtype=torch.float64)
+    for start in range(0, len(rows), size):
+        x, _, labels = data.batch(rows[start : start + size])
+        seen, window = features(x)
+        inside = model.coordinates(window, features.basis) * weight
+        coordinates.append(inside)
+        outside = outside + (
+            x.double().square().sum((0, 1))
+            - inside.double().square().unflatten(1, model.shape).sum((0, 1))
+        )
+        read = [r.argmax(1) for r in module.encode_marginal(seen).responses]
+        known = labels >= 0
+        classes.append(torch.where(known, labels, torch.stack(read, 1)) if read else labels)
+    return _Sample(torch.cat(coordinates), torch.cat(classes), outside.clamp(min=0.0) / len(rows))
+
+
+def _weights(module: DeepDIVE) -> torch.Tensor:
+    """Length of every coordinate: that of a level which is one at each time step."""
+    weight = torch.ones_like(module.linear_window.mean).unflatten(0, module.linear_window.shape)
+    if module.linear_window.compressed:
+        weight[0] = module.features.n_timesteps**0.5
+    return weight.flatten()
+
+
+def _fit_means(model, sample: _Sample, weight: torch.Tensor) -> torch.Tensor:
+    """Set the means, one factor after the other; return what they leave over."""
+    mean = sample.coordinates.mean(0)
+    left = sample.coordinates - mean
+    model.mean.copy_(mean / weight)
+    class_means = [torch.zeros_like(means) for means in model.class_means]
+    for _ in range(_N_SWEEPS if len(class_means) > 1 else len(class_means)):
+        for means, classes in zip(class_means, sample.classes.T, strict=True):
+            left += means[classes]
+            sums = torch.zeros_like(means).index_add_(0, classes, left)
+            # As if every class had one window more, at the common mean.
+            means.copy_(sums / (1 + classes.bincount(minlength=len(means))).unsqueeze(1))
+            left -= means[classes]
+    for own, means in zip(model.class_means, class_means, strict=True):
+        own.copy_(means / weight)
+    return left
+
+
+def _fit_noise(module: DeepDIVE, sample: _Sample, weight: torch.Tensor) -> None:
+    """Set the noise of every channel, and the posterior that goes with it and the loadings."""
+    model, n_timesteps = module.linear_window, module.features.n_timesteps
+    left = sample.coordinates - model.mean * weight
+    for means, classes in zip(model.class_means, sample.classes.T, strict=True):
+        left -= means[classes] * weight
+    loadings = (model.loadings * weight).double()
+    square = left.double().square().mean(0)
+    for _ in range(_N_SWEEPS):
+        channels = square.unflatten(0, model.shape).sum(0) + sample.outside
+        noise = (channels / n_timesteps).sqrt().clamp(min=SMALLEST_NOISE)
+        scaled = loadings / noise.expand(model.shape).flatten()
+        precision = torch.eye(len(scaled)).to(scaled) + scaled @ scaled.T
+        projection = torch.linalg.solve(precision, scaled / noise.expand(model.shape).flatten())
+        variance = 1 / precision.diagonal()
+        error = left - (left @ projection.T.to(left)) @ loadings.to(left)
+        square = error.double().square().mean(0) + variance @ loadings.square()
+    model.projection.copy_(projection * weight)
+    model.log_scale.copy_(0.5 * variance.log())
+    module.window_decoder.log_scale.copy_(noise.log())
