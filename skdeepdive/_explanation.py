@@ -10,7 +10,8 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from ._base_forecaster import BaseForecaster
-from ._validation import Factors, check_dimension, check_labels_of_factors, check_values
+from ._labels import Factors, check_labels_of_factors
+from ._validation import check_dimension, check_values
 from .nn import DeepDIVE
 
 

@@ -13,12 +13,13 @@ from sklearn.decomposition import PCA
 from ._adaptation import ForecastErrors, adapt_linear_forecast
 from ._class_maps import fit_class_maps
 from ._discriminants import class_sums, fit_discriminants, refit_discriminants
+from ._labels import Factors, no_factors
 from ._memory import Memory
 from ._noise import fit_noise, update_noise
 from ._ridge import fit_linear_forecast
 from ._torch_utils import Scaling, WindowData, make_generator, rows_per_batch
 from ._training import Settings, train
-from ._validation import Factors, location_and_scale, no_factors
+from ._validation import location_and_scale
 from ._window_start import fit_window_start
 from .nn import DeepDIVE
 from .nn._layers import WindowFeatures

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from ._fitting import Trained, count_to_fit, fit_basis, hold_out, train_from
+from ._labels import no_factors
 from ._torch_utils import Scaling, WindowData, make_generator
 from ._training import Settings
-from ._validation import location_and_scale, no_factors
+from ._validation import location_and_scale
 from .nn._layers import WindowFeatures
 from .nn._vae import VAE
 

@@ -13,18 +13,11 @@ from ._base_forecaster import BaseForecaster, Self
 from ._callbacks import Method, with_callbacks
 from ._explanation import ExplainableForecaster
 from ._fitting import Sizes, Trained, fit_further, fit_module
+from ._labels import Factors, check_factors, check_known_factors, check_same_classes
 from ._memory import Memory
 from ._probabilistic import ProbabilisticForecaster
 from ._torch_utils import resolve_device
-from ._validation import (
-    LATENTS,
-    Factors,
-    check_choice,
-    check_factors,
-    check_flag,
-    check_known_factors,
-    check_same_classes,
-)
+from ._validation import LATENTS, check_choice, check_flag
 from .nn import DeepDIVE
 
 

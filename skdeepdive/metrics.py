@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length
 
-from ._validation import check_choice, check_factors, check_integer
+from ._labels import check_factors
+from ._validation import check_choice, check_integer
 
 __all__ = ["corr_score", "mutual_information_gap", "rrse_score"]
 

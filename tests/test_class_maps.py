@@ -6,8 +6,8 @@ import torch
 
 from skdeepdive import _class_maps
 from skdeepdive._fitting import Sizes, start_module
+from skdeepdive._labels import Factors
 from skdeepdive._torch_utils import Scaling, WindowData
-from skdeepdive._validation import Factors
 
 N_TIMESTEPS, HORIZON = 6, 2
 

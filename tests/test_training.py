@@ -10,6 +10,7 @@ import torch
 
 from skdeepdive import _schedule, _training
 from skdeepdive._fitting import Sizes, start_module
+from skdeepdive._labels import Factors
 from skdeepdive._progress import progress
 from skdeepdive._torch_utils import Scaling, WindowData
 from skdeepdive._training import (
@@ -20,7 +21,6 @@ from skdeepdive._training import (
     evaluate_forecast,
     train,
 )
-from skdeepdive._validation import Factors
 from skdeepdive.windows import sliding_windows
 
 N_TIMESTEPS, HORIZON, PERIOD = 16, 4, 8

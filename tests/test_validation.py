@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skdeepdive._labels import check_factors
 from skdeepdive._validation import (
     check_choice,
-    check_factors,
     check_finite,
     check_integer,
     check_number,

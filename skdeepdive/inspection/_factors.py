@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import check_factors, check_index
+from .._labels import check_factors
+from .._validation import check_index
 
 
 def check_factor(estimator: Any, factor: Any) -> int:
