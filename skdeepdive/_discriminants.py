@@ -138,13 +138,14 @@ def _solve(sums: ClassSums, valid, features, classes):
     """Fit discriminants of some classes to their sums, under the best of the penalties."""
     n, counts = max(sums.n, 1), sums.counts
     mean = sums.total / n
-    covariance = (sums.scatter / n).addr_(mean, mean, alpha=-1)
     # Deviations of the class means; classes without a training window stay at the overall mean.
     class_means = sums.sums / counts.clamp(min=1)[:, None]
     means = torch.where(counts[:, None] > 0, class_means - mean, 0.0)
     candidates: dict[int, list[_Discriminants]] = {j: [] for j in classes}
     for penalty in sorted(PENALTIES, key=lambda penalty: penalty != DEFAULT_PENALTY):
-        directions = torch.cholesky_solve(means.T, penalised_cholesky(covariance.clone(), penalty))
+        directions = torch.cholesky_solve(
+            means.T, penalised_cholesky(sums.scatter / n, mean, penalty)
+        )
         parts = (p.split(list(classes.values())) for p in (means, directions.T, counts))
         for j, m, d, c in zip(classes, *parts, strict=True):
             weight, bias = _fisher_logits(m, d.T, c, mean)

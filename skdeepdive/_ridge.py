@@ -20,6 +20,9 @@ MAX_JOINT_ENTRIES = 4096
 # Penalties, relative to the mean square of the inputs.
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
+# Rounding errors of a covariance, relative to the mean square, for each of its inputs.
+_ROUNDING = 1e-15
+
 # To the penalties between the best of them and its neighbours.
 _HALF_STEPS = (10**-0.5, 10**0.5)
 
@@ -93,11 +96,9 @@ class Moments(Sums):
         They are (n_regressions, n_inputs, n_outputs) and (n_regressions, n_outputs).
         """
         x, y = self.x / self.n, self.y / self.n
-        gram = self.xx / self.n
-        gram.baddbmm_(x.unsqueeze(2), x.unsqueeze(1), alpha=-1)
         cross = self.xy / self.n
         cross.baddbmm_(x.unsqueeze(2), y.unsqueeze(1), alpha=-1)
-        weight = torch.cholesky_solve(cross, penalised_cholesky(gram, penalty))
+        weight = torch.cholesky_solve(cross, penalised_cholesky(self.xx / self.n, x, penalty))
         return weight, y - torch.einsum("rio,ri->ro", weight, x)
 
     def squared_error(self, weight: torch.Tensor, intercept: torch.Tensor) -> float:
@@ -109,11 +110,18 @@ class Moments(Sums):
         return error if math.isfinite(error) else math.inf
 
 
-def penalised_cholesky(gram: torch.Tensor, penalty: float) -> torch.Tensor:
-    """Factorise Gram matrices with a penalty relative to their mean diagonal, which they get."""
-    diagonal = gram.diagonal(dim1=-2, dim2=-1)
-    diagonal += penalty * diagonal.mean(-1, keepdim=True).clamp(min=1e-12)
-    return torch.linalg.cholesky(gram)
+def penalised_cholesky(squares: torch.Tensor, mean: torch.Tensor, penalty: float) -> torch.Tensor:
+    """Factorise covariances E[xx'] - E[x]E[x]' with a penalty relative to their mean diagonal.
+
+    Where inputs hardly vary, the difference is little but the rounding errors of mean squares;
+    the penalty is never less than those. `squares` is overwritten.
+    """
+    rounding = _ROUNDING * squares.shape[-1] * squares.diagonal(dim1=-2, dim2=-1).mean(-1)
+    covariance = squares.addcmul_(mean.unsqueeze(-1), mean.unsqueeze(-2), value=-1)
+    diagonal = covariance.diagonal(dim1=-2, dim2=-1)
+    least = (rounding / penalty).clamp(min=1e-12).unsqueeze(-1)
+    diagonal += penalty * diagonal.mean(-1, keepdim=True).clamp(min=least)
+    return torch.linalg.cholesky(covariance)
 
 
 @dataclass(frozen=True)
