@@ -24,7 +24,14 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
+from ._validation import naming, shortened
+
 __all__ = ["calendar_factors", "sliding_windows", "split_windows"]
+
+# More than any series has; sums of a few are still integers of 64 bits.
+_MOST_STEPS = 2**53
+# About 36 billion years about 1970, which NumPy's calendar is exact in.
+_MOST_SECONDS = 2**60
 
 _PART_NAMES = {
     2: ("the training part", "the test part"),
@@ -121,7 +128,8 @@ def sliding_windows(
         )
     future = values
     if targets is not None:
-        future = _select_targets(values, targets, getattr(series, "columns", None))
+        with naming("targets"):
+            future = _select_targets(values, targets, getattr(series, "columns", None))
     origin = np.arange(n_timesteps - 1, n_steps - gap - horizon, stride)
     X = _rolling_view(values, n_timesteps)[: n_steps - n_needed + 1 : stride]
     y = _rolling_view(future, horizon)[n_timesteps + gap :: stride]
@@ -175,9 +183,10 @@ def calendar_factors(index: ArrayLike, names: Sequence[str]) -> Any:
     wall = stamps
     if not isinstance(stamps, np.ndarray):
         wall = stamps.tz_localize(None).to_numpy()
+    seconds = _to_seconds("index", wall)
     labels = np.empty((len(wall), len(names)), dtype=np.int64)
     for column, name in enumerate(names):
-        labels[:, column] = _CALENDAR[name](wall)
+        labels[:, column] = _CALENDAR[name](seconds)
     if wall is stamps:
         return labels
     rows = getattr(index, "index", index)  # of a Series
@@ -249,7 +258,8 @@ default=None
     gap = _check_count("gap", gap, minimum=0)
     origin = _check_origin(origin)
     n_covered = int(origin[-1]) + gap + horizon + 1
-    n_steps = n_covered if index is None else np.size(index)
+    with naming("index", "must be one-dimensional"):
+        n_steps = n_covered if index is None else np.shape(index)[0]
     if n_steps < n_covered:
         raise ValueError(
             f"'index' must cover the {n_covered} rows that the windows reach, got {n_steps} "
@@ -286,11 +296,13 @@ def _check_count(name: str, value: Any, *, minimum: int) -> int:
         )
     if count < minimum:
         raise ValueError(f"{name!r} must be a {kind} integer, got {value!r}.")
+    if count > _MOST_STEPS:
+        raise ValueError(f"{name!r} must be at most {_MOST_STEPS}, got {shortened(count)}.")
     return count
 
 
 def _as_integer(value: Any) -> int | None:
-    if isinstance(value, (bool, np.bool_)):
+    if isinstance(value, (bool, np.bool_, np.timedelta64)):
         return None
     try:
         return operator.index(value)
@@ -304,7 +316,8 @@ def _check_series(series: Any) -> np.ndarray:
             "'series' must not be a masked array, since the windows would lose the mask. Pass "
             "series.filled(np.nan)."
         )
-    values = series.to_numpy() if hasattr(series, "iloc") else np.asarray(series)
+    with naming("series"):
+        values = series.to_numpy() if hasattr(series, "iloc") else np.asarray(series)
     if hasattr(series, "iloc") and values.dtype == object and _holds_numbers(series):
         # Missing nullable values, or numbers next to booleans: pandas falls back to objects.
         values = series.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -391,7 +404,10 @@ def _check_timestamps(name: str, index: Any) -> Any:
     """Return a DatetimeIndex for pandas input, a datetime64 ndarray otherwise; never with NaT."""
     pandas: Any = sys.modules.get("pandas")
     is_pandas = pandas is not None and isinstance(index, (pandas.Index, pandas.Series))
-    stamps: Any = index if is_pandas else np.asarray(index)
+    if isinstance(index, np.ma.MaskedArray):
+        raise TypeError(f"{name!r} must not be a masked array. Fill or drop its masked values.")
+    with naming(name):
+        stamps: Any = index if is_pandas else np.asarray(index)
     if getattr(stamps.dtype, "kind", None) != "M":
         of_rows = isinstance(getattr(index, "index", None), getattr(pandas, "DatetimeIndex", ()))
         hint = f"series.{name}" if of_rows else "pandas.to_datetime(...) or a datetime64 array"
@@ -414,6 +430,20 @@ def _check_timestamps(name: str, index: Any) -> Any:
     return stamps
 
 
+def _to_seconds(name: str, wall: np.ndarray) -> np.ndarray:
+    """Round timestamps of any unit down to seconds, where they have the same labels."""
+    with naming(name, "must hold timestamps of a unit such as seconds"):
+        if np.datetime_data(wall.dtype)[0] == "generic":
+            raise ValueError("they have none")
+        seconds = wall.astype("M8[s]")
+    # Years beyond what seconds can count wrap around without a word.
+    is_coarse = np.promote_types(wall.dtype, "M8[s]") == seconds.dtype
+    wrapped = is_coarse and np.any(seconds.astype(wall.dtype) != wall)
+    if wrapped or np.any(np.abs(seconds.astype(np.int64)) > _MOST_SECONDS):
+        raise ValueError(f"{name!r} must lie within some billions of years about 1970.")
+    return seconds
+
+
 def _check_factor_names(names: Any) -> list[str]:
     if isinstance(names, str) or not np.iterable(names):
         raise TypeError(f"'names' must be a list of factor names, got {names!r}. Pass [{names!r}].")
@@ -422,7 +452,7 @@ def _check_factor_names(names: Any) -> list[str]:
     if not names:
         raise ValueError(f"'names' must name at least one factor among {valid}, got none.")
     for name in names:
-        if name not in _CALENDAR:
+        if not isinstance(name, str) or name not in _CALENDAR:
             raise ValueError(f"'names' must be among {valid}, got {name!r}.")
     if len(set(names)) < len(names):
         raise ValueError(f"'names' must be distinct, got {names!r}. Name every factor once.")
@@ -466,7 +496,8 @@ _CALENDAR = {
 
 
 def _check_origin(origin: Any) -> np.ndarray:
-    origin = np.asarray(origin)
+    with naming("origin"):
+        origin = np.asarray(origin)
     if origin.dtype.kind not in "iu":
         raise TypeError(
             f"'origin' must hold integer row positions, got dtype {origin.dtype}. Pass the third "
@@ -477,16 +508,19 @@ def _check_origin(origin: Any) -> np.ndarray:
             f"'origin' must have shape (n_windows,) with at least one window, got {origin.shape}."
         )
     origin = origin.astype(np.int64)
-    if origin[0] < 0 or np.any(np.diff(origin) <= 0):
+    if origin[0] < 0 or np.any(origin[1:] <= origin[:-1]):
         raise ValueError(
             "'origin' must be increasing and non-negative. Pass the third output of "
             "sliding_windows before shuffling."
         )
+    if origin[-1] > _MOST_STEPS:
+        raise ValueError(f"'origin' must be at most {_MOST_STEPS}, got {origin[-1]}.")
     return origin
 
 
 def _cuts_at_fractions(fractions: Any, n_steps: int) -> list[int]:
-    shares = np.asarray(fractions)
+    with naming("fractions"):
+        shares = np.asarray(fractions)
     if (
         shares.dtype.kind not in "iuf"
         or shares.ndim != 1
@@ -497,10 +531,12 @@ def _cuts_at_fractions(fractions: Any, n_steps: int) -> list[int]:
             f"'fractions' must be a sequence of positive numbers, got {fractions!r}. Leave out "
             "the parts you do not need."
         )
-    if abs(shares.sum() - 1) > 1e-6:
+    with np.errstate(over="ignore"):
+        total = shares.sum()
+    if abs(total - 1) > 1e-6:
         raise ValueError(
-            f"'fractions' must sum to 1, got {fractions!r} with sum {shares.sum():g}. Divide them "
-            "by their sum."
+            f"'fractions' must sum to 1, got {fractions!r} with sum {total:g}. Divide them by "
+            "their sum."
         )
     # 0.7 + 0.1 falls short of 0.8 in binary: without the allowance a cut would lose a row.
     return [int(cut + 1e-6) for cut in np.cumsum(shares)[:-1] * n_steps]
@@ -540,9 +576,10 @@ def _instant(date: Any, zone: Any) -> np.datetime64:
     if zone is not None:
         try:
             stamp = sys.modules["pandas"].Timestamp(date)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(_NOT_A_DATE.format(date)) from error
-        stamp = stamp.tz_localize(zone) if stamp.tz is None else stamp
+        with naming("dates", f"must be local times of {zone}, or have a time zone"):
+            stamp = stamp.tz_localize(zone) if stamp.tz is None else stamp
         return stamp.tz_convert(None).to_datetime64()
     if getattr(date, "tzinfo", None) is not None:
         raise ValueError(
@@ -552,7 +589,7 @@ def _instant(date: Any, zone: Any) -> np.datetime64:
     date = date.to_datetime64() if hasattr(date, "to_datetime64") else date
     try:
         instant = np.datetime64(date)
-    except ValueError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(_NOT_A_DATE.format(date)) from error
     if np.isnat(instant):
         raise ValueError(f"'dates' must not hold missing dates, got {date!r}. Drop it.")
