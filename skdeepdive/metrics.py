@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length
 
 from ._labels import check_factors
-from ._validation import check_choice, check_integer
+from ._validation import check_choice, check_finite, check_integer, check_numeric, naming, to_floats
 
 __all__ = ["corr_score", "mutual_information_gap", "rrse_score"]
 
@@ -42,10 +42,13 @@ def rrse_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     0.707...
     """
     y_true, y_pred = _check_pair(y_true, y_pred)
-    spread = np.square(y_true - y_true.mean()).sum()
     if np.ptp(y_true) == 0:
         raise ValueError("'y_true' must hold different values: RRSE is relative to their spread.")
-    return float(np.sqrt(np.square(y_true - y_pred).sum() / spread))
+    with np.errstate(over="ignore"):
+        rrse = float(_norm(y_true - y_pred) / _norm(y_true - y_true.mean()))
+    if not np.isfinite(rrse):
+        raise ValueError("'y_pred' is too far from 'y_true' for RRSE to be a number.")
+    return rrse
 
 
 def corr_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
@@ -82,11 +85,23 @@ def corr_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     true = y_true.reshape(-1, y_true.shape[-1])
     pred = y_pred.reshape(true.shape)
     varies = (np.ptp(true, axis=0) > 0) & (np.ptp(pred, axis=0) > 0)
-    true, pred = true - true.mean(axis=0), pred - pred.mean(axis=0)
-    norm = np.sqrt(np.square(true).sum(axis=0) * np.square(pred).sum(axis=0))
     if not varies.any():
         raise ValueError("'y_true' and 'y_pred' must hold a series that varies in both.")
-    return float(((true * pred).sum(axis=0)[varies] / norm[varies]).mean())
+    true, pred = (_deviations(values[:, varies]) for values in (true, pred))
+    norm = np.sqrt(np.square(true).sum(axis=0) * np.square(pred).sum(axis=0))
+    return float(np.clip((true * pred).sum(axis=0) / norm, -1, 1).mean())
+
+
+def _deviations(values: np.ndarray) -> np.ndarray:
+    """Deviations of every column from its mean, in units of the largest: no square is too large."""
+    deviations = values - values.mean(axis=0)
+    return deviations / np.abs(deviations).max(axis=0)
+
+
+def _norm(values: np.ndarray) -> float:
+    """Root of the sum of squares, none of which is too large or too small."""
+    largest = np.abs(values).max()
+    return largest and largest * np.sqrt(np.square(values / largest).sum())
 
 
 def mutual_information_gap(
@@ -169,8 +184,11 @@ def mutual_information_gap(
     """
     n_bins = check_integer("n_bins", n_bins, minimum=2)
     check_choice("multioutput", multioutput, ("uniform_average", "raw_values"))
-    embedding: np.ndarray = check_array(Z, dtype=np.float64, input_name="Z")
-    check_consistent_length(factors, embedding)
+    with naming("Z"), np.errstate(invalid="ignore", over="ignore"):
+        embedding: np.ndarray = check_array(check_numeric("Z", Z), dtype=np.float64, input_name="Z")
+    with naming("factors"):
+        check_consistent_length(factors, embedding)
+    n_bins = min(n_bins, len(embedding))  # then every value has a bin of its own
     gaps = _information_gaps(_normalised_information(factors, embedding, n_bins)[1])
     return gaps if multioutput == "raw_values" else float(gaps.mean())
 
@@ -219,8 +237,16 @@ def _entropy(counts: np.ndarray) -> float:
     return float(-(frequencies * np.log(frequencies)).sum() + correction)
 
 
+def _check_values(name: str, values: ArrayLike) -> np.ndarray:
+    array = to_floats(name, values)
+    if array.ndim == 0 or not array.size:
+        raise ValueError(f"'{name}' must hold values in at least one dimension, got {array.shape}.")
+    check_finite(name, array.reshape(len(array), 1, -1))
+    return array
+
+
 def _check_pair(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    y_true, y_pred = np.asarray(y_true, dtype=np.float64), np.asarray(y_pred, dtype=np.float64)
+    y_true, y_pred = _check_values("y_true", y_true), _check_values("y_pred", y_pred)
     if y_true.shape != y_pred.shape:
         raise ValueError(
             "'y_true' and 'y_pred' must have the same shape, got "
