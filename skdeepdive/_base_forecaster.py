@@ -34,17 +34,12 @@ from ._validation import (
     check_numeric,
     check_validation_split,
     check_window_shape,
+    naming,
     to_windows,
 )
 
 # Finiteness is checked apart, in chunks: windows are views that must not be copied.
 _X_CHECKS = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": False}
-_Y_CHECKS = {
-    **_X_CHECKS,
-    "ensure_2d": False,
-    "ensure_min_samples": 0,
-    "ensure_min_features": 0,
-}
 
 # Values of the windows in one batch of inference (16 MB in single precision).
 _INFERENCE_ENTRIES = 2**22
@@ -134,7 +129,9 @@ class BaseForecaster(
             If `Z` has another number of columns than there are latent dimensions.
         """
         check_is_fitted(self)
-        array: np.ndarray = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        Z = check_numeric("Z", to_array("Z", Z))
+        with naming("Z"), np.errstate(over="ignore"):
+            array: np.ndarray = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
         n_latent = len(self.get_feature_names_out())
         if array.shape[1] != n_latent:
             raise ValueError(
@@ -142,9 +139,11 @@ class BaseForecaster(
             )
         with torch.inference_mode():
             like = self._parameter
-            embedding = torch.tensor(array, dtype=like.dtype, device=like.device)
+            embedding = torch.tensor(
+                np.ascontiguousarray(array), dtype=like.dtype, device=like.device
+            )
             decoded = self.module_.decode_embedding(embedding).cpu().numpy()
-        return _match_precision(self._to_windows(decoded), array)
+        return _match_precision("Z", self._to_windows(decoded), array)
 
     def reconstruct(self, X: ArrayLike) -> np.ndarray:
         """Decode windows from their own embeddings.
@@ -190,16 +189,29 @@ class BaseForecaster(
         NotFittedError
             Before `fit`.
         ValueError
-            If `y` has another shape than the forecasts, or as for :meth:`predict`.
+            If `y` has another shape than the forecasts, holds NaN or infinity, or is a single
+            window, of which R² is not defined; or as for :meth:`predict`.
         """
         forecast = self.predict(X)
-        y = check_futures(check_numeric("y", to_array(y)), len(forecast))
+        y = _to_futures("y", y, len(forecast))
         if y.shape != forecast.shape:
             raise ValueError(
                 f"'y' must have shape {forecast.shape}, as the forecasts, got {y.shape}."
             )
-        flat = (len(y), -1)
-        return r2_score(y.reshape(flat), forecast.reshape(flat), sample_weight=sample_weight)
+        if len(y) < 2:
+            raise ValueError("'y' must hold at least two windows: R² of a single one is undefined.")
+        # R² is the same in any unit; in that of the model nothing overflows.
+        true, found = (self._standardised(futures) for futures in (y, forecast))
+        with naming("sample_weight"), np.errstate(over="ignore", invalid="ignore"):
+            score = r2_score(true, found, sample_weight=sample_weight)
+        if not np.isfinite(score):
+            raise ValueError("'y' is too far from the forecasts for R² to be a number.")
+        return score
+
+    def _standardised(self, y: np.ndarray) -> np.ndarray:
+        """Return futures in units of the model, a row for each window."""
+        futures = y.reshape(len(y), self.horizon_, self.n_targets_)
+        return self._y_scaling.apply(futures, np.float64).reshape(len(y), -1)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
         """Name the latent dimensions.
@@ -345,19 +357,21 @@ class BaseForecaster(
 
     def _take_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
         """Check windows and futures, note their shapes, and count the windows to hold out."""
-        X = check_numeric("X", to_array(X))
-        y = y if y is None else check_numeric("y", to_array(y))
+        X = check_numeric("X", to_array("X", X))
         if len(X.shape) != 2:
             check_window_shape(X, self.n_channels)
-        X, y = validate_data(
-            self, X, y, validate_separately=({**_X_CHECKS, "ensure_min_samples": 2}, _Y_CHECKS)
-        )
+        with naming("X"):
+            X = validate_data(self, X, **_X_CHECKS, ensure_min_samples=2)
         check_window_shape(X, self.n_channels)
-        y = check_futures(y, len(X))
         windows = to_windows(X, self.n_channels)
-        futures = y.reshape(*y.shape, *(1,) * (3 - y.ndim))
         check_finite("X", windows)
-        check_finite("y", futures)
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        y = _to_futures("y", y, len(X))
+        futures = y.reshape(*y.shape, *(1,) * (3 - y.ndim))
         self._window_shape, self._future_shape = X.shape[1:], y.shape[1:]
         self.n_timesteps_, self.n_channels_ = windows.shape[1:]
         self.horizon_, self.n_targets_ = futures.shape[1:]
@@ -366,12 +380,11 @@ class BaseForecaster(
     def _take_more_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
         """Check windows and futures that must have the shapes of those fitted before."""
         windows = self._check_windows(X)
-        y = check_futures(check_numeric("y", to_array(y)), len(windows))
+        y = _to_futures("y", y, len(windows))
         if y.shape[1:] != self._future_shape:
             expected = ", ".join(map(str, ("n_samples", *self._future_shape)))
             raise ValueError(f"'y' must have shape ({expected}) as before, got {y.shape}.")
         futures = y.reshape(len(y), self.horizon_, self.n_targets_)
-        check_finite("y", futures)
         return windows, futures, check_validation_split(len(windows), self.validation_fraction)
 
     @contextmanager
@@ -430,13 +443,16 @@ class BaseForecaster(
                 compute(self._to_tensor(windows[start : start + batch_size])).cpu().numpy()
                 for start in range(0, len(windows), batch_size)
             ]
-        return _match_precision(finish(np.concatenate(parts)), windows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = finish(np.concatenate(parts))
+        return _match_precision("X", found, windows)
 
     def _check_windows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        X = check_numeric("X", to_array(X))
+        X = check_numeric("X", to_array("X", X))
         check_fitted_shape(X, self._window_shape)
-        X = validate_data(self, X, reset=False, **_X_CHECKS)
+        with naming("X"):
+            X = validate_data(self, X, reset=False, **_X_CHECKS)
         windows = to_windows(X, self.n_channels_)
         check_finite("X", windows)
         return windows
@@ -473,9 +489,24 @@ class BaseForecaster(
         super().__setstate__(from_plain(state, type(self)))
 
 
-def _match_precision(values: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+def _to_futures(name: str, y: Any, n_samples: int) -> np.ndarray:
+    """Return the futures of some windows as an array of finite numbers."""
+    y = check_futures(check_numeric(name, to_array(name, y)), n_samples)
+    check_finite(name, y.reshape(len(y), -1, 1))
+    return y
+
+
+def _match_precision(name: str, values: np.ndarray, inputs: np.ndarray) -> np.ndarray:
     """Single precision for single-precision inputs, double for all others."""
-    return values.astype(np.float32 if inputs.dtype == np.float32 else np.float64, copy=False)
+    dtype = np.dtype(np.float32 if inputs.dtype == np.float32 else np.float64)
+    with np.errstate(over="ignore"):
+        matched = values.astype(dtype, copy=False)
+    if not np.isfinite(matched).all():
+        raise ValueError(
+            f"'{name}' must be closer to what was given to fit: what follows from it is beyond the "
+            f"range of {dtype}."
+        )
+    return matched
 
 
 def make_seed(random_state: Any) -> int:
@@ -486,7 +517,7 @@ def make_seed(random_state: Any) -> int:
         if isinstance(random_state, bool):  # the integers 0 and 1 to check_random_state
             raise ValueError("a boolean is no seed")
         return int(check_random_state(random_state).randint(2**31 - 1))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             "'random_state' must be an integer from 0 to 2**32 - 1, a RandomState instance or "
             f"None, got {random_state!r}."

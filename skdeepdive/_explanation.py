@@ -195,11 +195,16 @@ class ExplainableForecaster(BaseForecaster):
             window, forecast = self.module_.intervene(x, change)
             return torch.cat([window.flatten(1), forecast.flatten(1)], dim=1)
 
-        values = self._infer(X, both)
         n_entries = self.n_timesteps_ * self.n_channels_
-        window = values[:, :n_entries].reshape(-1, self.n_timesteps_, self.n_channels_)
-        forecast = values[:, n_entries:].reshape(-1, self.horizon_, self.n_targets_)
+
+        def to_units(values):
+            window = values[:, :n_entries].reshape(-1, self.n_timesteps_, self.n_channels_)
+            forecast = values[:, n_entries:].reshape(-1, self.horizon_, self.n_targets_)
+            found = (self._to_windows(window), self._to_futures(forecast))
+            return np.concatenate([part.reshape(len(values), -1) for part in found], axis=1)
+
+        values = self._infer(X, both, to_units)
         return Bunch(
-            forecast=self._to_futures(forecast).astype(values.dtype, copy=False),
-            window=self._to_windows(window).astype(values.dtype, copy=False),
+            forecast=values[:, n_entries:].reshape(-1, *self._future_shape),
+            window=values[:, :n_entries].reshape(-1, *self._window_shape),
         )

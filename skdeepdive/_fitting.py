@@ -19,7 +19,7 @@ from ._noise import fit_noise, update_noise
 from ._ridge import fit_linear_forecast
 from ._torch_utils import Scaling, WindowData, make_generator, rows_per_batch
 from ._training import Settings, train
-from ._validation import location_and_scale
+from ._validation import check_reach, location_and_scale
 from ._window_start import fit_window_start
 from .nn import DeepDIVE
 from .nn._layers import WindowFeatures
@@ -178,7 +178,15 @@ def train_from(
 
 
 def hold_out(data: WindowData, n_valid: int) -> tuple[WindowData, WindowData]:
-    """Split into windows to train on and the last `n_valid`, which are held out."""
+    """Split into windows to train on and the last `n_valid`, which are held out.
+
+    Raises
+    ------
+    ValueError
+        If some are so far from those that the scalings were taken from that nothing can be learnt.
+    """
+    check_reach("X", data.X, data.x_scaling.loc, data.x_scaling.scale)
+    check_reach("y", data.y, data.y_scaling.loc, data.y_scaling.scale)
     n_fit = count_to_fit(data.X, data.y, n_valid)
     return data.part(slice(0, n_fit)), data.part(slice(-n_valid, None))
 
@@ -288,15 +296,17 @@ def find_anchors(
     """
     n_channels, n_targets = X.shape[2], y.shape[2]
     rows = np.unique(np.linspace(0, len(X) - 1, 2000).astype(int))
-    last, first = X[rows, -1].astype(np.float64), y[rows, 0].astype(np.float64)
+    last = x_scaling.apply(X[rows, -1], np.float64)
+    first = y_scaling.apply(y[rows, 0], np.float64)
     correlation = _correlation(first, last)
     matched = correlation.argmax(axis=1)
     anchors = np.arange(n_targets) if n_targets == n_channels else matched
     targets = np.arange(n_targets)
     close = correlation[targets, anchors] > correlation[targets, matched] - _CLOSE_CORRELATION
     candidates = [anchors] if close.all() else [anchors, matched]
-    ratio = y_scaling.scale / x_scaling.scale[anchors]
-    shift = np.abs(y_scaling.loc - x_scaling.loc[anchors]) / x_scaling.scale[anchors]
+    with np.errstate(over="ignore"):
+        ratio = y_scaling.scale / x_scaling.scale[anchors]
+        shift = np.abs(y_scaling.loc - x_scaling.loc[anchors]) / x_scaling.scale[anchors]
     alike = (ratio > 0.1) & (ratio < 10) & (shift < 3)
     if not alike.all():
         candidates.append(None)
@@ -309,8 +319,14 @@ def find_anchors(
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Correlation of every column of a with every column of b; 0 for constant ones."""
-    a, b = ((c - c.mean(axis=0)) / np.where(np.ptp(c, axis=0), c.std(axis=0), 1) for c in (a, b))
+    a, b = (_standardised(values) for values in (a, b))
     return a.T @ b / len(a)
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    deviation = values.std(axis=0)
+    varies = (np.ptp(values, axis=0) > 0) & (deviation > 0)
+    return (values - values.mean(axis=0)) / np.where(varies, deviation, 1)
 
 
 def discover_clusters(

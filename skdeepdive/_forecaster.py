@@ -16,7 +16,7 @@ from ._fitting import Sizes, Trained, fit_further, fit_module
 from ._labels import Factors, check_factors, check_known_factors, check_same_classes
 from ._memory import Memory
 from ._probabilistic import ProbabilisticForecaster
-from ._torch_utils import resolve_device
+from ._torch_utils import resolve_device, to_array
 from ._validation import LATENTS, check_choice, check_flag
 from .nn import DeepDIVE
 
@@ -396,7 +396,7 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
     ) -> None:
         windows, futures, n_valid = self._take_data(X, y)
         if factors is not None:
-            factors = check_factors(factors, len(windows), classes)
+            factors = check_factors(to_array("factors", factors), len(windows), classes)
         elif classes is not None:
             raise ValueError("'classes' are those of 'factors', which must be given too, got None.")
         with self._training_settings(len(windows) - n_valid, device, **changes) as settings:
@@ -414,7 +414,8 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         known = Factors(self.factor_names_, self.factor_classes_, no_codes)
         if classes is not None:
             check_same_classes(classes, known)
-        factors = check_known_factors(factors if known.names else None, len(windows), known)
+        factors = to_array("factors", factors) if known.names else None
+        factors = check_known_factors(factors, len(windows), known)
         memory = getattr(self, "_memory", None)
         memory = memory and Memory.from_plain(memory, device)
         start = Trained(self.module_, self._x_scaling, self._y_scaling, factors, [], memory)

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.utils.multiclass import type_of_target
 
-from ._validation import check_length
+from ._validation import check_length, naming, shortened
 
 UNLABELLED = -1
 # What NumPy makes of the marks of unlabelled entries in an array of strings.
 _STRINGIFIED = {"-1", "nan", "None", "<NA>"}
 _RESERVED = "conditional"
+# NumPy's kinds of flags, numbers, strings, dates and spans of time; objects can be any of them.
+_KINDS = "biufUMmO"
+# Above it not every integer is among the floats.
+_MOST_INTEGER = 2**53
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,19 @@ def check_labels_of_factors(name: str, values: Any, known: Factors) -> dict[int,
             f"'{name}' must be a dict of labels by the names of their factors, {known.names}, got "
             f"{values!r}."
         )
-    unknown = [factor for factor in values if factor not in known.names]
+    unknown = [f for f in values if not (isinstance(f, str) and f in known.names)]
     if unknown:
         raise ValueError(f"'{name}' must name factors among {known.names}, got {unknown[0]!r}.")
     codes = {}
     for factor, label in values.items():
         j = known.names.index(factor)
         classes = known.classes[j].tolist()
-        if label not in classes:
+        with naming(name, "must give factors one of their labels"):
+            is_class = label in classes
+        if not is_class:
             raise ValueError(
-                f"'{name}' must give factor '{factor}' one of its labels {classes}, got {label!r}."
+                f"'{name}' must give factor '{factor}' one of its labels {shortened(classes)}, got "
+                f"{shortened(label)}."
             )
         codes[j] = classes.index(label)
     return codes
@@ -66,7 +72,7 @@ def _encode_columns(names, columns, n_samples: int, classes: dict[str, np.ndarra
     for column in columns:
         check_length("factors", len(column), n_samples)
     encoded = [
-        _encode(name, column, classes.get(name))
+        _encode(f"Factor '{name}' of 'factors'", column, classes.get(name))
         for name, column in zip(names, columns, strict=True)
     ]
     return Factors(
@@ -109,16 +115,26 @@ def _check_classes(classes: Any, names: list[str]) -> dict[str, np.ndarray]:
     unknown = [name for name in classes if name not in names]
     if unknown:
         raise ValueError(f"'classes' must name factors, of which there are {names}, got {unknown}.")
-    return {name: _encode(name, _labels(labels), None)[0] for name, labels in classes.items()}
+    return {name: _all_labels(name, labels) for name, labels in classes.items()}
+
+
+def _all_labels(name: str, labels: Any) -> np.ndarray:
+    labels = _labels("classes", labels)
+    if labels.ndim != 1:
+        raise ValueError(
+            f"Factor '{name}' of 'classes' must have its labels in one dimension, got shape "
+            f"{labels.shape}."
+        )
+    return _encode(f"Factor '{name}' of 'classes'", labels)[0]
 
 
 def _factor_columns(factors: Any) -> tuple[list[str], list[np.ndarray]]:
     if hasattr(factors, "columns") and hasattr(factors, "iloc"):
         names = [str(name) for name in factors.columns]
-        columns = [_labels(factors.iloc[:, j]) for j in range(len(names))]
+        columns = [_labels("factors", factors.iloc[:, j]) for j in range(len(names))]
     else:
         named = getattr(factors, "name", None)
-        factors = _labels(factors)
+        factors = _labels("factors", factors)
         if factors.ndim not in (1, 2):
             raise ValueError(
                 "'factors' must be an array of shape (n_samples,) or (n_samples, n_factors), or a "
@@ -138,68 +154,93 @@ def _factor_columns(factors: Any) -> tuple[list[str], list[np.ndarray]]:
     return names, columns
 
 
-def _labels(values: Any) -> np.ndarray:
+def _labels(name: str, values: Any) -> np.ndarray:
     """Labels as an array; lists and pandas columns with missing entries keep their types."""
-    if hasattr(values, "isna"):  # pandas
-        return values.to_numpy(dtype=object)
-    array = np.asarray(values)
-    if array.dtype.kind not in "iufb" and not isinstance(values, np.ndarray):
-        array = np.asarray(values, dtype=object)
-    return array
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"'{name}' must not be a masked array: fill its masked values with -1.")
+    with naming(name, "must hold single labels"):
+        if hasattr(values, "isna"):  # pandas
+            return values.to_numpy(dtype=object)
+        array = np.asarray(values)
+        if array.dtype.kind not in "iufb" and not isinstance(values, np.ndarray):
+            array = np.asarray(values, dtype=object)
+        return array.astype(object) if array.dtype.kind == "T" else array
 
 
 def _encode(
-    name: str, column: np.ndarray, classes: np.ndarray | None
+    subject: str, column: np.ndarray, classes: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes of a column of labels, or those given, and the column's codes."""
     unknown = np.array([_is_unlabelled(label) for label in column.tolist()], dtype=bool)
     known = column[~unknown]
     codes = np.full(len(column), UNLABELLED, dtype=np.int64)
-    if classes is not None:
-        codes[~unknown] = _codes(name, known, classes)
-        return classes, codes
-    if known.size == 0:
-        raise ValueError(
-            f"Factor '{name}' of 'factors' has no labelled window. Drop the factor, or pass "
-            "factors=None to discover clusters."
-        )
-    if known.dtype.kind == "U" and _STRINGIFIED.intersection(known):
-        marks = sorted(map(str, _STRINGIFIED.intersection(known)))
-        raise ValueError(
-            f"Factor '{name}' of 'factors' has the string labels {marks}: NumPy made strings of "
-            "what marks unlabelled entries. Pass an array of dtype object, with None instead."
-        )
-    if known.dtype.kind == "f" and not np.isfinite(known).all():
-        raise ValueError(f"Factor '{name}' of 'factors' must hold finite labels, got infinity.")
-    if known.dtype.kind == "O":
-        known = np.array(known.tolist())
-        if len({isinstance(label, str) for label in column[~unknown].tolist()}) > 1:
-            raise TypeError(f"Factor '{name}' of 'factors' mixes strings with other labels.")
-    if type_of_target(known) == "continuous":
-        raise ValueError(
-            f"Factor '{name}' of 'factors' must hold discrete labels, got continuous values such "
-            f"as {known[known % 1 != 0][0].item()!r}. Bin it, for example with KBinsDiscretizer."
-        )
-    if known.dtype.kind == "f" and unknown.any():  # integers, until NaN came among them
-        known = known.astype(np.int64)
-    classes, known_codes = np.unique(known, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(
-            f"Factor '{name}' of 'factors' must have at least two classes, got only "
-            f"{classes[0].item()!r} (-1 marks unlabelled entries). Drop the factor: it tells no "
-            "windows apart."
-        )
-    codes[~unknown] = known_codes
+    if classes is None:
+        known = _check_known(subject, known, column[~unknown].tolist())
+        if known.dtype.kind == "f" and unknown.any() and np.abs(known).max() <= _MOST_INTEGER:
+            known = known.astype(np.int64)  # integers, until NaN came among them
+        classes, codes[~unknown] = _distinct(subject, known)
+    else:
+        codes[~unknown] = _codes(subject, known, classes)
     return classes, codes
 
 
-def _codes(name: str, labels: np.ndarray, classes: np.ndarray) -> list[int]:
+def _distinct(subject: str, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sorted classes, of which there must be two, and the codes of labels."""
+    with naming(subject, "must have labels that can be sorted"):
+        classes, codes = np.unique(known, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"{subject} must have at least two classes, got only {shortened(known.tolist()[0])} "
+            "(-1 marks unlabelled entries). Drop the factor: it tells no windows apart."
+        )
+    return classes, codes
+
+
+def _check_known(subject: str, known: np.ndarray, labels: list) -> np.ndarray:
+    """Return labels, none of them unknown, in an array of their own type."""
+    if not labels:
+        raise ValueError(
+            f"{subject} has no labelled window. Drop the factor, or pass factors=None to discover "
+            "clusters."
+        )
+    if known.dtype.kind == "O":
+        with naming(subject, "must hold single labels"):
+            known = np.array(labels)
+        if len({isinstance(label, str) for label in labels}) > 1:
+            raise TypeError(f"{subject} mixes strings with other labels.")
+    if known.ndim > 1 or known.dtype.kind not in _KINDS:
+        raise TypeError(
+            f"{subject} must hold labels that are strings or integers, got {shortened(labels[0])}."
+        )
+    _check_values(subject, known)
+    return known
+
+
+def _check_values(subject: str, known: np.ndarray) -> None:
+    if known.dtype.kind == "U" and _STRINGIFIED.intersection(known):
+        marks = sorted(map(str, _STRINGIFIED.intersection(known)))
+        raise ValueError(
+            f"{subject} has the string labels {marks}: NumPy made strings of what marks unlabelled "
+            "entries. Pass an array of dtype object, with None instead."
+        )
+    if known.dtype.kind == "f" and not np.isfinite(known).all():
+        raise ValueError(f"{subject} must hold finite labels, got infinity.")
+    if known.dtype.kind == "f" and (known % 1 != 0).any():
+        raise ValueError(
+            f"{subject} must hold discrete labels, got continuous values such as "
+            f"{known[known % 1 != 0][0].item()!r}. Bin it, for example with KBinsDiscretizer."
+        )
+
+
+def _codes(subject: str, labels: np.ndarray, classes: np.ndarray) -> list[int]:
     code = {label: k for k, label in enumerate(classes.tolist())}
-    new = [label for label in labels.tolist() if label not in code]
+    with naming(subject, "must hold labels that are strings or integers"):
+        new = [label for label in labels.tolist() if label not in code]
     if new:
         raise ValueError(
-            f"Factor '{name}' of 'factors' has the label {new[0]!r}, which is not among its "
-            f"classes: {classes.tolist()}. All classes must be known from the first on: name them "
-            "in 'classes' of the first partial_fit, or fit anew."
+            f"{subject} has the label {shortened(new[0])}, which is not among its classes: "
+            f"{shortened(classes.tolist())}. All classes must be known from the first on: name "
+            "them in 'classes' of the first partial_fit, or fit anew."
         )
     return [code[label] for label in labels.tolist()]
 
@@ -211,3 +252,5 @@ def _is_unlabelled(label: Any) -> bool:
         return bool(label == UNLABELLED or label != label)
     except TypeError:  # pandas.NA is neither true nor false
         return True
+    except ValueError:  # nor is an array, which is no label
+        return False

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
+from ._validation import naming
+
 Module = TypeVar("Module", bound=torch.nn.Module)
 
 # Parts of the training windows that linear forecasts are fitted without.
@@ -25,7 +27,7 @@ _VALUES_FOR_THREADS = 2**21
 
 def resolve_device(device: str) -> torch.device:
     """Return the torch device of a name; "auto" takes CUDA where there is one, else the CPU."""
-    if device == "auto":
+    if isinstance(device, str) and device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         if device is None or torch.device(device).type == "meta":
@@ -46,12 +48,13 @@ def device_or_cpu(device: str) -> torch.device:
         return torch.device("cpu")
 
 
-def to_array(values):
+def to_array(name: str, values):
     """Return a torch tensor as a NumPy array, and everything else as it is."""
     if not isinstance(values, torch.Tensor):
         return values
-    values = values.detach().cpu()
-    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    with naming(name):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
 def to_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -1,11 +1,41 @@
 """Where arguments are checked: shapes, values and parameters; labels are in `_labels`."""
 
 import numbers
+import re
+import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+# Room for what follows from values: larger ones are an error.
+_LARGEST = 1e300
+# Deviations from the training windows beyond which single precision cannot hold squares.
+_FARTHEST = 1e15
+# Sizes are below, as in saved files.
+_MOST = 2**31 - 1
 LATENTS = ("both", "conditional", "marginal")
+
+
+@contextmanager
+def naming(subject: str, demand: str = "cannot be used") -> Iterator[None]:
+    """Let what other libraries raise about an argument name it, as a TypeError or ValueError.
+
+    The subject is the argument's name, or a phrase that says which part of it is meant.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        named = rf"(Input )?{re.escape(subject)} |.*'{re.escape(subject)}'"
+        if isinstance(error, kind) and re.match(named, str(error)):
+            raise
+        subject = repr(subject) if subject.isidentifier() else subject
+        problem = str(error).rstrip(".") or type(error).__name__
+        raise kind(f"{subject} {demand}: {problem}.") from error
 
 
 def check_integer(name: str, value: Any, minimum: int = 1, otherwise: str = "") -> int:
@@ -13,21 +43,40 @@ def check_integer(name: str, value: Any, minimum: int = 1, otherwise: str = "") 
 
     `otherwise` tells of what the caller accepts too, such as " or None".
     """
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(f"'{name}' must be an integer{otherwise}, got {value!r}.")
-    if value < minimum:
+    number = _as_integer(name, value, otherwise)
+    if number < minimum:
         kind = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
         raise ValueError(f"'{name}' must be {kind}{otherwise}, got {value}.")
+    if number > _MOST:
+        raise ValueError(f"'{name}' must be at most {_MOST}{otherwise}, got {shortened(value)}.")
+    return number
+
+
+def _as_integer(name: str, value: Any, otherwise: str = "") -> int:
+    if not _is_number(value, numbers.Integral):
+        raise TypeError(f"'{name}' must be an integer{otherwise}, got {value!r}.")
     return int(value)
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    # To Python flags are integers, and to NumPy spans of time.
+    return isinstance(value, kind) and not isinstance(value, bool | np.timedelta64)
+
+
+def shortened(value: Any) -> str:
+    """Show a value in no more than some forty characters."""
+    if isinstance(value, int) and value.bit_length() > 100:
+        return f"an integer of {value.bit_length()} bits"
+    return reprlib.repr(value)
 
 
 def check_index(name: str, value: Any, length: int) -> int:
     """Return `value` as a position among `length`, from the start; negative ones from the end."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(f"'{name}' must be an integer, got {value!r}.")
-    index = int(value)
+    index = _as_integer(name, value)
     if not -length <= index < length:
-        raise ValueError(f"'{name}' must be one of {length}, counted from 0, got {value}.")
+        raise ValueError(
+            f"'{name}' must be one of {length}, counted from 0, got {shortened(value)}."
+        )
     return index % length
 
 
@@ -42,13 +91,17 @@ def check_batch_size(value: Any) -> int | str:
 
 def check_number(name: str, value: Any, upper: float = np.inf) -> float:
     """Return `value` as a float above 0 and below `upper`."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number:
+    if not _is_number(value, numbers.Real):
         raise TypeError(f"'{name}' must be a number, got {value!r}.")
-    if not 0 < value < upper:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf
+    if not 0 < number < upper:
         bound = "a positive number" if np.isinf(upper) else f"between 0 and {upper:g}, exclusive"
-        raise ValueError(f"'{name}' must be {bound}, got {value}.")
-    return float(value)
+        shown = shortened(value) if isinstance(value, int) else value
+        raise ValueError(f"'{name}' must be {bound}, got {shown}.")
+    return number
 
 
 def check_dimension(name: str, value: Any, names: list[str]) -> int:
@@ -65,21 +118,31 @@ def check_dimension(name: str, value: Any, names: list[str]) -> int:
 
 def check_values(name: str, values: Any) -> np.ndarray:
     """Return one or more finite numbers as an array of one dimension."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"'{name}' must be numbers, got {values!r}.") from error
+    array = to_floats(name, values)
     if array.ndim != 1 or not array.size or not np.isfinite(array).all():
         raise ValueError(f"'{name}' must be finite numbers in one dimension, got {values!r}.")
     return array
 
 
+def to_floats(name: str, values: Any) -> np.ndarray:
+    """Return real numbers of any kind, one or an array of them, in double precision."""
+    _refuse_masked(name, values)
+    with naming(name, "must be real numbers"):
+        array = np.asarray(values)
+    if array.dtype.kind not in "iufbO":
+        raise TypeError(f"'{name}' must be real numbers, got {shortened(values)}.")
+    with naming(name, "must be real numbers"), np.errstate(over="ignore"):
+        return array.astype(np.float64, copy=False)
+
+
+def _refuse_masked(name: str, values: Any) -> None:
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"'{name}' must not be a masked array: fill or drop its masked values.")
+
+
 def check_quantiles(name: str, values: Any) -> np.ndarray:
     """Return one or several numbers between 0 and 1 as an array."""
-    try:
-        levels = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"'{name}' must be numbers between 0 and 1, got {values!r}.") from error
+    levels = to_floats(name, values)
     if levels.ndim > 1 or not levels.size or not ((levels > 0) & (levels < 1)).all():
         raise ValueError(
             f"'{name}' must be a number between 0 and 1, exclusive, or several in one dimension, "
@@ -97,7 +160,7 @@ def check_flag(name: str, value: Any) -> bool:
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Return `value` if it is one of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"'{name}' must be one of {', '.join(map(repr, choices))}, got {value!r}.")
     return value
 
@@ -145,14 +208,11 @@ def check_fitted_shape(X: Any, window_shape: tuple[int, ...]) -> None:
 
 def check_numeric(name: str, values: Any) -> Any:
     """Return an array-like with a shape, and raise if it holds something else than real numbers."""
-    if isinstance(values, np.ma.MaskedArray):
-        raise TypeError(f"'{name}' must not be a masked array: fill or drop its masked values.")
+    _refuse_masked(name, values)
     array: Any = values
     if not hasattr(values, "shape"):
-        try:
+        with naming(name, "must be a rectangular array"):
             array = np.asarray(values)
-        except ValueError as error:
-            raise ValueError(f"'{name}' must be a rectangular array: {error}") from error
     if array.shape == ():
         raise ValueError(f"'{name}' must be an array, got the single value {values!r}.")
     columns = hasattr(array, "columns") and hasattr(array, "dtypes")
@@ -166,10 +226,8 @@ def _check_kind(name: str, array: Any, dtype: Any) -> None:
     if kind == "c":
         raise ValueError(f"'{name}' must hold real numbers. Complex data not supported.")
     if kind == "O":
-        try:
+        with naming(name, "must hold numbers"):
             np.asarray(array, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"'{name}' must hold numbers: {error}.") from error
     elif kind not in "iufb":
         raise ValueError(f"'{name}' must hold numbers, got values of dtype {dtype}.")
     elif hasattr(dtype, "na_value") and np.asarray(array.isna()).any():
@@ -178,7 +236,10 @@ def _check_kind(name: str, array: Any, dtype: Any) -> None:
 
 def check_futures(y: Any, n_samples: int) -> np.ndarray:
     """Return y of one to three dimensions; its length must be `n_samples`."""
-    y = np.asarray(y)
+    with naming("y"):
+        y = np.asarray(y)
+        if y.dtype.kind == "O":  # as pandas makes of nullable columns
+            y = y.astype(np.float64)
     if not 1 <= y.ndim <= 3 or 0 in y.shape:
         raise ValueError(
             "'y' must have shape (n_samples,), (n_samples, horizon) or (n_samples, horizon, "
@@ -250,17 +311,35 @@ def _n_holders(rows: np.ndarray, windows: np.ndarray) -> np.ndarray:
 
 
 def check_finite(name: str, windows: np.ndarray) -> None:
-    """Raise if windows (n, n_timesteps, n_channels) hold NaN or infinity, without copying them."""
+    """Raise if windows (n, n_timesteps, n_channels) hold NaN, infinity or what is close to it.
+
+    They are not copied.
+    """
     if windows.dtype.kind not in "fc":
         return
+    largest = min(_LARGEST, float(np.finfo(windows.dtype).max))
     for chunk, _ in iterate_rows(windows):
-        if np.isfinite(chunk).all():
+        if -largest <= chunk.min() and chunk.max() <= largest:  # false where there is NaN
             continue
         kind = "NaN" if np.isnan(chunk).any() else "infinity (inf)"
+        kind = f"values beyond {_LARGEST:g}" if np.isfinite(chunk).all() else kind
         raise ValueError(
             f"'{name}' must be finite, but it contains {kind}. Impute the missing values or drop "
             "the windows that hold them."
         )
+
+
+def check_reach(name: str, windows: np.ndarray, loc: np.ndarray, scale: np.ndarray) -> None:
+    """Raise if windows are too far from those that location and scale are taken from."""
+    for chunk, _ in iterate_rows(windows):
+        with np.errstate(over="ignore"):
+            far = np.abs(chunk - loc).max(axis=0) / scale
+        if not (far <= _FARTHEST).all():
+            raise ValueError(
+                f"'{name}' must not be farther than {_FARTHEST:g} standard deviations from the "
+                f"first training windows, got a value {far.max():g} of them away in channel "
+                f"{far.argmax()}. Drop or clip it."
+            )
 
 
 def location_and_scale(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -283,8 +362,9 @@ def location_and_scale(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     variance = np.maximum(squares / n - (total / n) ** 2, 0.0)
     loc = reference + unit * (total / n)
     scale = unit * np.sqrt(variance)
-    # Rounding makes a constant channel seem to vary by a few units of the last place.
-    constant = scale <= 8 * np.finfo(windows.dtype if windows.dtype.kind == "f" else float).eps * (
-        np.abs(loc)
-    )
-    return loc, np.where(constant | (largest == 0), 1.0, scale)
+    # Rounding makes a constant channel seem to vary by a few units of the last place; below the
+    # smallest normal numbers there is nothing but such units.
+    dtype = windows.dtype if windows.dtype.kind == "f" else np.dtype(np.float64)
+    smallest = np.finfo(np.result_type(dtype, np.float32)).tiny
+    constant = scale <= np.maximum(8 * np.finfo(dtype).eps * np.abs(loc), smallest)
+    return loc, np.where(constant, 1.0, scale)
