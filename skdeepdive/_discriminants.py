@@ -187,11 +187,17 @@ def _fisher_logits(means, directions, counts, overall_mean):
     """Logits log N(f; mean_k, W) + log π_k up to a constant, with W the within-class covariance.
 
     `directions` solves the total covariance T against the class means M. Because W = T - M'ΠM,
-    W⁻¹M' follows from it by a correction of the size of the number of classes.
+    W⁻¹M' follows from it by a correction of the size of the number of classes, or of features
+    where they are fewer.
     """
     frequencies = counts / counts.sum().clamp(min=1)
-    between = frequencies[:, None] * (means @ directions)
-    weight = directions @ torch.linalg.inv(torch.eye(len(counts)).to(means) - between)
+    weighted = frequencies[:, None] * means
+    if len(counts) > len(directions):
+        within = torch.eye(len(directions)).to(means) - directions @ weighted
+        weight = torch.linalg.solve(within, directions)
+    else:
+        between = frequencies[:, None] * (means @ directions)
+        weight = directions @ torch.linalg.inv(torch.eye(len(counts)).to(means) - between)
     bias = -0.5 * (means * weight.T).sum(1) + frequencies.clamp(min=1e-6).log()
     return weight, bias - overall_mean @ weight
 
