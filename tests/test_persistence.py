@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import tracemalloc
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -967,6 +968,25 @@ def test_a_flipped_bit_gives_an_error_or_a_model(part, content, tmp_path):
         with np.errstate(all="ignore"):
             outputs(loaded, X.reshape(len(X), *loaded._window_shape))
     assert 0 < n_opened < 400
+
+
+@pytest.mark.slow
+def test_thousands_of_damaged_files_give_an_error_or_a_model_in_bounded_memory(content, tmp_path):
+    rng = np.random.default_rng(1)
+    tracemalloc.start()
+    try:
+        for _ in range(2000):
+            damaged = bytearray(content)
+            start, length = rng.integers(len(content)), rng.integers(1, 64)
+            damaged[start : start + length] = rng.bytes(rng.integers(0, 64))
+            try:
+                load(bytes(damaged), tmp_path)
+            except ValueError as error:
+                assert "is no DeepDIVEForecaster" in str(error)  # noqa: PT017
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * len(content) + 2**22
 
 
 def test_nothing_of_torch_or_pickle_is_asked_to_read_a_file(content, tmp_path, monkeypatch):
