@@ -22,6 +22,24 @@ class ExplainableForecaster(BaseForecaster):
     factor_names_: list[str]
     factor_classes_: list[np.ndarray]
 
+    @property
+    def factor_priors_(self) -> list[Bunch]:
+        """Mixture over the marginal dimensions of every factor, in units of `transform`.
+
+        Each is a Bunch of `weights` (n_classes,), `centres` (n_classes, n_dims) and `scales`
+        (n_classes,): frequency, centre and standard deviation of the normal component of every
+        class, in the order of `factor_classes_`. The list is empty without marginal dimensions.
+        """
+        check_is_fitted(self)
+        return [
+            Bunch(
+                weights=prior.log_weights.exp().numpy(force=True),
+                centres=prior.centres.numpy(force=True).copy(),
+                scales=prior.scales.numpy(force=True),
+            )
+            for prior in self.module_.priors
+        ]
+
     def counterfactual(self, X: ArrayLike, factors: Mapping[str, Any]) -> Bunch:
         """Tell what windows and forecasts would be, had factors taken other labels.
 

@@ -117,6 +117,10 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         Names of the factors: the columns of `factors`, "factor0" and so on, or "cluster".
     factor_classes_ : list of ndarray
         Labels of every factor, sorted.
+    factor_priors_ : list of Bunch
+        The mixture over the marginal dimensions of every factor, one normal component for each
+        class: its frequency `weights` (n_classes,), its `centres` (n_classes, n_dims), the centres
+        of the RBF layer, and its deviation `scales` (n_classes,), in units of :meth:`transform`.
     history_ : dict of ndarray
         One entry for each epoch: its phase ("marginal", "interleaved", then "forecast"), its
         number, the mean terms of the objective in nats per window on training and validation

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score, r2_score
@@ -372,6 +373,32 @@ def test_factor_names_are_those_of_the_columns(factors, names):
     model = make_model().fit(X, y, factors=factors(hour))
     assert model.factor_names_ == names
     assert len(model.factor_classes_) == len(names)
+
+
+def test_priors_are_mixtures_whose_posteriors_are_the_cluster_probabilities(fitted_3d):
+    X, _, _ = make_windows(n_channels=3)
+    first, probabilities = 0, fitted_3d.predict_cluster_proba(X)
+    for prior, expected in zip(fitted_3d.factor_priors_, probabilities, strict=True):
+        n_classes, n_dims = prior.centres.shape
+        b = fitted_3d.transform(X)[:, first : first + n_dims]
+        components = [
+            norm(centre, scale).pdf(b).prod(axis=1)
+            for centre, scale in zip(prior.centres, prior.scales, strict=True)
+        ]
+        assert prior.weights.sum() == pytest.approx(1)
+        joint = prior.weights * np.column_stack(components)
+        np.testing.assert_allclose(joint / joint.sum(axis=1, keepdims=True), expected, atol=1e-9)
+        assert expected.shape[1] == n_classes
+        first += n_dims
+
+
+def test_priors_are_copies_and_there_are_none_without_factors(fitted):
+    X, y, _ = make_windows()
+    before = fitted.factor_priors_[0].centres
+    fitted.factor_priors_[0].centres[:] = 0
+    np.testing.assert_array_equal(fitted.factor_priors_[0].centres, before)
+    assert make_model(latent="conditional").fit(X, y).factor_priors_ == []
+    assert not hasattr(make_model(), "factor_priors_")
 
 
 def test_cluster_probabilities_sum_to_one_and_are_largest_at_the_assignment(fitted, fitted_3d):

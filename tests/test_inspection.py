@@ -455,7 +455,7 @@ def test_contours_are_those_of_predict_cluster_proba():
 def test_more_marginal_dimensions_are_drawn_in_the_plane_of_the_centres():
     X, _, factors = make_windows()
     display = EmbeddingDisplay.from_estimator(fitted(), X, factors, factor="sixth")
-    centres = fitted().module_.priors[0].centres.detach().numpy()
+    centres = fitted().factor_priors_[0].centres
     axes = PCA(2).fit(centres)
     np.testing.assert_allclose(display.centres, axes.transform(centres), atol=1e-6)
     n_dims = centres.shape[1]

@@ -1,11 +1,11 @@
 """A plane through the latent space, coloured by labels."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.decomposition import PCA
+from sklearn.utils.extmath import softmax
 from sklearn.utils.validation import check_is_fitted
 
 from .._validation import check_choice
@@ -148,14 +148,14 @@ class EmbeddingDisplay:
         known = None if index is None else estimator.factor_classes_[index]
         Z = np.asarray(estimator.transform(X), dtype=np.float64)
         codes, classes = encode_labels(labels, len(Z), known)
-        priors = _read_priors(estimator)
-        edges = np.cumsum([0, *(centres.shape[1] for centres, _ in priors)])
+        priors = estimator.factor_priors_
+        edges = np.cumsum([0, *(prior.centres.shape[1] for prior in priors)])
         if part == "conditional" or index is None:
             points, axis_names = _conditional_plane(Z[:, edges[-1] :])
             view: dict = {}
         else:
             b = Z[:, edges[index] : edges[index + 1]]
-            points, axis_names, view = _marginal_plane(b, name, *priors[index])
+            points, axis_names, view = _marginal_plane(b, name, priors[index])
         display = cls(points, codes, classes, label_name=name, axis_names=axis_names, **view)
         return display.plot(ax, cmap=cmap)
 
@@ -268,26 +268,18 @@ def _choose(
     return name, take_labels(factors, estimator, index), index
 
 
-def _read_priors(estimator: Any) -> list[tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]]:
-    """Return RBF centres `(n_classes, n_dims)` and b -> p(k | b) of every factor.
-
-    The one place where displays look into the module.
-    """
-
-    def posterior_of(prior: Any) -> Callable[[np.ndarray], np.ndarray]:
-        def posterior(b: np.ndarray) -> np.ndarray:
-            return prior.log_posterior(prior.centres.new_tensor(b)).detach().exp().cpu().numpy()
-
-        return posterior
-
-    priors = getattr(estimator.module_, "priors", ())
-    return [(prior.centres.detach().cpu().numpy(), posterior_of(prior)) for prior in priors]
+def _posterior(prior: Any, b: np.ndarray) -> np.ndarray:
+    """Return p(k | b) by Bayes' rule, `(n, n_classes)`, at points `(n, n_dims)`."""
+    squared = np.square(b[:, None] - prior.centres).sum(axis=2)
+    log_density = -b.shape[1] * np.log(prior.scales) - squared / (2 * prior.scales**2)
+    return softmax(np.log(prior.weights) + log_density)
 
 
 def _marginal_plane(
-    b: np.ndarray, name: str, centres: np.ndarray, posterior: Callable
+    b: np.ndarray, name: str, prior: Any
 ) -> tuple[np.ndarray, tuple[str, str], dict]:
     """Return points, names of axes, and centres and p(k | b) where the plane is all of b."""
+    centres = prior.centres
     if b.shape[1] == 1:
         return *_against_number(b, f"{name}_0"), {"centres": centres}
     if b.shape[1] > 2:
@@ -299,7 +291,7 @@ def _marginal_plane(
     low, high = both.min(axis=0) - margin, both.max(axis=0) + margin
     x, y = np.linspace(low, high, _N_GRID).T
     plane = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    shares = posterior(plane).T.reshape(len(centres), _N_GRID, _N_GRID)
+    shares = _posterior(prior, plane).T.reshape(len(centres), _N_GRID, _N_GRID)
     view = {"centres": centres, "grid": (x, y), "posterior": shares}
     return b, (f"{name}_0", f"{name}_1"), view
 
