@@ -18,6 +18,7 @@ from skdeepdive.inspection import (
     ForecastDisplay,
     MutualInformationDisplay,
     TrainingHistoryDisplay,
+    TraversalDisplay,
 )
 from skdeepdive.metrics import mutual_information_gap
 
@@ -76,6 +77,7 @@ DISPLAYS = {
     ),
     "embedding": lambda model: EmbeddingDisplay.from_estimator(model, make_windows()[0]),
     "history": TrainingHistoryDisplay.from_estimator,
+    "traversal": lambda model: TraversalDisplay.from_estimator(model, make_windows()[0]),
 }
 
 
@@ -83,7 +85,7 @@ DISPLAYS = {
 def test_one_figure_is_made_and_every_axis_is_labelled(draw):
     display = draw(fitted())
     assert plt.get_fignums() == [display.figure_.number]
-    for ax in display.axes_ if hasattr(display, "axes_") else [display.ax_]:
+    for ax in np.ravel(display.axes_) if hasattr(display, "axes_") else [display.ax_]:
         assert ax.get_xlabel()
         assert ax.get_ylabel()
     display.figure_.canvas.draw()  # what matplotlib finds wrong only then
@@ -567,3 +569,116 @@ def test_embedding_refuses_a_part_that_is_not_there():
     assert display.label_name == "label"
     with pytest.raises(ValueError, match="at least two windows for principal axes, got one"):
         EmbeddingDisplay.from_estimator(fitted(), X[:1], part="conditional")
+
+
+# Traversals
+
+
+def test_traversal_draws_what_traverse_returns():
+    X, _, _ = make_windows()
+    values = [-1, 0, 3]
+    display = TraversalDisplay.from_estimator(
+        fitted(), X, dimensions=["conditional_1", 0], values=values, sample=-2, target=1, unit="kW"
+    )
+    assert display.dimension_names == ["conditional_1", "sixth_0"]
+    assert display.axes_.shape == (2, 2)
+    lines = iter(display.lines_)
+    for row, dimension in zip(display.axes_, ["conditional_1", "sixth_0"], strict=True):
+        expected = fitted().traverse(X[-2:-1], dimension, values)
+        for ax, courses, start in (
+            (row[0], expected.window[0, :, 1], 1 - N_TIMESTEPS),
+            (row[1], expected.forecast[0, :, 1], 1),
+        ):
+            for course in courses.T:
+                line = next(lines)
+                assert line.axes is ax
+                np.testing.assert_array_equal(line.get_ydata(), course)
+                np.testing.assert_array_equal(line.get_xdata(), start + np.arange(len(course)))
+    assert next(lines, None) is None
+    assert display.colorbar_.mappable.get_clim() == (-1, 3)
+    assert len({line.get_color() for line in display.lines_}) == 3
+
+
+def test_traversal_draws_window_and_forecast_as_they_are_in_dashes():
+    X, _, _ = make_windows()
+    display = TraversalDisplay.from_estimator(fitted(), X, dimensions=0, sample=3, unit="kW")
+    window, forecast = (ax.lines[-1] for ax in display.axes_[0])
+    np.testing.assert_array_equal(window.get_ydata(), X[3, :, 0])
+    np.testing.assert_array_equal(forecast.get_ydata(), fitted().predict(X[3:4])[0, :, 0])
+    assert window.get_linestyle() == forecast.get_linestyle() == "--"
+    assert [ax.get_title() for ax in display.axes_[0]] == [
+        "window at values of sixth_0", "its forecast (dashed: as it is)",
+    ]  # fmt: skip
+    assert {ax.get_ylabel() for ax in display.axes_.flat} == {"kW"}
+    assert {ax.get_xlabel() for ax in display.axes_.flat} == {"steps from the forecast's origin"}
+
+
+def test_traversal_chooses_the_most_variable_conditional_dimensions():
+    X, y, factors = make_windows()
+    spread = fitted().transform(X)[:, -3:].std(axis=0)
+    expected = [f"conditional_{i}" for i in np.argsort(-spread)]
+    assert TraversalDisplay.from_estimator(fitted(), X).dimension_names == expected
+    model = make_model(latent="marginal").fit(X, y, factors[:, 0])
+    names = TraversalDisplay.from_estimator(model, X).dimension_names
+    assert len(names) == 3
+    assert all(name.startswith("factor0_") for name in names)
+    model = make_model(latent="conditional").fit(X, y)
+    assert len(TraversalDisplay.from_estimator(model, X).dimension_names) == 3
+
+
+@pytest.mark.parametrize("kind", ["list", "frame"])
+def test_traversal_of_other_kinds_of_windows(kind):
+    pd = pytest.importorskip("pandas")
+    X, y, _ = make_windows()
+    flat = pd.DataFrame(X.reshape(len(X), -1)).rename(columns="v{}".format)
+    given, n_channels = {"list": (X.tolist(), None), "frame": (flat, 2)}[kind]
+    model = make_model(n_channels=n_channels, n_clusters=2).fit(given, y[:, :, 0])
+    display = TraversalDisplay.from_estimator(
+        model, given, dimensions="conditional_0", values=[0.5], sample=3, channel=1
+    )
+    expected = model.traverse(flat[3:4] if kind == "frame" else X[3:4], "conditional_0", [0.5])
+    np.testing.assert_array_equal(display.windows[0, 0], expected.window.reshape(-1, 2)[:, 1])
+    np.testing.assert_array_equal(display.forecasts[0, 0], expected.forecast.ravel())
+    np.testing.assert_array_equal(display.window, X[3, :, 1])
+    assert TraversalDisplay.from_estimator(model, given).window[0] == X[0, 0, 0]
+
+
+def test_traversal_is_drawn_from_arrays_into_given_axes():
+    figure, axes = plt.subplots(2, 2)
+    display = TraversalDisplay(np.zeros((2, 3, 5)), np.ones((2, 3, 4)), [0, 1, 2], ["u", "v"])
+    assert display.plot(axes, cmap=mpl.colormaps["cividis"]).figure_ is figure
+    assert list(display.axes_.flat) == list(axes.flat)
+    assert len(axes[0, 0].lines) == 3
+    assert axes[1, 0].get_title() == "window at values of v"
+    assert axes[1, 1].get_title() == "its forecast"
+    assert axes[1, 1].get_ylabel() == "value"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"dimensions": "hour_0"}, ValueError, "'dimensions' must be one of sixth_0, .* 'hour_0'"),
+        ({"dimensions": [99]}, ValueError, "'dimensions' must be below 9, got 99"),
+        ({"dimensions": [0.5]}, TypeError, "'dimensions' must be an integer"),
+        ({"dimensions": []}, ValueError, "'dimensions' must name at least one dimension, got none"),
+        ({"values": 1.0}, ValueError, "'values' must be finite numbers in one dimension"),
+        ({"sample": 371}, ValueError, "'sample' must be one of 371, counted from 0, got 371"),
+        ({"target": 2}, ValueError, "'target' must be one of 2, counted from 0, got 2"),
+        ({"channel": 2}, ValueError, "'channel' must be one of 2, counted from 0, got 2"),
+    ],
+)
+def test_traversal_refuses(options, error, match):
+    with pytest.raises(error, match=match):
+        TraversalDisplay.from_estimator(fitted(), make_windows()[0], **options)
+    assert not plt.get_fignums()
+
+
+def test_traversal_refuses_another_number_of_axes_and_estimators_without_it():
+    X, _, _ = make_windows()
+    _, ax = plt.subplots()
+    with pytest.raises(
+        ValueError, match=r"two axes for each of the dimensions \['sixth_0'\], got 1"
+    ):
+        TraversalDisplay.from_estimator(fitted(), X, dimensions=0, ax=ax)
+    with pytest.raises(ValueError, match="'estimator' must have traverse, got VAEForecaster"):
+        TraversalDisplay.from_estimator(baseline(), X)

@@ -5,6 +5,7 @@ from ._embedding import EmbeddingDisplay
 from ._forecast import ForecastDisplay
 from ._history import TrainingHistoryDisplay
 from ._information import MutualInformationDisplay
+from ._traversal import TraversalDisplay
 
 __all__ = [
     "EmbeddingDisplay",
@@ -12,4 +13,5 @@ __all__ = [
     "ForecastDisplay",
     "MutualInformationDisplay",
     "TrainingHistoryDisplay",
+    "TraversalDisplay",
 ]

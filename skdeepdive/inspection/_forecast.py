@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._validation import check_futures, check_index, check_quantiles
 from ._axes import FORECAST, FUTURE, PAST, check_matplotlib, make_axes
+from ._windows import count_windows, take_window, to_courses
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,12 +128,12 @@ class ForecastDisplay:
         """
         check_matplotlib(cls.__name__)
         check_is_fitted(estimator)
-        n_samples = X.shape[0] if hasattr(X, "shape") else len(X)  # type: ignore[arg-type]
+        n_samples = count_windows(X)
         sample = check_index("sample", sample, n_samples)
         target = check_index("target", target, estimator.n_targets_)
         if channel is None and estimator.n_channels_ == estimator.n_targets_:
             channel = target
-        window = _one(X, sample)
+        window = take_window(X, sample)
         past = None
         if channel is not None:
             channel = check_index("channel", channel, estimator.n_channels_)
@@ -140,16 +141,16 @@ class ForecastDisplay:
         future = None
         if y is not None:
             future = check_futures(y, n_samples)[sample : sample + 1]
-            future = _courses(future, estimator)[0, :, target]
+            future = to_courses(future, estimator)[0, :, target]
         widths = np.ravel(check_quantiles("levels", levels) if np.size(levels) else [])
         intervals = None
         if len(widths) and hasattr(estimator, "predict_quantiles"):
             ends = [end for width in widths for end in ((1 - width) / 2, (1 + width) / 2)]
             bounds = np.moveaxis(estimator.predict_quantiles(window, ends), -1, 0)
-            bounds = _courses(bounds, estimator)[..., target]
+            bounds = to_courses(bounds, estimator)[..., target]
             intervals = bounds.reshape(len(widths), 2, -1).swapaxes(1, 2)
         display = cls(
-            forecast=_courses(estimator.predict(window), estimator)[0, :, target],
+            forecast=to_courses(estimator.predict(window), estimator)[0, :, target],
             past=past,
             future=future,
             intervals=intervals,
@@ -210,23 +211,3 @@ class ForecastDisplay:
             band = ax.fill_between(steps, low, high, color=shade, linewidth=0, zorder=1, label=name)
             bands.append(band)
         return bands
-
-
-def _one(values: Any, sample: int) -> Any:
-    """Return one row in the kind of array or frame that it came in, without copying all."""
-    rows = slice(sample, sample + 1)
-    if hasattr(values, "iloc"):
-        return values.iloc[rows]
-    return values[rows] if hasattr(values, "shape") else np.asarray(values)[rows]
-
-
-def _courses(futures: Any, estimator: Any) -> np.ndarray:
-    """Return futures in the shape of `y` as (n, horizon, n_targets)."""
-    futures = np.asarray(futures)
-    shape = (estimator.horizon_, estimator.n_targets_)
-    if futures[0].size != np.prod(shape):
-        raise ValueError(
-            f"'y' must have {shape[0]} steps and {shape[1]} targets, as in fit, got the shape "
-            f"{futures.shape}."
-        )
-    return futures.reshape(-1, *shape)

@@ -1,0 +1,33 @@
+"""One window of many, and futures in a common shape."""
+
+from typing import Any
+
+import numpy as np
+
+from .._validation import check_index
+
+
+def take_window(values: Any, sample: Any) -> Any:
+    """Return one row in the kind of array or frame that it came in, without copying all."""
+    sample = check_index("sample", sample, count_windows(values))
+    rows = slice(sample, sample + 1)
+    if hasattr(values, "iloc"):
+        return values.iloc[rows]
+    return values[rows] if hasattr(values, "shape") else np.asarray(values)[rows]
+
+
+def count_windows(values: Any) -> int:
+    """Return the number of rows."""
+    return values.shape[0] if hasattr(values, "shape") else len(values)
+
+
+def to_courses(futures: Any, estimator: Any) -> np.ndarray:
+    """Return futures in the shape of `y` as (n, horizon, n_targets)."""
+    futures = np.asarray(futures)
+    shape = (estimator.horizon_, estimator.n_targets_)
+    if futures[0].size != np.prod(shape):
+        raise ValueError(
+            f"'y' must have {shape[0]} steps and {shape[1]} targets, as in fit, got the shape "
+            f"{futures.shape}."
+        )
+    return futures.reshape(-1, *shape)
