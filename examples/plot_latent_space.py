@@ -1,78 +1,57 @@
 """
-Look into the latent space and at the intervals
-===============================================
+Read the hour off a circle
+==========================
 
-A model of one client's electricity load that knows the hour: where windows lie in the dimensions
-of the hour, what a conditional dimension means, and how wide the intervals of the forecasts are.
+Where a week of electricity load lies on the plane of the hour tells at what hour the week ended:
+in a month that the model has not seen, the angle is hardly ever more than an hour off.
 """
 
 # %%
-# Data
-# ----
+# Windows and their hours
+# -----------------------
 # Half a year of hourly load is cut into windows of a week, with the next day as their future. The
-# last month is for testing.
-import matplotlib.pyplot as plt
+# label of a window is the hour of its last value. November is for testing.
 import numpy as np
 
 from skdeepdive import DeepDIVEForecaster, calendar_factors, sliding_windows, split_windows
 from skdeepdive.datasets import load_electricity
+from skdeepdive.inspection import EmbeddingDisplay
 
-load = load_electricity(as_frame=True).data.loc["2014-06-01":"2014-11-30", "client_320"]
+load = load_electricity(as_frame=True).data.loc["2014-06":"2014-11", "client_320"]
 X, y, origin = sliding_windows(load, n_timesteps=168, horizon=24)
-factors = calendar_factors(load.index[origin], ["hour"])
+hours = calendar_factors(load.index[origin], ["hour"])
 train, test = split_windows(origin, horizon=24, dates=["2014-11-01"], index=load.index)
 
-model = DeepDIVEForecaster(random_state=0)
-model.fit(X[train], y[train], factors=factors.iloc[train])
+# %%
+# A plane for the hour
+# --------------------
+# With two dimensions the hour has a plane of its own. (The default of 16 reads labels better, but
+# needs principal axes to be looked at.)
+model = DeepDIVEForecaster(n_marginal=2, n_hidden=64, max_epochs=5, random_state=0)
+model.fit(X[train], y[train], factors=hours.iloc[train])
+display = EmbeddingDisplay.from_estimator(model, X[test], hours.iloc[test], cmap="twilight")
 
 # %%
-# The dimensions of the hour
-# --------------------------
-# Every hour has a centre, and the first two dimensions of the centres are a circle. A test window
-# lies near the centre of the hour that the model reads from it, or between two hours where it is
-# not sure.
-Z = model.set_output(transform="pandas").transform(X[test])
-hour = factors["hour"].iloc[test]
+# The crosses are the centres of the hours, the lines run where an hour becomes likelier than all
+# others together. Nobody told the model about windows of November, and yet they lie by the centre
+# of their hour.
+#
+# The angle as a clock
+# --------------------
+# The centres, which :attr:`factor_priors_ <skdeepdive.DeepDIVEForecaster>` holds, start on a
+# circle; where a window comes to lie is learnt. The difference between its angle and that of the
+# centre of its true hour is an error in hours.
+Z = model.transform(X[test])
+centres = model.factor_priors_[0].centres
 
-figure, ax = plt.subplots(figsize=(6, 5), layout="constrained")
-points = ax.scatter(Z["hour_0"], Z["hour_1"], c=hour, s=6, cmap=plt.get_cmap("twilight", 24))
-figure.colorbar(points, label="hour")
-ax.set(xlabel="hour_0", ylabel="hour_1", aspect="equal")
 
-# %%
-# What a conditional dimension means
-# ----------------------------------
-# Take a window, move its most variable conditional dimension, and decode. The hour stays as it is.
-conditional = Z.filter(like="conditional")
-name = conditional.std().idxmax()
-moved = Z.to_numpy()[:1].repeat(5, axis=0)
-moved[:, Z.columns.get_loc(name)] = np.linspace(-2, 2, 5)
+def angle(points):
+    """Turn points of the plane into complex numbers of length one."""
+    directions = points[:, 0] + 1j * points[:, 1]
+    return directions / np.abs(directions)
 
-figure, ax = plt.subplots(figsize=(9, 3.5), layout="constrained")
-for window, colour in zip(
-    model.inverse_transform(moved), plt.get_cmap("viridis")(np.linspace(0, 0.9, 5)), strict=True
-):
-    ax.plot(window, color=colour)
-ax.set(xlabel="hours of the window", ylabel="load", title=f"{name} from -2 (dark) to 2 (light)")
 
-# %%
-# Intervals
-# ---------
-# Day-ahead forecasts made once a day, with intervals of 80%.
-days = np.arange(test.start, test.stop, 24)[:7]
-forecast = model.predict(X[days])
-low, high = np.moveaxis(model.predict_quantiles(X[days], [0.1, 0.9]), -1, 0)
-
-figure, ax = plt.subplots(figsize=(9, 3.5), layout="constrained")
-hours = np.arange(len(days) * 24)
-ax.fill_between(hours, low.ravel(), high.ravel(), alpha=0.3, color="C1", label="80% interval")
-ax.plot(hours, forecast.ravel(), color="C1", label="forecast")
-ax.plot(hours, y[days].ravel(), color="0.3", label="true load")
-ax.set(xlabel="hours of the first test week", ylabel="load")
-ax.legend(ncols=3, loc="upper center", frameon=False)
-
-# %%
-# Do they hold what they promise? Over all test windows:
-low, high = np.moveaxis(model.predict_quantiles(X[test], [0.1, 0.9]), -1, 0)
-inside = (y[test] >= low) & (y[test] <= high)
-print(f"{inside.mean():.0%} of the true values lie inside")
+turned = np.angle(angle(Z[:, :2]) / angle(centres)[hours["hour"].iloc[test]])
+error = 24 * np.abs(turned) / (2 * np.pi)
+print(f"median error of the angle: {60 * np.median(error):.0f} minutes")
+print(f"within one hour: {(error < 1).mean():.1%} of {len(error)} windows")

@@ -1,0 +1,62 @@
+"""
+Find the days on which the clock was changed
+============================================
+
+Nobody told the model that clocks are changed twice a year, yet the lower bound of the log density,
+``score_samples``, puts both of these days among the most unusual of the 365 of a year.
+"""
+
+# %%
+# Days as windows
+# ---------------
+# A window is a day here. The model is fitted to the windows of 2013, one in five hours, and knows
+# their hour and weekday.
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from skdeepdive import DeepDIVEForecaster, calendar_factors, sliding_windows, split_windows
+from skdeepdive.datasets import load_electricity
+
+load = load_electricity(as_frame=True).data.loc["2013":"2014", "client_320"]
+X, y, origin = sliding_windows(load, n_timesteps=24, horizon=1)
+ends = load.index[origin]
+factors = calendar_factors(ends, ["hour", "weekday"])
+train, test = split_windows(origin, horizon=1, dates=["2014-01-01"], index=load.index)
+some = slice(train.start, train.stop, 5)
+
+model = DeepDIVEForecaster(n_hidden=64, max_epochs=5, random_state=0)
+model.fit(X[some], y[some], factors=factors.iloc[some])
+
+# %%
+# The most unusual days of 2014
+# -----------------------------
+# Windows that end at 23 o'clock are calendar days.
+days = test.start + (ends[test].hour == 23).nonzero()[0]
+scores = pd.Series(model.score_samples(X[days]), index=ends[days].normalize()).sort_values()
+changes = {"2014-03-30": "spring, clock set forward", "2014-10-26": "autumn, clock set back"}
+for day, what in changes.items():
+    rank = scores.index.get_loc(day) + 1
+    print(f"{day}, {what}: number {rank} of {len(scores)} from the most unusual")
+
+# %%
+# When the clock is set forward, an hour does not exist, and its load is recorded as zero; when it
+# is set back, an hour is counted twice. The other days at the top are unusual for
+# what people did, which the data do not tell.
+figure, axes = plt.subplots(1, 4, figsize=(10, 2.8), sharey=True, layout="constrained")
+typical = y[train].mean()
+for day, ax in zip(scores.index[:4], axes, strict=True):
+    course = load.loc[str(day.date())]
+    others = load.loc["2013"].groupby(load.loc["2013"].index.hour).median()
+    ax.plot(others.to_numpy(), color="0.6", label="median of 2013")
+    ax.plot(course.to_numpy(), color="C3", label="the day")
+    ax.set(title=f"{day:%a %d %b}: {scores[day]:.0f} nats", xlabel="hour")
+axes[0].set_ylabel("load")
+axes[0].legend(frameon=False)
+
+# %%
+# Why a window is unusual
+# -----------------------
+# ``score_terms`` splits the bound: a course that cannot be decoded from the latent variables, or
+# unlikely values of these. The differences from the median of all days, in nats:
+terms = pd.DataFrame(model.score_terms(X[days]), index=ends[days].normalize())
+print((terms - terms.median()).loc[scores.index[:4]].round(1))
