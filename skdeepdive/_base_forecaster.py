@@ -331,13 +331,12 @@ class BaseForecaster(
         end_epoch = begin_fit(self, X, y)
         fitted = self._shallow_copy()
         fitted._fit(X, y, *labels, end_epoch=end_epoch)
+        end_fit(self, X, y, fitted.__dict__)  # while an error can still leave everything as it was
         self._become(fitted)
-        end_fit(self, X, y)
         return self
 
     def _become(self, fitted: "BaseForecaster") -> None:
-        self.__dict__.clear()
-        self.__dict__.update(fitted.__dict__)
+        self.__dict__ = fitted.__dict__  # at one stroke, for interrupts and other threads
 
     def _shallow_copy(self: Self) -> Self:
         copied = self.__new__(type(self))  # the way of copy.copy would take the module apart

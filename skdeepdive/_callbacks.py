@@ -46,12 +46,12 @@ def begin_fit(estimator, X, y) -> Callable[[str, Callable[[], dict[str, Any]]], 
     return end_epoch
 
 
-def end_fit(estimator, X, y) -> None:
-    """Tell the callbacks of a fitted estimator that its fit has ended."""
+def end_fit(estimator, X, y, attributes: dict[str, Any]) -> None:
+    """Tell an estimator's callbacks that its fit has ended, with the attributes it will have."""
     if hasattr(estimator, "_callback_fit_ctx"):
         estimator._callback_fit_ctx.call_on_fit_task_end(
             estimator=estimator,
             X=X,
             y=y,
-            reconstruction_attributes=lambda: vars(estimator),
+            reconstruction_attributes=lambda: attributes,
         )

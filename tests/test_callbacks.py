@@ -94,19 +94,21 @@ def test_a_callback_can_stop_the_fit(last):
     assert np.isfinite(model.predict(X)).all()
 
 
-def test_an_error_in_a_callback_leaves_the_estimator_as_it_was():
-    X, y, _ = make_windows()
-    model = make_model().fit(X, y)
+@pytest.mark.parametrize("failing_task", ["marginal epoch 1", "forecast epoch 2", "fit"])
+def test_an_error_in_a_callback_leaves_the_estimator_as_it_was(failing_task):
+    X, y, phase = make_windows()
+    model = make_model().fit(X, y, phase)
     forecast = model.predict(X)
 
     class Failing(Recorder):
         def on_fit_task_end(self, estimator, context):
-            raise RuntimeError("no more")
+            if context.task_name == failing_task:
+                raise RuntimeError("no more")
 
     failing = Failing()
     model.set_callbacks(failing)
     with pytest.raises(RuntimeError, match="no more"):
-        model.fit(X[:, 1:], y)
+        model.fit(X[:, 1:], y, phase)
     assert failing.calls == ["setup", "teardown"]
     np.testing.assert_array_equal(model.predict(X), forecast)
 
