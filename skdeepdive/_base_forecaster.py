@@ -405,7 +405,7 @@ class BaseForecaster(
         settings = Settings(
             max_epochs=self.max_epochs,
             batch_size=self._batch_size(n_fit),
-            learning_rate=self.learning_rate,
+            learning_rate=float(self.learning_rate),
             patience=self.n_iter_no_change if self.early_stopping else None,
             seed=make_seed(self.random_state),
             report=report,

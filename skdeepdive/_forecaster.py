@@ -123,9 +123,10 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         of the RBF layer, and its deviation `scales` (n_classes,), in units of :meth:`transform`.
     history_ : dict of ndarray
         One entry for each epoch: its phase ("marginal", "interleaved", then "forecast"), its
-        number, the mean terms of the objective in nats per window on training and validation
-        windows, and the validation loss, which early stopping follows; in the forecast phase that
-        is the squared error of standardised futures. NaN where a phase has no such term.
+        number, its learning rate (less than the parameter after training diverged), the mean terms
+        of the objective in nats per window on training and validation windows, and the validation
+        loss, which early stopping follows; in the forecast phase that is the squared error of
+        standardised futures. NaN where a phase has no such term.
     n_iter_ : int
         Number of interleaved epochs run.
     n_timesteps_, n_channels_, horizon_, n_targets_ : int
@@ -238,7 +239,15 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         TypeError
             If a parameter has the wrong type.
         FloatingPointError
-            If training diverges.
+            If a term of the objective becomes NaN or infinite, in the smallest steps too.
+        MemoryError
+            If a batch does not fit into memory.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a term becomes NaN or infinite: training then goes on from its last good epoch in
+            steps of a tenth, up to three times.
         """
         return self._take_over_fit(X, y, factors)
 
@@ -290,7 +299,15 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         TypeError
             If a parameter has the wrong type.
         FloatingPointError
-            If training diverges.
+            If a term of the objective becomes NaN or infinite, in the smallest steps too.
+        MemoryError
+            If a batch does not fit into memory.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a term becomes NaN or infinite: training then goes on from its last good epoch in
+            steps of a tenth, up to three times.
 
         Notes
         -----

@@ -50,4 +50,4 @@ def _main_terms(record: dict) -> list[str]:
 
 
 def _terms(record: dict) -> list[str]:
-    return [name for name in record if name not in ("phase", "epoch")]
+    return [name for name in record if name not in ("phase", "epoch", "learning_rate")]

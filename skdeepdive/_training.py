@@ -6,19 +6,30 @@ forecast.
 
 import copy
 import math
-from collections.abc import Callable
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from . import _schedule
 from ._torch_utils import N_BLOCKS, WindowData, fold_bounds, make_generator
 
 # Evaluations draw the same noise every time, so that epochs differ by their weights alone.
 _EVALUATION_SEED = 0
+
+# A run that diverges goes on from its last good epoch in steps of a tenth, this many times.
+_SMALLER_STEP = 0.1
+_MOST_ROLLBACKS = 3
+
+# PyTorch's words for it: on Linux, on Windows, and on accelerators.
+_NO_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -60,43 +71,231 @@ class BestWeights:
     n_epochs_since: int = 0
     weights: dict = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.weights = self.weights or _copies(self.module.state_dict())
+
     def update(self, loss: float) -> None:
         """Take the validation loss of the start, or of one more epoch."""
         self.n_epochs_since += 1
         if loss < self.loss:
+            self.weights = _copies(self.module.state_dict())
             self.loss, self.n_epochs_since = loss, 0
-            self.weights = {k: v.clone() for k, v in self.module.state_dict().items()}
 
     def restore(self) -> None:
         """Give the module its best weights back."""
         self.module.load_state_dict(self.weights)
 
 
+@dataclass(frozen=True)
+class State:
+    """All that a training run needs in order to go on from the end of an epoch."""
+
+    tensors: dict[str, torch.Tensor]
+    record: dict[str, Any]  # in terms of JSON
+
+
 def train(module, data: WindowData, valid: WindowData, settings: Settings) -> list[dict]:
-    """Train in place; return a record of every epoch, with its mean terms in nats per window."""
-    history: list[dict] = []
-    stopped = False
-    for phase in _phases(module, settings):
-        if stopped:
-            break
-        phase.prepare()
-        draws, optimizer = _Draws(settings.seed, data.device), _optimizer(module, phase, settings)
-        best = BestWeights(module)
-        best.update(phase.evaluate(module, valid, settings.batch_size)["validation_loss"])
-        for epoch in range(1, phase.max_epochs + 1):
-            terms = _run_epoch(module, data, phase, settings, optimizer, draws, epoch)
-            terms |= phase.evaluate(module, valid, settings.batch_size)
-            _check_finite(phase, epoch, terms)
-            history.append({"phase": phase.name, "epoch": epoch, **terms})
-            best.update(terms["validation_loss"])
-            stopped = settings.report(history, partial(_finished, module, valid, settings))
-            worn_out = phase.patience is not None and best.n_epochs_since >= phase.patience
-            if stopped or worn_out:
+    """Train in place; return a record of every epoch, with its mean terms in nats per window.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a term is not finite, and the run goes on from the last good epoch in smaller steps.
+
+    Raises
+    ------
+    FloatingPointError
+        If a term is not finite in the smallest steps either.
+    MemoryError
+        If a batch does not fit into memory.
+    """
+    run = _Run(module, data, valid, settings)
+    run.train()
+    with memory_for(settings.batch_size):
+        calibrate_forecast(module, valid, settings.batch_size)
+    return run.history
+
+
+class _Run:
+    """A training run: what changes from epoch to epoch, and how it is taken back."""
+
+    def __init__(self, module, data: WindowData, valid: WindowData, settings: Settings):
+        self.module, self.data, self.valid, self.settings = module, data, valid, settings
+        self.phases = _phases(module, settings)
+        self.history: list[dict] = []
+        self.n_rollbacks = 0
+
+    @property
+    def learning_rate(self) -> float:
+        """Step size, smaller after every time that the run diverged."""
+        return self.settings.learning_rate * _SMALLER_STEP**self.n_rollbacks
+
+    def train(self) -> None:
+        """Go through all phases, unless a report stops the run."""
+        for phase in self.phases:
+            self._begin(phase)
+            self.good = self._state()
+            if self._train_phase():
                 break
-        if phase.patience is not None:
-            best.restore()
-    calibrate_forecast(module, valid, settings.batch_size)
-    return history
+
+    def _begin(self, phase: Phase) -> None:
+        phase.prepare()
+        self.phase, self.epoch = phase, 0
+        self.draws = _Draws(self.settings.seed, self.data.device)
+        self.optimizer = self._optimizer()
+        self.best = BestWeights(self.module)
+        self.best.update(self._evaluate()["validation_loss"])
+
+    def _train_phase(self) -> bool:
+        """Run the epochs of the phase; return whether a report stopped them."""
+        patience, stopped = self.phase.patience, False
+        while not stopped and self.epoch < self.phase.max_epochs:
+            if patience is not None and self.best.n_epochs_since >= patience:
+                break
+            terms = self._run_epoch()
+            wrong = next((name for name in terms if not math.isfinite(terms[name])), None)
+            if wrong is None:
+                stopped = self._finish_epoch(terms)
+            else:
+                self._roll_back(wrong, terms[wrong])
+        if patience is not None:
+            self.best.restore()
+        return stopped
+
+    def _finish_epoch(self, terms: dict[str, float]) -> bool:
+        self.epoch += 1
+        about = {"phase": self.phase.name, "epoch": self.epoch, "learning_rate": self.learning_rate}
+        self.history.append({**about, **terms})
+        self.best.update(terms["validation_loss"])
+        self.good = self._state()
+        finished = partial(_finished, self.module, self.valid, self.settings)
+        return self.settings.report(self.history, finished)
+
+    def _roll_back(self, term: str, value: float) -> None:
+        """Go back to the last good epoch, to go on in smaller steps; too often is an error."""
+        problem = (
+            f"The training term '{term}' became {value} in epoch {self.epoch + 1} of the "
+            f"{self.phase.name} phase, with a learning rate of {self.learning_rate:.2g}."
+        )
+        advice = "Lower 'learning_rate', or look for extreme values in 'X' and 'y'."
+        if self.n_rollbacks == _MOST_ROLLBACKS:
+            raise FloatingPointError(f"{problem} So it had with larger ones. {advice}")
+        self.good.record["n_rollbacks"] += 1
+        self._restore(self.good)
+        warnings.warn(
+            f"{problem} Training goes on from the epoch before with {self.learning_rate:.2g}. "
+            f"{advice}",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+
+    def _state(self) -> State:
+        tensors = _copies(self.module.state_dict(), "module.")
+        tensors |= {f"best.{name}": weights for name, weights in self.best.weights.items()}
+        for i, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= _copies(moments, f"optimizer.{i}.")
+        tensors["best_loss"] = torch.tensor(self.best.loss, dtype=torch.float64)
+        tensors["noise"] = self.draws.generator.get_state()
+        record = {
+            "phase": self.phase.name,
+            "epoch": self.epoch,
+            "n_epochs_since": self.best.n_epochs_since,
+            "n_rollbacks": self.n_rollbacks,
+            "order": self.draws.order.bit_generator.state,
+            "history": list(self.history),
+        }
+        return State(tensors, record)
+
+    def _restore(self, state: State) -> None:
+        """Go back to a state of the phase."""
+        record, tensors = state.record, state.tensors
+        self.module.load_state_dict(_part(tensors, "module."))
+        self.epoch, self.n_rollbacks = record["epoch"], record["n_rollbacks"]
+        self.history = list(record["history"])
+        self.best = BestWeights(
+            self.module,
+            tensors["best_loss"].item(),
+            record["n_epochs_since"],
+            _part(tensors, "best."),
+        )
+        self.optimizer = self._optimizer(_part(tensors, "optimizer."))
+        self.draws.generator.set_state(tensors["noise"])
+        self.draws.order.bit_generator.state = record["order"]
+        self.good = state
+
+    def _optimizer(self, moments: dict[str, torch.Tensor] | None = None) -> torch.optim.Optimizer:
+        rates = self.phase.rates
+        optimizer = torch.optim.Adam(
+            [
+                {"params": parameters, "lr": self.learning_rate * rates[name]}
+                for name, parameters in self.module.parameter_groups().items()
+                if name in rates
+            ],
+            fused=True,
+        )
+        state: dict[int, dict] = {}
+        for name, tensor in (moments or {}).items():
+            i, _, moment = name.partition(".")
+            state.setdefault(int(i), {})[moment] = tensor.clone()  # the optimizer changes it
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        return optimizer
+
+    def _run_epoch(self) -> dict[str, float]:
+        """Train for an epoch and evaluate; return the mean terms.
+
+        The terms of the first batch whose loss is not finite, where there is one.
+        """
+        data, batch_size = self.data, self.settings.batch_size
+        n_batches = -(-len(data) // batch_size)
+        totals: dict = {}
+        bounds = fold_bounds(len(data))
+        for i, rows in enumerate(
+            np.array_split(self.draws.order.permutation(len(data)), n_batches)
+        ):
+            passed = self.epoch + (i + 1) / n_batches
+            folds = torch.from_numpy(np.searchsorted(bounds[1:], rows, side="right"))
+            with memory_for(batch_size):
+                loss, means = self._step((*data.batch(rows), folds.to(data.device)), passed)
+            if not torch.isfinite(loss):
+                return {name: float(value) for name, value in {**means, "loss": loss}.items()}
+            _accumulate(totals, means, len(rows) / len(data))
+        return {name: float(total) for name, total in totals.items()} | self._evaluate()
+
+    def _step(self, batch, passed: float):
+        """Take a step, if the loss is finite; return the loss before it, and its terms."""
+        kl_weight = _schedule.kl_weight(passed) if self.settings.kl_warmup else 1.0
+        loss, means = self.phase.loss(self.module, batch, self.draws.generator, kl_weight)
+        if torch.isfinite(loss):
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+        return loss.detach(), means
+
+    def _evaluate(self) -> dict[str, float]:
+        with memory_for(self.settings.batch_size):
+            return self.phase.evaluate(self.module, self.valid, self.settings.batch_size)
+
+
+def _copies(tensors: dict[str, torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:
+    return {prefix + name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+@contextmanager
+def memory_for(batch_size: int) -> Iterator[None]:
+    """Say what to do where there is not enough memory for a batch."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _NO_MEMORY.search(str(error)):
+            raise
+        raise MemoryError(
+            f"A batch of {batch_size} windows does not fit into memory. Lower 'batch_size', which "
+            f"is {batch_size}, or 'n_hidden', or take shorter windows."
+        ) from error
 
 
 def _finished(module, valid: WindowData, settings: Settings):
@@ -115,17 +314,6 @@ class _Draws:
     def __init__(self, seed: int, device: torch.device):
         self.generator = make_generator(seed, device)
         self.order = np.random.default_rng(seed)
-
-
-def _optimizer(module, phase: Phase, settings: Settings) -> torch.optim.Optimizer:
-    return torch.optim.Adam(
-        [
-            {"params": parameters, "lr": settings.learning_rate * phase.rates[name]}
-            for name, parameters in module.parameter_groups().items()
-            if name in phase.rates
-        ],
-        fused=True,
-    )
 
 
 def _phases(module, settings: Settings) -> list[Phase]:
@@ -191,24 +379,6 @@ def forecast_loss(module, batch, generator, kl_weight):
     return squared_error, {"squared_error": squared_error.detach()}
 
 
-def _run_epoch(module, data, phase, settings, optimizer, draws, epoch):
-    n_batches = -(-len(data) // settings.batch_size)
-    totals: dict = {}
-    bounds = fold_bounds(len(data))
-    for i, rows in enumerate(np.array_split(draws.order.permutation(len(data)), n_batches)):
-        passed = epoch - 1 + (i + 1) / n_batches
-        kl_weight = _schedule.kl_weight(passed) if settings.kl_warmup else 1.0
-        folds = torch.from_numpy(np.searchsorted(bounds[1:], rows, side="right")).to(data.device)
-        loss, means = phase.loss(module, (*data.batch(rows), folds), draws.generator, kl_weight)
-        if not torch.isfinite(loss):
-            _check_finite(phase, epoch, {**means, "loss": loss})
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        _accumulate(totals, means, len(rows) / len(data))
-    return {name: float(total) for name, total in totals.items()}
-
-
 @torch.no_grad()
 def evaluate_loss(module, valid: WindowData, batch_size: int, loss: Callable) -> dict[str, float]:
     """Mean loss and terms on the validation windows."""
@@ -229,15 +399,6 @@ def evaluate_forecast(module, valid: WindowData, batch_size: int) -> dict[str, f
 def _accumulate(totals: dict, means: dict, weight: float) -> None:
     for name, value in means.items():
         totals[name] = totals.get(name, 0.0) + weight * value.detach()
-
-
-def _check_finite(phase: Phase, epoch: int, terms: dict) -> None:
-    for name, value in terms.items():
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"The training term '{name}' became {float(value)} in epoch {epoch} of the "
-                f"{phase.name} phase. Lower 'learning_rate', or look for extreme values in 'X'."
-            )
 
 
 def calibrate_forecast(module, valid: WindowData, batch_size: int) -> None:

@@ -72,8 +72,9 @@ class VAEForecaster(BaseForecaster):
         Where they compute, such as "cpu" or "cuda:0".
     history_ : dict of ndarray
         One entry for each epoch: its phase (always "interleaved", the loop's name for epochs on
-        the whole objective), its number, the mean terms of the objective in nats per window on
-        training and validation windows, and the validation loss, which early stopping follows.
+        the whole objective), its number, its learning rate (less than the parameter after training
+        diverged), the mean terms of the objective in nats per window on training and validation
+        windows, and the validation loss, which early stopping follows.
     n_iter_ : int
         Number of epochs run.
     n_timesteps_, n_channels_, horizon_, n_targets_ : int
@@ -163,7 +164,15 @@ class VAEForecaster(BaseForecaster):
         TypeError
             If a parameter has the wrong type.
         FloatingPointError
-            If training diverges.
+            If a term of the objective becomes NaN or infinite, in the smallest steps too.
+        MemoryError
+            If a batch does not fit into memory.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a term becomes NaN or infinite: training then goes on from its last good epoch in
+            steps of a tenth, up to three times.
         """
         return self._take_over_fit(X, y)
 

@@ -76,7 +76,8 @@ def test_the_objective_falls_and_its_terms_are_finite(fitted):
 def test_the_history_holds_the_terms_of_the_objective(load, estimator, parts):
     terms = ["log_py", "log_px", *parts]
     validation = ["validation_loss", *(f"validation_{term}" for term in terms)]
-    assert list(fit(load, estimator).history_) == ["phase", "epoch", *terms, *validation]
+    about = ["phase", "epoch", "learning_rate"]
+    assert list(fit(load, estimator).history_) == [*about, *terms, *validation]
 
 
 def test_a_beta_of_one_gives_the_variational_autoencoder(load):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from scipy.stats import norm
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score, r2_score
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
@@ -814,7 +814,11 @@ def test_a_failed_first_fit_leaves_the_model_unfitted():
 
 def test_diverging_training_says_which_term_and_what_to_lower():
     X, y, _ = make_windows()
-    with pytest.raises(FloatingPointError, match=r"term '\w+' became .* Lower 'learning_rate'"):
+    message = r"term '\w+' became .* Lower 'learning_rate'"
+    with (
+        pytest.warns(ConvergenceWarning, match=message),
+        pytest.raises(FloatingPointError, match=message),
+    ):
         make_model(learning_rate=1e30, latent="conditional", max_epochs=30).fit(X, y)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from skdeepdive import _schedule, _training
 from skdeepdive._fitting import Sizes, start_module
@@ -482,23 +483,36 @@ def test_divergence_names_term_and_epoch(term, epoch, patience):
     # One evaluation of the start, then training and evaluation in every epoch.
     make_break(module, term, n_valid + (epoch - 1) * (n_train + n_valid))
     message = f"'{term}' became nan in epoch {epoch} of the interleaved phase.*'learning_rate'"
-    with pytest.raises(FloatingPointError, match=message):
+    with (
+        pytest.warns(ConvergenceWarning, match=message) as warned,
+        pytest.raises(FloatingPointError, match=message),
+    ):
         train(module, data, valid, make_settings(batch_size=256, patience=patience))
+    assert len(warned) == 3
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_every_value_of_a_record_must_be_finite(value):
-    phase = _training.Phase("marginal", _training.marginal_loss, {}, 1, None, None)
-    message = f"'validation_loss' became {value} in epoch 3 of the marginal phase"
-    with pytest.raises(FloatingPointError, match=message):
-        _training._check_finite(phase, 3, {"kl_b": 1.0, "validation_loss": value})
+def test_terms_of_validation_windows_must_be_finite_as_well(value, monkeypatch):
+    module, data, valid = make_start()
+    evaluated = iter([1.0, 1.0, value, 1.0, 1.0])
+    phase = replace(interleaved_phase(module), evaluate=lambda *args: {
+        "validation_loss": next(evaluated)}, max_epochs=3)  # fmt: skip
+    monkeypatch.setattr(_training, "_phases", lambda *args: [phase])
+    message = f"'validation_loss' became {value} in epoch 2 of the interleaved phase"
+    with pytest.warns(ConvergenceWarning, match=message):
+        history = train(module, data, valid, make_settings())
+    assert [record["epoch"] for record in history] == [1, 2, 3]
+    assert [record["learning_rate"] for record in history] == [1e-2, 1e-3, 1e-3]
 
 
 def test_a_diverged_epoch_is_not_reported():
     module, data, valid = make_start("conditional")
     make_break(module, "log_py", 0)
     records = []
-    with pytest.raises(FloatingPointError, match="'log_py' became nan in epoch 1"):
+    with (
+        pytest.warns(ConvergenceWarning),
+        pytest.raises(FloatingPointError, match="'log_py' became nan in epoch 1"),
+    ):
         train(module, data, valid, make_settings(report=reporting(records.append)))
     assert records == []
 

@@ -156,7 +156,8 @@ class TrainingHistoryDisplay:
 
     def _check_terms(self, terms: Sequence[str] | None) -> list[str]:
         names = [name.removeprefix(_VALIDATION) for name in self.history]
-        known = [name for name in dict.fromkeys(names) if name not in ("phase", "epoch")]
+        about = ("phase", "epoch", "learning_rate")
+        known = [name for name in dict.fromkeys(names) if name not in about]
         if terms is None:
             return sorted(known, key=lambda name: name != "loss")
         terms = [terms] if isinstance(terms, str) else list(terms)
