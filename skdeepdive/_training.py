@@ -100,7 +100,7 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
     Warns
     -----
     ConvergenceWarning
-        If a term is not finite, and the run goes on from the last good epoch in smaller steps.
+        If a term is not finite, and training goes on from the last good epoch in smaller steps.
 
     Raises
     ------
@@ -172,7 +172,11 @@ class _Run:
         return self.settings.report(self.history, finished)
 
     def _roll_back(self, term: str, value: float) -> None:
-        """Go back to the last good epoch, to go on in smaller steps; too often is an error."""
+        """Go on from the last good epoch in smaller steps; too often is an error.
+
+        An epoch that fails once more starts from the best weights: those of the epoch before may
+        be finite, but far out.
+        """
         problem = (
             f"The training term '{term}' became {value} in epoch {self.epoch + 1} of the "
             f"{self.phase.name} phase, with a learning rate of {self.learning_rate:.2g}."
@@ -180,11 +184,14 @@ class _Run:
         advice = "Lower 'learning_rate', or look for extreme values in 'X' and 'y'."
         if self.n_rollbacks == _MOST_ROLLBACKS:
             raise FloatingPointError(f"{problem} So it had with larger ones. {advice}")
-        self.good.record["n_rollbacks"] += 1
-        self._restore(self.good)
+        again = self.n_rollbacks > self.good.record["n_rollbacks"]
+        self._restore(self.good, self.n_rollbacks + 1)
+        if again:
+            self.best.restore()
+            self.optimizer = self._optimizer()
         warnings.warn(
-            f"{problem} Training goes on from the epoch before with {self.learning_rate:.2g}. "
-            f"{advice}",
+            f"{problem} Training goes on from {'its best weights' if again else 'the epoch before'}"
+            f", with {self.learning_rate:.2g}. {advice}",
             ConvergenceWarning,
             stacklevel=2,
         )
@@ -206,11 +213,11 @@ class _Run:
         }
         return State(tensors, record)
 
-    def _restore(self, state: State) -> None:
-        """Go back to a state of the phase."""
+    def _restore(self, state: State, n_rollbacks: int) -> None:
+        """Take up a state of the phase, after some number of rollbacks."""
         record, tensors = state.record, state.tensors
         self.module.load_state_dict(_part(tensors, "module."))
-        self.epoch, self.n_rollbacks = record["epoch"], record["n_rollbacks"]
+        self.epoch, self.n_rollbacks = record["epoch"], n_rollbacks
         self.history = list(record["history"])
         self.best = BestWeights(
             self.module,
@@ -221,7 +228,6 @@ class _Run:
         self.optimizer = self._optimizer(_part(tensors, "optimizer."))
         self.draws.generator.set_state(tensors["noise"])
         self.draws.order.bit_generator.state = record["order"]
-        self.good = state
 
     def _optimizer(self, moments: dict[str, torch.Tensor] | None = None) -> torch.optim.Optimizer:
         rates = self.phase.rates

@@ -102,6 +102,19 @@ def test_a_run_that_diverges_at_once_is_one_with_smaller_steps_from_the_start(
         assert torch.equal(model.module_.state_dict()[name], weights)
 
 
+@pytest.mark.parametrize(
+    ("estimator", "learning_rate"), [(DeepDIVEForecaster, 100.0), (VAEForecaster, 1e4)]
+)
+def test_far_too_large_steps_are_made_small_enough(estimator, learning_rate):
+    """Some epochs are finite, but the weights that they leave cannot be mended."""
+    X, y, labels = make_windows()
+    model = make_model(estimator, learning_rate=learning_rate, early_stopping=True)
+    with pytest.warns(ConvergenceWarning, match="Lower 'learning_rate'"):
+        fit(model, X, y, labels)
+    assert model.score(X, y) > 0
+    assert model.history_["learning_rate"][-1] < learning_rate
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize(("estimator", "phase"), EVERY_PHASE)
 def test_one_that_diverges_in_small_steps_too_is_an_error_that_says_what_to_change(
