@@ -426,7 +426,7 @@ class BaseForecaster(
         self.device_ = str(device)
         self._x_scaling, self._y_scaling = trained.x_scaling, trained.y_scaling
         self.history_ = _columns(trained.history)
-        self.n_iter_ = int((self.history_["phase"] == "interleaved").sum())
+        self.n_iter_ = sum(record["phase"] == "interleaved" for record in trained.history)
 
     def _infer(
         self,
@@ -526,4 +526,7 @@ def make_seed(random_state: Any) -> int:
 def _columns(history: list[dict]) -> dict[str, np.ndarray]:
     """One array for each name in the records, NaN where a record lacks it."""
     names = dict.fromkeys(name for record in history for name in record)
-    return {name: np.array([record.get(name, np.nan) for record in history]) for name in names}
+    columns = {"phase": np.array([], dtype=str), "epoch": np.array([], dtype=int)}  # of no records
+    return columns | {
+        name: np.array([record.get(name, np.nan) for record in history]) for name in names
+    }

@@ -248,6 +248,9 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         ConvergenceWarning
             If a term becomes NaN or infinite: training then goes on from its last good epoch in
             steps of a tenth, up to three times.
+            If training is interrupted (Ctrl-C): the model has its best weights so far. Interrupted
+            before or after training, or once more, `fit` raises KeyboardInterrupt and leaves the
+            estimator as it was.
         """
         return self._take_over_fit(X, y, factors)
 
@@ -308,6 +311,9 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         ConvergenceWarning
             If a term becomes NaN or infinite: training then goes on from its last good epoch in
             steps of a tenth, up to three times.
+            If training is interrupted (Ctrl-C): the model has its best weights so far. Interrupted
+            before or after training, or once more, it raises KeyboardInterrupt and leaves the
+            estimator as it was.
 
         Notes
         -----

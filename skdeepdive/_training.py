@@ -97,10 +97,14 @@ class State:
 def train(module, data: WindowData, valid: WindowData, settings: Settings) -> list[dict]:
     """Train in place; return a record of every epoch, with its mean terms in nats per window.
 
+    An interrupt ends the training, but not the program: the module has its best weights so far
+    and is made ready to forecast. A second one, while that is done, has its usual effect.
+
     Warns
     -----
     ConvergenceWarning
-        If a term is not finite, and training goes on from the last good epoch in smaller steps.
+        If training is interrupted; if a term is not finite, and training goes on from the last
+        good epoch in smaller steps.
 
     Raises
     ------
@@ -110,7 +114,16 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
         If a batch does not fit into memory.
     """
     run = _Run(module, data, valid, settings)
-    run.train()
+    try:
+        run.train()
+    except KeyboardInterrupt:
+        run.best.restore()
+        warnings.warn(
+            f"Training was interrupted in {run.moment}. The best weights so far are kept, and what "
+            "would have followed is left out. To train to the end, fit again.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
     with memory_for(settings.batch_size):
         calibrate_forecast(module, valid, settings.batch_size)
     return run.history
@@ -122,8 +135,15 @@ class _Run:
     def __init__(self, module, data: WindowData, valid: WindowData, settings: Settings):
         self.module, self.data, self.valid, self.settings = module, data, valid, settings
         self.phases = _phases(module, settings)
+        self.phase, self.epoch, self.n_rollbacks = self.phases[0], 0, 0
         self.history: list[dict] = []
-        self.n_rollbacks = 0
+        self.best = BestWeights(module)
+
+    @property
+    def moment(self) -> str:
+        """Where in the training the run is."""
+        epoch = min(self.epoch + 1, self.phase.max_epochs)
+        return f"epoch {epoch} of the {self.phase.name} phase"
 
     @property
     def learning_rate(self) -> float:
@@ -139,12 +159,13 @@ class _Run:
                 break
 
     def _begin(self, phase: Phase) -> None:
-        phase.prepare()
         self.phase, self.epoch = phase, 0
+        phase.prepare()
         self.draws = _Draws(self.settings.seed, self.data.device)
         self.optimizer = self._optimizer()
-        self.best = BestWeights(self.module)
-        self.best.update(self._evaluate()["validation_loss"])
+        best = BestWeights(self.module)
+        best.update(self._evaluate()["validation_loss"])
+        self.best = best  # until now an interrupt goes back to those of the phase before
 
     def _train_phase(self) -> bool:
         """Run the epochs of the phase; return whether a report stopped them."""
@@ -178,8 +199,8 @@ class _Run:
         be finite, but far out.
         """
         problem = (
-            f"The training term '{term}' became {value} in epoch {self.epoch + 1} of the "
-            f"{self.phase.name} phase, with a learning rate of {self.learning_rate:.2g}."
+            f"The training term '{term}' became {value} in {self.moment}, with a learning rate of "
+            f"{self.learning_rate:.2g}."
         )
         advice = "Lower 'learning_rate', or look for extreme values in 'X' and 'y'."
         if self.n_rollbacks == _MOST_ROLLBACKS:

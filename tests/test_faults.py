@@ -3,12 +3,18 @@
 Every fault is injected for real, into a training batch of some phase and epoch.
 """
 
+import pickle
+import signal
+import time
+import warnings
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from skdeepdive import DeepDIVEForecaster, _training, sliding_windows
+from skdeepdive import DeepDIVEForecaster, _fitting, _training, sliding_windows
 from skdeepdive.baselines import BetaTCVAEForecaster, VAEForecaster
 
 N_EPOCHS = 3
@@ -136,6 +142,124 @@ def test_one_that_diverges_in_small_steps_too_is_an_error_that_says_what_to_chan
     assert len(warned) == 3
     assert len(calls) == 4 * (moment[0] - 1) + moment[1] + 3  # later batches are not tried
     np.testing.assert_array_equal(model.predict(X), forecast)
+
+
+# Interrupts
+
+
+def interrupt(*args):
+    """Press Ctrl-C."""
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(1)  # Python looks for signals now and then
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(("estimator", "phase"), EVERY_PHASE)
+def test_an_interrupt_leaves_a_usable_estimator_and_a_warning(
+    estimator, phase, moment, monkeypatch, tmp_path
+):
+    X, y, labels = make_windows()
+    inject(monkeypatch, phase, moment, interrupt)
+    with pytest.warns(ConvergenceWarning, match=f"in epoch {moment[0]} of the {phase} phase"):
+        model = fit(make_model(estimator), X, y, labels)
+    assert np.isfinite(model.predict(X)).all()
+    n_before = PHASES[estimator].index(phase) * N_EPOCHS
+    assert len(model.history_["phase"]) == n_before + moment[0] - 1
+    assert model.n_iter_ == (model.history_["phase"] == "interleaved").sum()
+    model.save(tmp_path / "model")
+    loaded = estimator.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+def test_an_interrupted_model_forecasts_no_worse_than_its_linear_start(monkeypatch):
+    X, y, labels = make_windows()
+    inject(monkeypatch, "marginal", (1, 1), interrupt)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        start = fit(make_model(), X, y, labels)
+    assert start.score(X, y) > 0.9
+    assert len(start.predict_cluster(X)) == len(X)
+    assert np.isfinite(start.predict(X, return_std=True)[1]).all()
+
+
+def test_an_interrupted_model_learns_on(monkeypatch):
+    X, y, labels = make_windows()
+    model = fit(make_model(warm_start=True), X, y, labels)
+    with monkeypatch.context() as patched:
+        inject(patched, "interleaved", (1, 1), interrupt)
+        with pytest.warns(ConvergenceWarning, match="interrupted"):
+            model.partial_fit(X, y, labels)
+    n_epochs = len(model.history_["epoch"])
+    assert n_epochs == 3 * N_EPOCHS + 1
+    assert len(model.partial_fit(X, y, labels).history_["epoch"]) == n_epochs + 3
+    assert len(model.fit(X, y, labels).history_["epoch"]) == 3 * N_EPOCHS
+
+
+@pytest.mark.parametrize("estimator", PHASES)
+def test_a_second_interrupt_leaves_the_estimator_as_it_was(estimator, monkeypatch):
+    X, y, labels = make_windows()
+    model = fit(make_model(estimator), X, y, labels)
+    forecast = model.predict(X)
+    inject(monkeypatch, "interleaved", (2, 1), interrupt)
+    monkeypatch.setattr(_training, "calibrate_forecast", interrupt)
+    with pytest.warns(ConvergenceWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
+        fit(model, X[:, 1:], y, labels)
+    np.testing.assert_array_equal(model.predict(X), forecast)
+
+
+@pytest.mark.parametrize("step", ["fit_linear_forecast", "fit_discriminants", "fit_noise"])
+def test_an_interrupt_outside_of_the_training_leaves_the_estimator_as_it_was(step, monkeypatch):
+    X, y, labels = make_windows()
+    model = make_model()
+    state = vars(model).copy()
+    monkeypatch.setattr(_fitting, step, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, X, y, labels)
+    assert vars(model) == state
+
+
+def interrupted_after(seconds, call):
+    """Press Ctrl-C some time after a call; return whether it got through."""
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        call()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return False
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timers")
+@pytest.mark.parametrize(
+    "n_interrupts", [10, pytest.param(200, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+@pytest.mark.parametrize("estimator", [DeepDIVEForecaster, VAEForecaster])
+def test_interrupts_at_random_moments_leave_the_old_model_or_a_usable_new_one(
+    estimator, n_interrupts
+):
+    X, y, labels = make_windows()
+    old = fit(make_model(estimator), X, y, labels)
+    began = time.perf_counter()
+    forecast = fit(make_model(estimator, random_state=1), X, y, labels).predict(X)
+    duration = time.perf_counter() - began
+    for seconds in np.random.default_rng(0).uniform(1e-4, duration, n_interrupts):
+        model = pickle.loads(pickle.dumps(old)).set_params(random_state=1)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            aborted = interrupted_after(seconds, partial(fit, model, X, y, labels))
+        if not warned and not aborted:  # the fit was faster
+            np.testing.assert_array_equal(model.predict(X), forecast)
+        elif aborted and np.array_equal(model.predict(X), old.predict(X)):
+            continue
+        elif warned:
+            assert warned[0].category is ConvergenceWarning
+            assert np.isfinite(model.predict(X)).all()
+            assert np.isfinite(model.reconstruct(X)).all()
+        else:  # interrupted when all was done
+            np.testing.assert_array_equal(model.predict(X), forecast)
 
 
 # Memory

@@ -517,6 +517,41 @@ def test_a_diverged_epoch_is_not_reported():
     assert records == []
 
 
+# Interrupts
+
+
+@pytest.mark.parametrize("phase", ["marginal", "interleaved", "forecast"])
+@pytest.mark.parametrize("n_epochs", [0, 1, 3])
+@pytest.mark.parametrize("learning_rate", [1e-2, 0.3])
+@pytest.mark.usefixtures("without_calibration")
+def test_an_interrupt_keeps_the_best_weights_so_far(phase, n_epochs, learning_rate, monkeypatch):
+    module, data, valid = make_start()
+    phases = {p.name: p for p in _training._phases(module, make_settings())}
+    monkeypatch.setattr(_training, "_phases", lambda *args: [phases[phase]])
+    start = phases[phase].evaluate(module, valid, 32)["validation_loss"]
+    states = [(start, _training._copies(module.state_dict()))]
+    loss = phases[phase].loss
+
+    def interrupted(module, batch, generator, kl_weight):
+        if len(states) > n_epochs and batch[3] is not None:
+            with torch.no_grad():
+                next(module.parameters()).fill_(np.nan)
+            raise KeyboardInterrupt
+        return loss(module, batch, generator, kl_weight)
+
+    def report(history, finished):
+        states.append((history[-1]["validation_loss"], _training._copies(module.state_dict())))
+        return False
+
+    phases[phase] = replace(phases[phase], loss=interrupted)
+    settings = make_settings(learning_rate=learning_rate, report=report)
+    with pytest.warns(ConvergenceWarning, match=f"in epoch {n_epochs + 1} of the {phase} phase"):
+        history = train(module, data, valid, settings)
+    assert len(history) == n_epochs
+    _, best = min(states, key=lambda state: state[0])
+    assert all(torch.equal(weights, best[k]) for k, weights in module.state_dict().items())
+
+
 # Random numbers
 
 
