@@ -64,6 +64,14 @@ better. Widths and pinball losses (mean over the median and the ends of the inte
 units of the channels' deviation in the training rows. "Constant" intervals are the same for every
 window. The gradient boosting, one model for every quantile, is told the calendar.
 """,
+    "anomaly": """\
+## Anomalies
+
+Areas under the ROC curve of scores of windows (1 is perfect, 0.5 is chance): `score_samples` of
+DeepDIVE, scikit-learn's isolation forest, and the error of principal components. In series
+anomalies are put into the test windows; among recordings of exercises those of one exercise are
+the anomalies, and no other method has seen them either. `benchmarks/anomaly.py` says how.
+""",
     "ablation": """\
 ## What each choice in the model brings
 

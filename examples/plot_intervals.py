@@ -52,4 +52,4 @@ ax.legend(frameon=False)
 # %%
 # The promise is for windows that are to those held out as they are to each other. Months that
 # follow are never quite that, and after a change of habits the shares would be off: the
-# :ref:`user guide <uncertainty>` says more.
+# :doc:`user guide <../user_guide>` says more.

@@ -14,8 +14,8 @@ INTERLEAVED_RATES = {"conditional": 1.0, "forecast": 1.0, "marginal": 0.1, "disc
 # it starts anew from the finished latent variables. The validation windows will shrink it, and the
 # error of the shrunk correction is what they stop it by: shrunk it may help where as it is it would
 # harm.
-FORECAST_PATIENCE = 2
-FORECAST_RATES = {"forecast": 0.5}
+FORECAST_PATIENCE = 4
+FORECAST_RATES = {"forecast": 1.0}
 
 # The KL of latent dimensions that do not start in closed form is weighed in over this many epochs.
 KL_WARMUP_EPOCHS = 5

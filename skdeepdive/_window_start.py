@@ -42,7 +42,7 @@ def fit_window_start(
     weight = _weights(module)
     left = _fit_means(model, sample, weight)
     n_components = min(len(model.loadings), len(left) - 1, left.shape[1] - 1)
-    if n_components > 0 and left.any():
+    if n_components > 0 and np.ptp(left.cpu().numpy(), axis=0).any():
         pca = PCA(n_components, random_state=random_state).fit(left.cpu().numpy())
         variance = torch.from_numpy(pca.explained_variance_)
         total = left.double().square().sum() / len(left) + sample.outside.sum()

@@ -20,7 +20,7 @@ from torch.distributions import Normal
 
 from skdeepdive import DeepDIVEForecaster
 from skdeepdive._torch_utils import Scaling, WindowData, make_generator
-from skdeepdive._training import Phase, Settings, _Draws, _run_epoch, interleaved_loss
+from skdeepdive._training import Phase, Settings, _Run, interleaved_loss
 from skdeepdive.nn._module import UNLABELLED, Latents
 from skdeepdive.nn._networks import DiagonalNormal
 
@@ -416,12 +416,22 @@ def test_the_fused_backward_pass_equals_the_interleaved_schedule_step_for_step(
     alternating, data, n_epochs = copy.deepcopy(fused), make_data(class_counts), 3
     start = copy.deepcopy(fused.state_dict())
 
-    phase = Phase("interleaved", interleaved_loss, {}, n_epochs, None, None)
+    unevaluated = {"validation_loss": 0.0}
+    phase = Phase(
+        "interleaved",
+        interleaved_loss,
+        {"conditional": 1.0},
+        n_epochs,
+        None,
+        lambda *_: unevaluated,
+    )
     parts = zip(split_parameters(fused), (3e-3, 1e-2), strict=True)
     optimizer = torch.optim.Adam([{"params": part, "lr": rate} for part, rate in parts])
-    draws, settings = _Draws(0, CPU), replace(make_settings(20), kl_warmup=True)
-    for epoch in range(1, n_epochs + 1):
-        _run_epoch(fused, data, phase, settings, optimizer, draws, epoch)
+    run = _Run(fused, data, data, replace(make_settings(20), kl_warmup=True))
+    run._begin(phase)
+    run.optimizer = optimizer
+    for run.epoch in range(n_epochs):
+        run._run_epoch()
 
     interleave(alternating, data, 20, n_epochs, (3e-3, 1e-2))
     after = alternating.state_dict()

@@ -807,7 +807,7 @@ DAMAGED = {
     "unknown parameter": (parameter("n_layers", 3), r"'parameters' has unknown \['n_layers'\]"),
     "parameter of another type": (parameter("n_hidden", "2"), "'n_hidden' must be an integer"),
     "parameter out of range": (parameter("max_epochs", 0), "'max_epochs' must be a positive"),
-    "huge parameter": (parameter("learning_rate", 10**400), "too large"),
+    "huge parameter": (parameter("learning_rate", 10**400), "'learning_rate' must be a positive"),
     "parameter that is a list": (parameter("verbose", [1]), "'verbose' must be a single value"),
     "seed of another type": (parameter("random_state", 0.5), "'random_state' must be an integer"),
     "negative seed": (parameter("random_state", -1), "'random_state' must be an integer"),
