@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _safe_file
 from ._callbacks import CallbackSupportMixin, begin_fit, end_fit
+from ._checkpoint import Checkpoint, digest
 from ._fitting import Trained
 from ._persistence import Networks, from_plain, make_module, plain_module, to_plain
 from ._progress import progress
@@ -32,17 +33,22 @@ from ._validation import (
     check_integer,
     check_number,
     check_numeric,
+    check_path,
     check_validation_split,
     check_window_shape,
     naming,
     to_windows,
 )
+from ._version import __version__
 
 # Finiteness is checked apart, in chunks: windows are views that must not be copied.
 _X_CHECKS = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": False}
 
 # Values of the windows in one batch of inference (16 MB in single precision).
 _INFERENCE_ENTRIES = 2**22
+
+# Parameters that a fit may be resumed with other values of.
+_WITHOUT_EFFECT = ("checkpoint_path", "verbose")
 
 Self = TypeVar("Self", bound="BaseForecaster")
 
@@ -329,10 +335,14 @@ class BaseForecaster(
     def _take_over_fit(self: Self, X: Any, y: Any, *labels: Any) -> Self:
         """Fit a copy and become it, so that a fit that fails leaves the estimator as it was."""
         end_epoch = begin_fit(self, X, y)
+        path = check_path("checkpoint_path", self.checkpoint_path)
+        checkpoint = path and Checkpoint(path)
         fitted = self._shallow_copy()
-        fitted._fit(X, y, *labels, end_epoch=end_epoch)
+        fitted._fit(X, y, *labels, end_epoch=end_epoch, checkpoint=checkpoint)
         end_fit(self, X, y, fitted.__dict__)  # while an error can still leave everything as it was
         self._become(fitted)
+        if checkpoint and checkpoint.is_done:
+            checkpoint.remove()
         return self
 
     def _become(self, fitted: "BaseForecaster") -> None:
@@ -351,6 +361,7 @@ class BaseForecaster(
         check_batch_size(self.batch_size)
         check_flag("early_stopping", self.early_stopping)
         check_integer("verbose", self.verbose, minimum=0)
+        check_path("checkpoint_path", self.checkpoint_path)
         check_number("learning_rate", self.learning_rate)
         check_number("validation_fraction", self.validation_fraction, upper=1.0)
 
@@ -388,9 +399,18 @@ class BaseForecaster(
 
     @contextmanager
     def _training_settings(
-        self, n_fit: int, device: torch.device, end_epoch: Callable, **changes: Any
+        self,
+        inputs: list[np.ndarray],
+        n_valid: int,
+        device: torch.device,
+        end_epoch: Callable,
+        checkpoint: Checkpoint | None = None,
+        **changes: Any,
     ) -> Iterator[Settings]:
-        """Yield what the training loop is told; meanwhile progress is shown, and threads capped."""
+        """Yield what the training loop is told; meanwhile progress is shown, and threads capped.
+
+        `inputs` is all that the result depends on beside the parameters, beginning with windows.
+        """
 
         def attributes(trained: Callable[[], Trained]) -> dict[str, Any]:
             copied = self._shallow_copy()
@@ -404,16 +424,31 @@ class BaseForecaster(
 
         settings = Settings(
             max_epochs=self.max_epochs,
-            batch_size=self._batch_size(n_fit),
+            batch_size=self._batch_size(len(inputs[0]) - n_valid),
             learning_rate=float(self.learning_rate),
             patience=self.n_iter_no_change if self.early_stopping else None,
-            seed=make_seed(self.random_state),
+            seed=self._seed(checkpoint),
             report=report,
+            checkpoint=checkpoint,
         )
         settings = replace(settings, **changes)
+        if checkpoint:
+            checkpoint.identify(self._identity(inputs, device, settings.seed))
         n_values = settings.batch_size * self.n_timesteps_ * self.n_channels_
         with threads_for(n_values), progress(self.verbose, settings.max_epochs) as show:
             yield settings
+
+    def _seed(self, checkpoint: Checkpoint | None) -> int:
+        """Return the seed; without a `random_state`, that of a fit which is to be resumed."""
+        saved = checkpoint.seed() if checkpoint and self.random_state is None else None
+        return make_seed(self.random_state) if saved is None else saved
+
+    def _identity(self, inputs: list[np.ndarray], device: torch.device, seed: int) -> dict:
+        """Return what tells a fit from others whose checkpoints are of no use to it."""
+        parameters = self.get_params(deep=False)
+        parameters = {k: v for k, v in parameters.items() if k not in _WITHOUT_EFFECT}
+        facts = {"random_state": seed, "device": device.type, "data": digest(inputs)}
+        return {"estimator": type(self).__name__, "version": __version__, **parameters, **facts}
 
     def _batch_size(self, n_fit: int) -> int:
         if self.batch_size == "auto":

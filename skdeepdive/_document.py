@@ -58,6 +58,9 @@ _OUTPUT = _Kind(
     lambda value: value in (None, "default", "pandas", "polars"),
 )
 
+# A file that need not be trusted must not say where to write.
+_LEFT_OUT = {"checkpoint_path"}
+
 # A dict names all its keys, or str for any; a tuple is a list of as many values, a list one of any
 # length.
 _SIZES = {"window_shape": (_SIZE, _SIZE), "future_shape": (_SIZE, _SIZE), "n_hidden": _SIZE}
@@ -131,8 +134,7 @@ def to_document(state: dict[str, Any], estimator_class: type) -> dict[str, Any]:
 
 
 def _to_parameters(state: dict[str, Any], estimator_class: type) -> dict[str, Any]:
-    names = estimator_class().get_params(deep=False)
-    parameters = {name: _to_value(state[name]) for name in names}
+    parameters = {name: _to_value(state[name]) for name in _parameter_names(estimator_class)}
     if isinstance(parameters["random_state"], np.random.RandomState):
         raise TypeError(
             "'random_state' must be an integer or None to be saved to a file, got a RandomState "
@@ -140,6 +142,10 @@ def _to_parameters(state: dict[str, Any], estimator_class: type) -> dict[str, An
         )
     _check_parameters(parameters, estimator_class)
     return parameters
+
+
+def _parameter_names(estimator_class: type) -> set[str]:
+    return set(estimator_class().get_params(deep=False)) - _LEFT_OUT
 
 
 def _check_parameters(parameters: dict[str, Any], estimator_class: type) -> None:
@@ -192,7 +198,7 @@ def check_document(document: Any, estimator_class: type) -> None:
         raise ValueError(f"it holds a {held}; open it with {held}.load")
     _check(document, {**_DOCUMENT, "configuration": _CONFIGURATIONS[name]}, "the description")
     # Those that came later than the file have their defaults.
-    unknown = document["parameters"].keys() - estimator_class().get_params(deep=False).keys()
+    unknown = document["parameters"].keys() - _parameter_names(estimator_class)
     if unknown:
         raise ValueError(f"'parameters' has unknown {reprlib.repr(sorted(unknown))}")
     try:

@@ -1,5 +1,6 @@
 """DeepDIVE as an estimator: arrays and factors in, forecasts and clusters out."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from ._explanation import ExplainableForecaster
 from ._fitting import Sizes, Trained, fit_further, fit_module
 from ._labels import Factors, check_factors, check_known_factors, check_same_classes
 from ._memory import Memory
+from ._persistence import plain_module
 from ._probabilistic import ProbabilisticForecaster
 from ._torch_utils import resolve_device, to_array
 from ._validation import LATENTS, check_choice, check_flag
@@ -103,6 +105,11 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         generator is used.
     device : str, default="auto"
         A torch device such as "cpu" or "cuda:0"; "auto" takes CUDA where there is one.
+    checkpoint_path : str, path-like or None, default=None
+        A file that `fit` keeps while it trains, with all that is needed to go on from the end of
+        the last epoch. The same fit, once more, then resumes one that was killed, and has the
+        result that it would have had: to the last bit on the same machine. The file goes when
+        `fit` is done. Every fit needs a path of its own, and safetensors. None: no file.
     verbose : int, default=0
         1 shows progress on standard error: a bar where tqdm is installed, otherwise one line an
         epoch. 2 shows every term, in one line an epoch.
@@ -190,6 +197,7 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
+        checkpoint_path: str | os.PathLike | None = None,
         verbose: int = 0,
     ):
         self.n_channels = n_channels
@@ -207,6 +215,7 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         self.warm_start = warm_start
         self.random_state = random_state
         self.device = device
+        self.checkpoint_path = checkpoint_path
         self.verbose = verbose
 
     @with_callbacks
@@ -235,7 +244,8 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         ValueError
             If a value or shape is not as described: NaN or infinity, arrays of different length,
             fewer than two windows or none left for validation, a factor with a single class or
-            no labelled window. An estimator that was fitted before stays as it was.
+            no labelled window; a `checkpoint_path` that holds anything but a checkpoint of the
+            same fit. An estimator that was fitted before stays as it was.
         TypeError
             If a parameter has the wrong type.
         FloatingPointError
@@ -399,13 +409,13 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         proba = self._cluster_proba(X)
         return proba[0] if len(proba) == 1 else proba
 
-    def _fit(self, X: Any, y: Any, factors: Any, *, end_epoch: Callable) -> None:
+    def _fit(self, X: Any, y: Any, factors: Any, **told: Any) -> None:
         self._check_parameters()
         device = resolve_device(self.device)
         if self.warm_start and self.__sklearn_is_fitted__():
-            self._fit_further(X, y, factors, None, device, end_epoch=end_epoch)
+            self._fit_further(X, y, factors, None, device, **told)
         else:
-            self._fit_anew(X, y, factors, None, device, end_epoch=end_epoch)
+            self._fit_anew(X, y, factors, None, device, **told)
 
     def _partial_fit(self, X: Any, y: Any, factors: Any, classes: Any) -> None:
         self._check_parameters()
@@ -419,21 +429,22 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         self.history_, self.n_iter_ = _appended(history, self.history_), n_iter + self.n_iter_
 
     def _fit_anew(
-        self, X: Any, y: Any, factors: Any, classes: Any, device: torch.device, **changes: Any
+        self, X: Any, y: Any, factors: Any, classes: Any, device: torch.device, **told: Any
     ) -> None:
         windows, futures, n_valid = self._take_data(X, y)
         if factors is not None:
             factors = check_factors(to_array("factors", factors), len(windows), classes)
         elif classes is not None:
             raise ValueError("'classes' are those of 'factors', which must be given too, got None.")
-        with self._training_settings(len(windows) - n_valid, device, **changes) as settings:
+        inputs = [windows, futures] if factors is None else [windows, futures, factors.codes]
+        with self._training_settings(inputs, n_valid, device, **told) as settings:
             trained = fit_module(
                 windows, futures, factors, n_valid, self._sizes(), settings, device
             )
         self._keep(trained, device)
 
     def _fit_further(
-        self, X: Any, y: Any, factors: Any, classes: Any, device: torch.device, **changes: Any
+        self, X: Any, y: Any, factors: Any, classes: Any, device: torch.device, **told: Any
     ) -> None:
         self._check_sizes()
         windows, futures, n_valid = self._take_more_data(X, y)
@@ -446,8 +457,8 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         memory = getattr(self, "_memory", None)
         memory = memory and Memory.from_plain(memory, device)
         start = Trained(self.module_, self._x_scaling, self._y_scaling, factors, [], memory)
-        n_fit = len(windows) - n_valid
-        with self._training_settings(n_fit, device, **changes) as settings:
+        inputs = [windows, futures, factors.codes, *plain_module(self.module_)["weights"].values()]
+        with self._training_settings(inputs, n_valid, device, **told) as settings:
             trained = fit_further(windows, futures, factors, n_valid, start, settings, device)
         self._keep(trained, device)
 

@@ -2,6 +2,7 @@
 
 import inspect
 import mmap
+import os
 import warnings
 from typing import Any, Literal
 
@@ -48,6 +49,8 @@ def to_plain(attributes: dict[str, Any]) -> dict[str, Any]:
     state = {**attributes, **VERSIONS}
     if isinstance(state["device"], torch.device):
         state["device"] = str(state["device"])
+    if isinstance(state["checkpoint_path"], os.PathLike):
+        state["checkpoint_path"] = os.fspath(state["checkpoint_path"])
     if "module_" in state:
         state["module_"] = plain_module(state["module_"])
         state |= {name: (state[name].loc, state[name].scale) for name in _SCALINGS}

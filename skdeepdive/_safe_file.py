@@ -11,16 +11,15 @@ import os
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ._document import check_document, to_document, to_state
+from ._files import import_safetensors, parse_json, read_header, replace_file
 from ._persistence import Networks, blank_module
 
 _KEY = "skdeepdive"  # of the document among the metadata
-_LONGEST_HEADER = 100_000_000  # the limit of safetensors
 _SCALINGS = ("x_loc", "x_scale", "y_loc", "y_scale")
 
 
@@ -34,17 +33,13 @@ def write(path: str | os.PathLike, state: dict[str, Any], estimator_class: type)
     ValueError
         If something in the state is invalid: what is written can be read.
     """
-    library, path = _import_safetensors(), Path(path).resolve()  # a link stays
+    library, path = import_safetensors(), Path(path).resolve()  # a link stays
     document = json.dumps(to_document(state, estimator_class), allow_nan=False)
     arrays = dict(zip(_SCALINGS, (*state["_x_scaling"], *state["_y_scaling"]), strict=True))
     arrays |= {f"module.{name}": array for name, array in state["module_"]["weights"].items()}
     content = library.numpy.save(arrays, {_KEY: document})
     _check_content(content, estimator_class, library)
-    # A folder rather than a temporary file: the file then gets the permissions of any other.
-    with TemporaryDirectory(dir=path.parent, prefix=".partial-") as scratch:
-        part = Path(scratch) / "model"
-        part.write_bytes(content)
-        os.replace(part, path)
+    replace_file(path, content)
 
 
 def _check_content(content: bytes, estimator_class: type, library) -> None:
@@ -62,7 +57,7 @@ def read(path: str | os.PathLike, estimator_class: type) -> dict[str, Any]:
     ValueError
         If the file is not what it should be.
     """
-    library, path = _import_safetensors(), Path(path)
+    library, path = import_safetensors(), Path(path)
     if path.exists() and not path.is_file():
         raise ValueError(f"'path' must be a file, got '{path}'.")
     with path.open("rb") as file:
@@ -73,61 +68,18 @@ def read(path: str | os.PathLike, estimator_class: type) -> dict[str, Any]:
             raise ValueError(f"'{path}' is no {estimator_class.__name__}: {problem}.") from error
 
 
-def _import_safetensors():
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            "Files of models need safetensors, which is not installed. Install it with: "
-            'pip install "skdeepdive[io]"'
-        ) from error
-    return safetensors
-
-
 def _read(file: BinaryIO, estimator_class: type[Any], library) -> dict[str, Any]:
-    size = file.seek(0, os.SEEK_END)
-    header, n_bytes = _read_header(file, size)
+    header, n_bytes = read_header(file)
     metadata = header.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not isinstance(metadata.get(_KEY), str):
         raise ValueError("it may be a safetensors file, but not one of skdeepdive")
-    document = _parse(metadata[_KEY])
+    document = parse_json(metadata[_KEY])
     check_document(document, estimator_class)
     _check_header(header, document, estimator_class._MODULE, n_bytes)
     file.seek(0)
-    arrays = library.numpy.load(file.read(size))
+    arrays = library.numpy.load(file.read())
     _check_values(arrays, document["configuration"]["window_shape"][1])
     return _to_state(document, arrays)
-
-
-def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
-    """Return what is known of every array, and the number of bytes behind the header."""
-    file.seek(0)
-    length = int.from_bytes(file.read(8), "little")
-    n_bytes = size - 8 - length
-    if size < 8 or n_bytes < 0 or length > _LONGEST_HEADER:
-        raise ValueError(f"a header of {length} bytes cannot be in a safetensors file of {size}")
-    header = _parse(file.read(length).decode())
-    if not isinstance(header, dict):
-        raise ValueError("its header is no JSON object")
-    return header, n_bytes
-
-
-def _parse(text: str) -> Any:
-    try:
-        return json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"its JSON is damaged: {error}") from error
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        raise ValueError("its JSON has a key twice")
-    return entries
-
-
-def _refuse(constant: str):
-    raise ValueError(f"its JSON holds {constant}")
 
 
 def _check_header(header: dict, document: dict, module_class: type[Networks], n_bytes: int) -> None:

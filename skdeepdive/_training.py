@@ -19,6 +19,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from . import _schedule
+from ._checkpoint import Checkpoint, State
 from ._torch_utils import N_BLOCKS, WindowData, fold_bounds, make_generator
 
 # Evaluations draw the same noise every time, so that epochs differ by their weights alone.
@@ -47,6 +48,7 @@ class Settings:
     kl_warmup: bool = False  # the encoder has no start of its own: its KL gets its weight slowly
     # More windows may follow: the forecast's correction learns on, and what they need is kept.
     incremental: bool = False
+    checkpoint: Checkpoint | None = None  # where to go on from, and what to write after every epoch
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,6 @@ class BestWeights:
         self.module.load_state_dict(self.weights)
 
 
-@dataclass(frozen=True)
-class State:
-    """All that a training run needs in order to go on from the end of an epoch."""
-
-    tensors: dict[str, torch.Tensor]
-    record: dict[str, Any]  # in terms of JSON
-
-
 def train(module, data: WindowData, valid: WindowData, settings: Settings) -> list[dict]:
     """Train in place; return a record of every epoch, with its mean terms in nats per window.
 
@@ -124,6 +118,9 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
             ConvergenceWarning,
             stacklevel=2,
         )
+    else:
+        if settings.checkpoint:
+            settings.checkpoint.is_done = True
     with memory_for(settings.batch_size):
         calibrate_forecast(module, valid, settings.batch_size)
     return run.history
@@ -151,12 +148,29 @@ class _Run:
         return self.settings.learning_rate * _SMALLER_STEP**self.n_rollbacks
 
     def train(self) -> None:
-        """Go through all phases, unless a report stops the run."""
-        for phase in self.phases:
+        """Go through all phases, or those that a checkpoint leaves, unless a report stops the run.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint is that of another fit.
+        """
+        saved = self.settings.checkpoint and self.settings.checkpoint.read()
+        names = [phase.name for phase in self.phases]
+        first = names.index(saved.record["phase"]) if saved else 0
+        for phase in self.phases[first:]:
             self._begin(phase)
-            self.good = self._state()
+            if saved:
+                self._restore(saved, saved.record["n_rollbacks"])
+                saved = None
+            self._keep()
             if self._train_phase():
                 break
+
+    def _keep(self) -> None:
+        self.good = self._state()
+        if self.settings.checkpoint:
+            self.settings.checkpoint.write(self.good)
 
     def _begin(self, phase: Phase) -> None:
         self.phase, self.epoch = phase, 0
@@ -188,9 +202,11 @@ class _Run:
         about = {"phase": self.phase.name, "epoch": self.epoch, "learning_rate": self.learning_rate}
         self.history.append({**about, **terms})
         self.best.update(terms["validation_loss"])
-        self.good = self._state()
         finished = partial(_finished, self.module, self.valid, self.settings)
-        return self.settings.report(self.history, finished)
+        stopped = self.settings.report(self.history, finished)
+        if not stopped:
+            self._keep()
+        return stopped
 
     def _roll_back(self, term: str, value: float) -> None:
         """Go on from the last good epoch in smaller steps; too often is an error.

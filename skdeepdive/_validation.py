@@ -1,10 +1,12 @@
 """Where arguments are checked: shapes, values and parameters; labels are in `_labels`."""
 
 import numbers
+import os
 import re
 import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -163,6 +165,18 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"'{name}' must be one of {', '.join(map(repr, choices))}, got {value!r}.")
     return value
+
+
+def check_path(name: str, value: Any) -> Path | None:
+    """Return the path of a file that can be written, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"'{name}' must be a string, a path or None, got {value!r}.")
+    path = Path(value)
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f"'{name}' must be a file in a folder that exists, got {value!r}.")
+    return path
 
 
 def check_window_shape(X: Any, n_channels: int | None) -> None:

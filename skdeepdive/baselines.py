@@ -1,6 +1,6 @@
 """Variational autoencoders to compare with, on the same encoder and decoder blocks."""
 
-from collections.abc import Callable
+import os
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,11 @@ class VAEForecaster(BaseForecaster):
         generator is used.
     device : str, default="auto"
         A torch device such as "cpu" or "cuda:0"; "auto" takes CUDA where there is one.
+    checkpoint_path : str, path-like or None, default=None
+        A file that `fit` keeps while it trains, with all that is needed to go on from the end of
+        the last epoch. The same fit, once more, then resumes one that was killed, and has the
+        result that it would have had: to the last bit on the same machine. The file goes when
+        `fit` is done. Every fit needs a path of its own, and safetensors. None: no file.
     verbose : int, default=0
         1 shows progress on standard error: a bar where tqdm is installed, otherwise one line an
         epoch. 2 shows every term, in one line an epoch.
@@ -123,6 +128,7 @@ class VAEForecaster(BaseForecaster):
         n_iter_no_change: int = 5,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
+        checkpoint_path: str | os.PathLike | None = None,
         verbose: int = 0,
     ):
         self.n_channels = n_channels
@@ -136,6 +142,7 @@ class VAEForecaster(BaseForecaster):
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
         self.device = device
+        self.checkpoint_path = checkpoint_path
         self.verbose = verbose
 
     @with_callbacks
@@ -159,8 +166,9 @@ class VAEForecaster(BaseForecaster):
         ------
         ValueError
             If a value or shape is not as described: NaN or infinity, arrays of different length,
-            fewer than two windows or none left for validation. An estimator that was fitted before
-            stays as it was.
+            fewer than two windows or none left for validation; a `checkpoint_path` that holds
+            anything but a checkpoint of the same fit. An estimator that was fitted before stays as
+            it was.
         TypeError
             If a parameter has the wrong type.
         FloatingPointError
@@ -179,13 +187,12 @@ class VAEForecaster(BaseForecaster):
         """
         return self._take_over_fit(X, y)
 
-    def _fit(self, X: Any, y: Any, *, end_epoch: Callable) -> None:
+    def _fit(self, X: Any, y: Any, **told: Any) -> None:
         self._check_parameters()
         device = resolve_device(self.device)
         windows, futures, n_valid = self._take_data(X, y)
-        with self._training_settings(
-            len(windows) - n_valid, device, end_epoch, kl_warmup=True
-        ) as settings:
+        inputs = [windows, futures]
+        with self._training_settings(inputs, n_valid, device, kl_warmup=True, **told) as settings:
             trained = fit_vae(windows, futures, n_valid, self._make_module, settings, device)
         self._keep(trained, device)
 
@@ -233,7 +240,7 @@ class BetaTCVAEForecaster(VAEForecaster):
     beta : float, default=6.0
         Weight of the total correlation.
     n_latent, n_hidden, max_epochs, batch_size, learning_rate, early_stopping, \
-            validation_fraction, n_iter_no_change, random_state, device, verbose
+            validation_fraction, n_iter_no_change, random_state, device, checkpoint_path, verbose
         As those of :class:`VAEForecaster`, with the same defaults. The total correlation is
         estimated within a batch, at a cost that grows with the square of its size.
 
@@ -291,6 +298,7 @@ class BetaTCVAEForecaster(VAEForecaster):
         n_iter_no_change: int = 5,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
+        checkpoint_path: str | os.PathLike | None = None,
         verbose: int = 0,
     ):
         super().__init__(
@@ -305,6 +313,7 @@ class BetaTCVAEForecaster(VAEForecaster):
             n_iter_no_change=n_iter_no_change,
             random_state=random_state,
             device=device,
+            checkpoint_path=checkpoint_path,
             verbose=verbose,
         )
         self.beta = beta

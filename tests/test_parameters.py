@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +66,10 @@ WRONG = {
             ["foo", "cuda:99", "meta", "", None, 3.5, True, NAN, ["cpu"], 10**30],
         )
     ],
+    "checkpoint_path": [
+        (TypeError, "a string, a path or None", [1, 0.5, True, b"fit", ["fit"], NAN]),
+        (ValueError, "a file in a folder that exists", ["", ".", "none/fit", Path("none/fit")]),
+    ],
     "verbose": [
         (TypeError, "an integer", [*NOT_INTEGERS, None]),
         (ValueError, "an integer of at least 0", [-1]),
@@ -90,6 +95,7 @@ EQUAL = {
     "validation_fraction": (0.25, [np.float16(0.25), np.float64(0.25)]),
     "random_state": (7, [np.int8(7), np.uint64(7)]),
     "device": ("cpu", [np.str_("cpu"), torch.device("cpu")]),
+    "checkpoint_path": (None, ["fit", np.str_("fit"), Path("fit")]),
     "verbose": (0, [np.int8(0)]),
 }
 
@@ -150,7 +156,10 @@ def test_the_error_names_the_parameter_what_was_expected_and_what_came(
     ("estimator", "name", "value", "other"),
     of_estimators(lambda name: [(EQUAL[name][0], other) for other in EQUAL[name][1]]),
 )
-def test_values_of_numpy_give_the_forecasts_of_python_s(estimator, name, value, other):
+def test_values_of_numpy_give_the_forecasts_of_python_s(
+    estimator, name, value, other, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     X, y = make_windows()
     expected, forecast = (
         make_model(estimator, **{name: given}).fit(X, y).predict(X) for given in (value, other)
