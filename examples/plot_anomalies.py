@@ -43,7 +43,6 @@ for day, what in changes.items():
 # is set back, an hour is counted twice. The other days at the top are unusual for
 # what people did, which the data do not tell.
 figure, axes = plt.subplots(1, 4, figsize=(10, 2.8), sharey=True, layout="constrained")
-typical = y[train].mean()
 for day, ax in zip(scores.index[:4], axes, strict=True):
     course = load.loc[str(day.date())]
     others = load.loc["2013"].groupby(load.loc["2013"].index.hour).median()
