@@ -43,11 +43,11 @@ for day, what in changes.items():
 # is set back, an hour is counted twice. The other days at the top are unusual for
 # what people did, which the data do not tell.
 figure, axes = plt.subplots(1, 4, figsize=(10, 2.8), sharey=True, layout="constrained")
+year_before = load.loc["2013"]
+median = year_before.groupby(year_before.index.hour).median()
 for day, ax in zip(scores.index[:4], axes, strict=True):
-    course = load.loc[str(day.date())]
-    others = load.loc["2013"].groupby(load.loc["2013"].index.hour).median()
-    ax.plot(others.to_numpy(), color="0.6", label="median of 2013")
-    ax.plot(course.to_numpy(), color="C3", label="the day")
+    ax.plot(median, color="0.6", label="median of 2013")
+    ax.plot(load.loc[str(day.date())].to_numpy(), color="C1", label="the day")
     ax.set(title=f"{day:%a %d %b}: {scores[day]:.0f} nats", xlabel="hour")
 axes[0].set_ylabel("load")
 axes[0].legend(frameon=False)
@@ -58,4 +58,4 @@ axes[0].legend(frameon=False)
 # ``score_terms`` splits the bound: a course that cannot be decoded from the latent variables, or
 # unlikely values of these. The differences from the median of all days, in nats:
 terms = pd.DataFrame(model.score_terms(X[days]), index=ends[days].normalize())
-print((terms - terms.median()).loc[scores.index[:4]].round(1))
+print((terms - terms.median()).loc[scores.index[:4]].astype(float).round(1))
