@@ -62,7 +62,7 @@ def _draw(module: DeepDIVE, data: WindowData) -> _Sample:
     for start in range(0, len(rows), size):
         x, _, labels = data.batch(rows[start : start + size])
         seen, window = features(x)
-        inside = model.coordinates(window, features.basis) * weight
+        inside = features.coordinates(seen, window).flatten(1) * weight
         coordinates.append(inside)
         outside = outside + (
             x.double().square().sum((0, 1))
@@ -77,7 +77,7 @@ def _draw(module: DeepDIVE, data: WindowData) -> _Sample:
 def _weights(module: DeepDIVE) -> torch.Tensor:
     """Length of every coordinate: that of a level which is one at each time step."""
     weight = torch.ones_like(module.linear_window.mean).unflatten(0, module.linear_window.shape)
-    if module.linear_window.compressed:
+    if module.features.compressed:
         weight[0] = module.features.n_timesteps**0.5
     return weight.flatten()
 

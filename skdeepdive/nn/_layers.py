@@ -60,6 +60,19 @@ class WindowFeatures(nn.Module):
         features = [shape.flatten(1), window.loc.flatten(1), window.scale.log().flatten(1)]
         return torch.cat(features, dim=1), window
 
+    def coordinates(self, features: torch.Tensor, window: "StandardisedWindow") -> torch.Tensor:
+        """Coordinates of windows given as features and parts, `(n, *coordinate_shape)`.
+
+        They are time steps, or, where windows are compressed, level and coefficients in the basis.
+        """
+        shape = features[:, : self.n_components * self.n_channels]
+        own = shape.unflatten(1, (self.n_components, self.n_channels)) * window.scale
+        return torch.cat([window.loc, own], dim=1) if self.compressed else own + window.loc
+
+    def squared_deviation(self, window: "StandardisedWindow") -> torch.Tensor:
+        """Sum over time steps of the squared deviations from the level, `(n, n_channels)`."""
+        return self.n_timesteps * (window.scale.square() - self._SCALE_FLOOR**2).squeeze(1)
+
     def of_channels(self, window: "StandardisedWindow", channels: torch.Tensor) -> torch.Tensor:
         """Features of single channels: components and log scale, `(n, len(channels), n_own + 1)`.
 
@@ -75,7 +88,7 @@ class WindowFeatures(nn.Module):
         loc = x.mean(dim=1, keepdim=True)
         centred = x - loc
         scale = (centred.square().mean(dim=1, keepdim=True) + self._SCALE_FLOOR**2).sqrt()
-        return StandardisedWindow(centred / scale, loc, scale)
+        return StandardisedWindow(centred.div_(scale), loc, scale)
 
 
 def project(windows: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
@@ -233,6 +246,7 @@ class LinearForecast(nn.Module):
 
         None where its classes add nothing.
         """
+        weight = None if weight is None else weight.contiguous()  # it is flattened at every use
         self.register_buffer(f"class_maps_{self.n_class_maps}", weight)
         self.n_class_maps += 1
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ._layers import StandardisedWindow, WindowFeatures, project
+from ._layers import WindowFeatures
 
 
 class LinearWindow(nn.Module):
@@ -13,13 +13,12 @@ class LinearWindow(nn.Module):
     along their loadings; that of a factor is the mean of its classes under their RBF responses.
     Everything is fitted in closed form and stays as it is: networks correct it.
 
-    Windows are given by their coordinates: time steps, or, where they are compressed, level and
-    coefficients in the features' basis.
+    Windows are given by their coordinates, see :meth:`WindowFeatures.coordinates`.
 
     Parameters
     ----------
     features : WindowFeatures
-        What says whether windows are compressed.
+        What the coordinates are of.
     class_counts : sequence of int
         Number of classes of each factor.
     n_conditional : int
@@ -32,7 +31,7 @@ class LinearWindow(nn.Module):
 
     def __init__(self, features: WindowFeatures, class_counts, n_conditional: int):
         super().__init__()
-        self.shape, self.compressed = features.coordinate_shape, features.compressed
+        self.shape = features.coordinate_shape
         n_coordinates = self.shape[0] * self.shape[1]
         self.register_buffer("mean", torch.zeros(n_coordinates))
         self.n_factors = len(class_counts)
@@ -47,21 +46,17 @@ class LinearWindow(nn.Module):
         """What the classes of every factor add to the mean, `(n_classes_i, n_coordinates)`."""
         return [getattr(self, f"class_means_{i}") for i in range(self.n_factors)]
 
-    def coordinates(self, window: StandardisedWindow, basis: torch.Tensor) -> torch.Tensor:
-        """Coordinates of windows, `(n, n_coordinates)`."""
-        centred = window.shape * window.scale
-        if not self.compressed:
-            return (centred + window.loc).flatten(1)
-        return torch.cat([window.loc, project(centred, basis)], dim=1).flatten(1)
-
     def expect(self, responses: list[torch.Tensor]) -> torch.Tensor:
         """Mean of windows whose conditional dimensions are zero, `(n or 1, n_coordinates)`."""
         means = zip(responses, self.class_means, strict=True)
         return sum((response @ mean for response, mean in means), self.mean.unsqueeze(0))
 
     def encode(self, coordinates: torch.Tensor, responses: list[torch.Tensor]) -> torch.Tensor:
-        """Mean of q(a | b, x), `(n, n_conditional)`; the logarithm of its scale is `log_scale`."""
-        return (coordinates - self.expect(responses)) @ self.projection.T
+        """Map coordinates `(n, *shape)` to the mean of q(a | b, x), `(n, n_conditional)`.
+
+        The logarithm of its scale is `log_scale`.
+        """
+        return (coordinates.flatten(1) - self.expect(responses)) @ self.projection.T
 
     def decode(self, a: torch.Tensor | None, responses: list[torch.Tensor]) -> torch.Tensor:
         """Mean of p(x | a, b), `(n or 1, *shape)`."""

@@ -40,7 +40,7 @@ class Latents:
     """q(b | x) and q(a | b, x) with one draw (or the mean) of each; None for an absent part.
 
     `responses` to b are those of :meth:`DeepDIVE.responses`; `window` is the standardised window
-    that they were read from.
+    that they were read from, `coordinates` are its own.
     """
 
     qb: Normal | None = None
@@ -49,6 +49,7 @@ class Latents:
     a: torch.Tensor | None = None
     responses: list[torch.Tensor] = field(default_factory=list)
     window: StandardisedWindow | None = None
+    coordinates: torch.Tensor | None = None
 
 
 class DeepDIVE(nn.Module):
@@ -166,10 +167,10 @@ class DeepDIVE(nn.Module):
         """Encode windows given as their features."""
         latents = self.encode_marginal(features, generator)
         latents.window = window
+        latents.coordinates = self.features.coordinates(features, window)
         if self.conditional_encoder is not None:
             linear = self.linear_window
-            coordinates = linear.coordinates(window, self.features.basis)
-            start = linear.encode(coordinates, latents.responses), linear.log_scale
+            start = linear.encode(latents.coordinates, latents.responses), linear.log_scale
             latents.qa = self.conditional_encoder(features, self._shield(latents.b), start)
             latents.a = draw(latents.qa, generator)
         return latents
@@ -283,7 +284,8 @@ class DeepDIVE(nn.Module):
         for _ in range(n_draws):
             latents = self.encode(features, window, noise)
             kl_b, _ = self.marginal_terms(latents, unlabelled)
-            log_px = self._decode_window(latents, self._fuse(latents, len(x))).log_prob(x)
+            px = self._decode_window(latents, self._fuse(latents, len(x)))
+            log_px = self._log_px(px, latents, x)
             draws.append(torch.stack([log_px, self._kl_a(latents, log_px), kl_b]))
         return list(torch.stack(draws).mean(0))
 
@@ -372,11 +374,16 @@ class DeepDIVE(nn.Module):
         kl_b, cross_entropy = self.marginal_terms(latents, labels)
         return ElboTerms(
             log_py=py.log_prob(y),
-            log_px=px.log_prob(x),
+            log_px=self._log_px(px, latents, x),
             kl_a=self._kl_a(latents, like=kl_b),
             kl_b=kl_b,
             cross_entropy=cross_entropy,
         )
+
+    def _log_px(self, px: Distribution, latents: Latents, x: torch.Tensor) -> torch.Tensor:
+        if not self.features.compressed:
+            return px.log_prob(x)
+        return px.log_density(latents.coordinates, self.features.squared_deviation(latents.window))
 
     def marginal_terms(self, latents: Latents, labels: torch.Tensor):
         """KL of b and cross-entropy of the labels, summed over factors, `(n,)` each."""

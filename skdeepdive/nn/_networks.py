@@ -154,11 +154,20 @@ class BasisNormal(Distribution):
 
     def log_prob(self, x: torch.Tensor) -> torch.Tensor:
         """Log density of windows `(n, n_timesteps, n_channels)`, `(n,)`."""
-        n_timesteps = x.shape[1]
         level = x.mean(dim=1, keepdim=True)
         centred = x - level
-        projected = project(centred, self.basis)
-        rest = (centred.square().sum(1) - projected.square().sum(1)).clamp(min=0.0)
+        coordinates = torch.cat([level, project(centred, self.basis)], dim=1)
+        return self.log_density(coordinates, centred.square().sum(1))
+
+    def log_density(self, coordinates, squared_deviation) -> torch.Tensor:
+        """Log density of windows given by what counts of them, `(n,)`.
+
+        That is level and coefficients `(n, 1 + n_components, n_channels)`, and the sums over time
+        steps of the squared deviations from the level `(n, n_channels)`.
+        """
+        n_timesteps = len(self.basis)
+        level, projected = coordinates[:, :1], coordinates[:, 1:]
+        rest = (squared_deviation - projected.square().sum(1)).clamp(min=0.0)
         distance = (projected - self.coefficients).square().sum(1) + rest
         distance = distance + n_timesteps * (level - self.level).square().squeeze(1)
         log_norm = n_timesteps * (self.scale.log() + 0.5 * math.log(2 * math.pi))
