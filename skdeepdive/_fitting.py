@@ -349,7 +349,17 @@ def discover_clusters(
             for start in range(0, len(X), step)
         ]
     )
-    n_clusters = min(n_clusters, len(np.unique(scores[:n_fit], axis=0)))
+    n_clusters = _count_distinct(X[:n_fit], n_clusters)
     kmeans = KMeans(n_clusters, n_init=5, random_state=seed).fit(scores[:n_fit])
     codes = kmeans.predict(scores).astype(np.int64)
     return Factors(["cluster"], [np.arange(n_clusters)], codes[:, None])
+
+
+def _count_distinct(X: np.ndarray, most: int) -> int:
+    """Count distinct windows, up to `most`; scores of equal ones may differ in their last bits."""
+    seen: set[bytes] = set()
+    for window in X:
+        seen.add(window.tobytes())
+        if len(seen) == most:
+            break
+    return len(seen)
