@@ -1,16 +1,19 @@
 """Where the forecast starts: ridge regression, and what every class adds to it.
 
-The moments are summed over batches in double precision, so that windows are never held in memory
-at once, and the regularisation is chosen on the validation windows.
+The moments are summed in double precision, over batches or from the series that the windows are
+views of, so that windows are never held in memory at once, and the regularisation is chosen on the
+validation windows.
 """
 
 import math
 import operator
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from sklearn.utils.extmath import randomized_svd
 
+from ._series_sums import series_of, sum_of_products, sum_of_steps
 from ._torch_utils import WindowData, consecutive_folds, rows_per_batch
 from .nn._layers import LinearForecast, regression_inputs, regression_outputs
 
@@ -132,7 +135,43 @@ class _Design:
     anchors: torch.Tensor | None
 
     def moments(self, data: WindowData) -> Moments:
-        return Moments.of(self._batches(data))
+        past, future = series_of(data.X), series_of(data.y)
+        if past is None or future is None:
+            return Moments.of(self._batches(data))
+        past = data.x_scaling.apply(past, np.float64).T
+        future = data.y_scaling.apply(future, np.float64).T
+        sums = self._sums_of_series(past, future, len(data))
+        return Moments(len(data), *(torch.from_numpy(part).to(data.device) for part in sums))
+
+    def _sums_of_series(self, past: np.ndarray, future: np.ndarray, n: int):
+        """Sum over the n windows of series `(n_channels, n_steps)`, and over their futures.
+
+        They are summed as the series have them; that last values are subtracted follows.
+        """
+        anchors = None if self.anchors is None else self.anchors.cpu().numpy()
+        if self.joint:
+            past, future = past[None], future[None]
+        else:  # a group for each target, with the one channel that it continues
+            past, future = past[anchors][:, None], future[:, None]
+            anchors = np.zeros(1, dtype=int)
+        x, y = (sum_of_steps(series, n).swapaxes(1, 2) for series in (past, future))
+        xx, xy = sum_of_products(past, past, n), sum_of_products(past, future, n)
+        yy = sum_of_steps(future**2, n).sum((1, 2))
+        if anchors is not None:
+            horizon, targets = y.shape[1], range(len(anchors))
+            yy += horizon * xx[:, -1, anchors, -1, anchors].sum(1)
+            yy -= 2 * xy[:, -1][:, anchors, :, targets].sum((0, 2))
+            y -= x[:, -1:, anchors]
+            xy -= xx[:, :, :, -1:, anchors]
+            steps = slice(-1 if self.joint else None)
+            for sums in (x, xy, xx, xx.transpose(0, 3, 4, 1, 2)):
+                sums[:, steps] -= sums[:, -1:].copy()
+        n_inputs, n_outputs = x[0].size, y[0].size
+        shapes = (n_inputs,), (n_outputs,), (n_inputs, n_inputs), (n_inputs, n_outputs), ()
+        return [
+            part.reshape(len(part), *shape)
+            for part, shape in zip((x, y, xx, xy, yy), shapes, strict=True)
+        ]
 
     def _batches(self, data: WindowData):
         for x, y, _ in data.batches(rows_per_batch(data)):

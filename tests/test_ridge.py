@@ -7,6 +7,7 @@ from sklearn.linear_model import Ridge
 
 from skdeepdive import _ridge
 from skdeepdive._ridge import PENALTIES, fit_linear_forecast
+from skdeepdive._series_sums import series_of
 from skdeepdive._torch_utils import Scaling, WindowData, consecutive_folds, rows_per_batch
 from skdeepdive.windows import sliding_windows
 
@@ -34,7 +35,7 @@ def make_series_data(n_steps=400, seed=0, noise=0.3, dtype=np.float64):
     for t in range(2, n_steps):
         series[t] = series[t - 1] @ mixing + noise * rng.normal(size=N_CHANNELS)
     X, y, _ = sliding_windows(series, N_TIMESTEPS, HORIZON)
-    return make_data(X, y[..., [2, 0]], dtype=dtype)
+    return make_data(X, y[..., ::-2], dtype=dtype)  # a view, as the windows are
 
 
 ANCHORS = torch.tensor([2, 0])
@@ -106,6 +107,33 @@ def test_ridge_equals_that_of_scikit_learn(kind, anchors, penalty):
     found = forecast(torch.from_numpy(np.ascontiguousarray(data.X)).float()).numpy()
     expected = ridge_forecasts(data, penalty, kind, anchors)(data.X)
     np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("n_timesteps", [1, 5])
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize(
+    ("joint", "anchors"), [(True, ANCHORS), (True, None), (False, ANCHORS)], ids=str
+)
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_moments_of_a_series_are_those_of_its_windows(n_timesteps, horizon, joint, anchors, offset):
+    series = make_walks(N_CHANNELS) + offset
+    X, y, _ = sliding_windows(series, n_timesteps, horizon)
+    data = make_data(X, y[..., ::-2])
+    design = _ridge._Design(joint, anchors)
+    found, expected = design.moments(data), _ridge.Moments.of(design._batches(data))
+    assert found.n == expected.n == len(X)
+    for name in ("x", "y", "xx", "xy", "yy"):
+        sums, true = getattr(found, name), getattr(expected, name)
+        tolerance = 1e-13 * len(X) * (1 + offset) ** 2
+        np.testing.assert_allclose(sums, true, rtol=0, atol=tolerance, err_msg=name)
+
+
+def test_windows_that_are_no_consecutive_views_are_no_series():
+    X, y, _ = sliding_windows(make_walks(2), 5, 3)
+    for windows in (X.copy(), X[::-1], X[::2], X[:5]):
+        assert series_of(windows) is None
+    np.testing.assert_array_equal(series_of(X), make_walks(2)[:-3])
+    np.testing.assert_array_equal(series_of(y[:, :1]), y[:, 0])
 
 
 def make_moments(x, y):

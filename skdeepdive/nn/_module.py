@@ -19,6 +19,7 @@ from ._layers import LinearForecast, StandardisedWindow, WindowFeatures
 from ._linear_window import LinearWindow
 from ._losses import ElboTerms
 from ._networks import (
+    BasisNormal,
     ConditionalEncoder,
     ForecastDecoder,
     MarginalEncoder,
@@ -381,9 +382,10 @@ class DeepDIVE(nn.Module):
         )
 
     def _log_px(self, px: Distribution, latents: Latents, x: torch.Tensor) -> torch.Tensor:
-        if not self.features.compressed:
-            return px.log_prob(x)
-        return px.log_density(latents.coordinates, self.features.squared_deviation(latents.window))
+        if isinstance(px, BasisNormal) and latents.window is not None:  # what counts is there
+            rest = self.features.squared_deviation(latents.window)
+            return px.log_density(latents.coordinates, rest)
+        return px.log_prob(x)
 
     def marginal_terms(self, latents: Latents, labels: torch.Tensor):
         """KL of b and cross-entropy of the labels, summed over factors, `(n,)` each."""
