@@ -166,12 +166,39 @@ class WindowData:
         for start in range(0, len(self), batch_size):
             yield self.batch(slice(start, start + batch_size))
 
+    def sample(self, n: int, seed: int) -> "WindowData | WindowSample":
+        """Return n windows drawn without replacement, in their order; all where there are fewer."""
+        if len(self) <= n:
+            return self
+        return WindowSample(self, np.sort(np.random.default_rng(seed).permutation(len(self))[:n]))
+
     def part(self, rows: slice) -> "WindowData":
         """Return the rows of a slice, as views."""
         return replace(self, X=self.X[rows], y=self.y[rows], labels=self.labels[rows])
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return to_tensor(array, self.device)
+
+
+@dataclass(frozen=True)
+class WindowSample:
+    """Some of the windows, which stay where they are, too."""
+
+    data: WindowData
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches go."""
+        return self.data.device
+
+    def batches(self, batch_size: int):
+        """Yield consecutive batches of the sample."""
+        for start in range(0, len(self), batch_size):
+            yield self.data.batch(self.rows[start : start + batch_size])
 
 
 def rows_per_batch(data: WindowData, n_entries: int = 2**21) -> int:

@@ -20,10 +20,24 @@ from sklearn.exceptions import ConvergenceWarning
 
 from . import _schedule
 from ._checkpoint import Checkpoint, State
-from ._torch_utils import N_BLOCKS, WindowData, fold_bounds, make_generator
+from ._torch_utils import (
+    N_BLOCKS,
+    WindowData,
+    WindowSample,
+    fold_bounds,
+    make_generator,
+    rows_per_batch,
+)
 
 # Evaluations draw the same noise every time, so that epochs differ by their weights alone.
 _EVALUATION_SEED = 0
+
+# Held-out windows, drawn at random, that an epoch is judged by: more tell little else, for they
+# overlap, and would take up to a fifth of the time. What is kept in the end is calibrated on all.
+_MOST_EVALUATED = 1024
+
+# Windows that are evaluated at a time, where their values are no more than a batch may have.
+_EVALUATION_BATCH = 256
 
 # A run that diverges goes on from its last good epoch in steps of a tenth, this many times.
 _SMALLER_STEP = 0.1
@@ -131,6 +145,10 @@ class _Run:
 
     def __init__(self, module, data: WindowData, valid: WindowData, settings: Settings):
         self.module, self.data, self.valid, self.settings = module, data, valid, settings
+        self.evaluated = valid.sample(_MOST_EVALUATED, settings.seed)
+        self.evaluation_batch = max(
+            settings.batch_size, min(_EVALUATION_BATCH, rows_per_batch(valid))
+        )
         self.phases = _phases(module, settings)
         self.phase, self.epoch, self.n_rollbacks = self.phases[0], 0, 0
         self.history: list[dict] = []
@@ -290,33 +308,33 @@ class _Run:
         """
         data, batch_size = self.data, self.settings.batch_size
         n_batches = -(-len(data) // batch_size)
-        totals: dict = {}
+        batches = np.array_split(self.draws.order.permutation(len(data)), n_batches)
         bounds = fold_bounds(len(data))
-        for i, rows in enumerate(
-            np.array_split(self.draws.order.permutation(len(data)), n_batches)
-        ):
+        terms = []
+        for i, rows in enumerate(batches):
             passed = self.epoch + (i + 1) / n_batches
             folds = torch.from_numpy(np.searchsorted(bounds[1:], rows, side="right"))
             with memory_for(batch_size):
                 loss, means = self._step((*data.batch(rows), folds.to(data.device)), passed)
-            if not torch.isfinite(loss):
-                return {name: float(value) for name, value in {**means, "loss": loss}.items()}
-            _accumulate(totals, means, len(rows) / len(data))
-        return {name: float(total) for name, total in totals.items()} | self._evaluate()
+            if not math.isfinite(loss):
+                return {name: float(value) for name, value in means.items()} | {"loss": loss}
+            terms.append(means)
+        return _weighted_means(terms, [len(rows) for rows in batches]) | self._evaluate()
 
-    def _step(self, batch, passed: float):
+    def _step(self, batch, passed: float) -> tuple[float, dict[str, torch.Tensor]]:
         """Take a step, if the loss is finite; return the loss before it, and its terms."""
         kl_weight = _schedule.kl_weight(passed) if self.settings.kl_warmup else 1.0
         loss, means = self.phase.loss(self.module, batch, self.draws.generator, kl_weight)
-        if torch.isfinite(loss):
+        value = loss.item()
+        if math.isfinite(value):
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
-        return loss.detach(), means
+        return value, means
 
     def _evaluate(self) -> dict[str, float]:
         with memory_for(self.settings.batch_size):
-            return self.phase.evaluate(self.module, self.valid, self.settings.batch_size)
+            return self.phase.evaluate(self.module, self.evaluated, self.evaluation_batch)
 
 
 def _copies(tensors: dict[str, torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:
@@ -423,25 +441,35 @@ def forecast_loss(module, batch, generator, kl_weight):
 
 
 @torch.no_grad()
-def evaluate_loss(module, valid: WindowData, batch_size: int, loss: Callable) -> dict[str, float]:
+def evaluate_loss(
+    module, valid: WindowData | WindowSample, batch_size: int, loss: Callable
+) -> dict[str, float]:
     """Mean loss and terms on the validation windows."""
     generator = make_generator(_EVALUATION_SEED, valid.device)
-    totals: dict = {}
+    terms, sizes = [], []
     for batch in valid.batches(batch_size):
         value, means = loss(module, (*batch, None), generator, 1.0)
-        _accumulate(totals, {"loss": value, **means}, len(batch[0]) / len(valid))
-    return {f"validation_{name}": float(total) for name, total in totals.items()}
+        terms.append({"loss": value, **means})
+        sizes.append(len(batch[0]))
+    means = _weighted_means(terms, sizes)
+    return {f"validation_{name}": mean for name, mean in means.items()}
 
 
-def evaluate_forecast(module, valid: WindowData, batch_size: int) -> dict[str, float]:
+def evaluate_forecast(
+    module, valid: WindowData | WindowSample, batch_size: int
+) -> dict[str, float]:
     """Mean squared error on the validation windows once the correction is shrunk at its best."""
     squared_error = float(best_shrinkage(module, valid, batch_size)[1].mean())
     return {"validation_loss": squared_error, "validation_squared_error": squared_error}
 
 
-def _accumulate(totals: dict, means: dict, weight: float) -> None:
-    for name, value in means.items():
-        totals[name] = totals.get(name, 0.0) + weight * value.detach()
+def _weighted_means(terms: list[dict[str, torch.Tensor]], sizes: list[int]) -> dict[str, float]:
+    """Mean of every term over windows, given its means over batches of some sizes."""
+    weights = np.array(sizes) / sum(sizes)
+    columns = {name: torch.stack([means[name] for means in terms]) for name in terms[0]}
+    return {
+        name: float(weights @ column.cpu().double().numpy()) for name, column in columns.items()
+    }
 
 
 def calibrate_forecast(module, valid: WindowData, batch_size: int) -> None:
@@ -454,7 +482,9 @@ def calibrate_forecast(module, valid: WindowData, batch_size: int) -> None:
 
 
 @torch.no_grad()
-def best_shrinkage(module, data: WindowData, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def best_shrinkage(
+    module, data: WindowData | WindowSample, batch_size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Choose by how much the correction of each target is shrunk, `(n_targets,)`, from 0 to 1.
 
     The mean squared errors that the forecast then has are `(horizon, n_targets)`. No target's error

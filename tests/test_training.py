@@ -15,6 +15,7 @@ from skdeepdive._labels import Factors
 from skdeepdive._progress import progress
 from skdeepdive._torch_utils import Scaling, WindowData
 from skdeepdive._training import (
+    _EVALUATION_BATCH,
     BestWeights,
     Settings,
     best_shrinkage,
@@ -211,6 +212,25 @@ def test_evaluations_draw_the_same_noise_every_time():
     assert phase.evaluate(module, valid, 32) == phase.evaluate(module, valid, 32)
 
 
+def test_of_many_held_out_windows_a_sample_judges_every_epoch(monkeypatch):
+    monkeypatch.setattr(_training, "_MOST_EVALUATED", 9)
+    module, data, valid = make_start()
+    samples = [_training._Run(module, data, valid, make_settings()).evaluated for _ in range(2)]
+    rows = samples[0].rows
+    np.testing.assert_array_equal(rows, samples[1].rows)
+    assert len(rows) == 9
+    assert np.isin(rows, np.arange(len(valid))).all()
+    assert (np.diff(rows) > 0).all()
+    phase = interleaved_phase(module)
+    drawn = replace(valid, X=valid.X[rows], y=valid.y[rows], labels=valid.labels[rows])
+    assert phase.evaluate(module, samples[0], 4) == phase.evaluate(module, drawn, 4)
+
+
+def test_few_held_out_windows_all_judge_every_epoch():
+    module, data, valid = make_start()
+    assert _training._Run(module, data, valid, make_settings()).evaluated is valid
+
+
 def test_evaluation_leaves_no_gradients():
     module, _, valid = make_start()
     interleaved_phase(module).evaluate(module, valid, 32)
@@ -228,7 +248,7 @@ def test_the_best_weights_are_restored(latent, learning_rate):
     settings = make_settings(max_epochs=6, learning_rate=learning_rate, patience=6)
     history = interleaved(train(module, data, valid, settings))
     losses = [record["validation_loss"] for record in history]
-    final = interleaved_phase(module).evaluate(module, valid, 32)["validation_loss"]
+    final = interleaved_phase(module).evaluate(module, valid, _EVALUATION_BATCH)["validation_loss"]
     assert final <= min(losses)
     if latent == "conditional" and learning_rate < 0.1:
         assert final == min(losses)
@@ -258,11 +278,11 @@ def test_training_stops_after_that_many_epochs_without_improvement(latent, patie
 @pytest.mark.usefixtures("without_calibration", "without_forecast_phase")
 def test_without_patience_all_epochs_run_and_the_last_weights_stay():
     module, data, valid = make_start()
-    start = interleaved_phase(module).evaluate(module, valid, 32)["validation_loss"]
+    start = interleaved_phase(module).evaluate(module, valid, _EVALUATION_BATCH)["validation_loss"]
     history = train(module, data, valid, make_settings(max_epochs=7, learning_rate=0.3))
     assert [record["epoch"] for record in interleaved(history)] == list(range(1, 8))
     losses = [record["validation_loss"] for record in interleaved(history)]
-    final = interleaved_phase(module).evaluate(module, valid, 32)["validation_loss"]
+    final = interleaved_phase(module).evaluate(module, valid, _EVALUATION_BATCH)["validation_loss"]
     assert final == losses[-1]
     assert final > start
 
@@ -528,7 +548,7 @@ def test_an_interrupt_keeps_the_best_weights_so_far(phase, n_epochs, learning_ra
     module, data, valid = make_start()
     phases = {p.name: p for p in _training._phases(module, make_settings())}
     monkeypatch.setattr(_training, "_phases", lambda *args: [phases[phase]])
-    start = phases[phase].evaluate(module, valid, 32)["validation_loss"]
+    start = phases[phase].evaluate(module, valid, _EVALUATION_BATCH)["validation_loss"]
     states = [(start, _training._copies(module.state_dict()))]
     loss = phases[phase].loss
 
