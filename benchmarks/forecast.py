@@ -160,8 +160,8 @@ def available(models):
     return [name for name in MODELS if not name.startswith("NHITS")]
 
 
-def environment():
-    versions = {name: version(name) for name in LIBRARIES}
+def environment(libraries=LIBRARIES):
+    versions = {name: version(name) for name in libraries}
     versions["skdeepdive"] = skdeepdive.__version__
     return {
         "command": shlex.join(["python", *sys.argv]),

@@ -27,6 +27,9 @@ from .nn._layers import WindowFeatures
 # Correlations that differ by less do not tell which of two channels a target continues.
 _CLOSE_CORRELATION = 0.1
 
+# The basis of the features is fitted to as many windows as hold this many values.
+_BASIS_ENTRIES = 2**24
+
 # Clusters are looked for in this many principal components, which are computed from as many
 # windows as hold this many values (64 MB in single precision).
 _CLUSTER_COMPONENTS = 16
@@ -225,7 +228,7 @@ def start_module(
     device = train_data.device
     _, n_timesteps, n_channels = train_data.X.shape
     features = WindowFeatures(n_timesteps, n_channels).to(device, torch.float32)
-    fit_basis(train_data, features)
+    fit_basis(train_data, features, seed)
     candidates = [a if a is None else torch.as_tensor(a, device=device) for a in anchors]
     forecast, held_out = fit_linear_forecast(train_data, valid, candidates)
     class_counts = [len(classes) for classes in factors.classes]
@@ -251,10 +254,14 @@ def start_module(
     return module
 
 
-def fit_basis(train: WindowData, features: WindowFeatures) -> None:
-    """Set the features' vectors to the leading principal components of the channels' shapes."""
+def fit_basis(train: WindowData, features: WindowFeatures, seed: int) -> None:
+    """Set the features' vectors to the leading principal components of the channels' shapes.
+
+    Of many windows a sample tells them: they overlap, and channels share their components.
+    """
     scatter = torch.zeros((), dtype=torch.float64, device=train.device)
-    for x, _, _ in train.batches(rows_per_batch(train)):
+    sample = train.sample(max(1, _BASIS_ENTRIES // train.X[0].size), seed)
+    for x, _, _ in sample.batches(rows_per_batch(train)):
         shape = features.standardise(x).shape.double().transpose(1, 2).flatten(0, 1)
         scatter = scatter + shape.T @ shape
     scatter -= scatter.trace()  # the constant window has no place among the leading components

@@ -37,7 +37,7 @@ def fit_vae(
     data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
     train_data, valid = hold_out(data, n_valid)
     features = WindowFeatures(*X.shape[1:]).to(device, torch.float32)
-    fit_basis(train_data, features)
+    fit_basis(train_data, features, settings.seed)
     generator = make_generator(settings.seed, torch.device("cpu"))
     module = make_module(features, y.shape[1:], n_fit, generator).to(device, torch.float32)
     start = Trained(module, x_scaling, y_scaling, factors, [])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
+from torch import nn
 
 from ._torch_utils import WindowData, rows_per_batch
 from .nn import DeepDIVE
@@ -64,9 +65,9 @@ def _draw(module: DeepDIVE, data: WindowData) -> _Sample:
         seen, window = features(x)
         inside = features.coordinates(seen, window).flatten(1) * weight
         coordinates.append(inside)
+        square = features.squared_deviation(window) + features.n_timesteps * window.loc[:, 0] ** 2
         outside = outside + (
-            x.double().square().sum((0, 1))
-            - inside.double().square().unflatten(1, model.shape).sum((0, 1))
+            square.double().sum(0) - inside.double().square().unflatten(1, model.shape).sum((0, 1))
         )
         read = [r.argmax(1) for r in module.encode_marginal(seen).responses]
         known = labels >= 0
@@ -87,17 +88,30 @@ def _fit_means(model, sample: _Sample, weight: torch.Tensor) -> torch.Tensor:
     mean = sample.coordinates.mean(0)
     left = sample.coordinates - mean
     model.mean.copy_(mean / weight)
-    class_means = [torch.zeros_like(means) for means in model.class_means]
-    for _ in range(_N_SWEEPS if len(class_means) > 1 else len(class_means)):
-        for means, classes in zip(class_means, sample.classes.T, strict=True):
-            left += means[classes]
-            sums = torch.zeros_like(means).index_add_(0, classes, left)
-            # As if every class had one window more, at the common mean.
-            means.copy_(sums / (1 + classes.bincount(minlength=len(means))).unsqueeze(1))
-            left -= means[classes]
-    for own, means in zip(model.class_means, class_means, strict=True):
+    class_means = _additive_means(left, sample.classes, [len(m) for m in model.class_means])
+    for own, means, classes in zip(model.class_means, class_means, sample.classes.T, strict=True):
         own.copy_(means / weight)
+        left -= means[classes]
     return left
+
+
+def _additive_means(left: torch.Tensor, classes: torch.Tensor, class_counts: list[int]):
+    """Means of the classes of every factor, `(n_classes_i, n_coordinates)`, that add up.
+
+    They follow, sweep by sweep, from sums over windows: those of every class, and the numbers of
+    windows that two classes have in common. It is as if every class had one window more, at zero.
+    """
+    members = [
+        nn.functional.one_hot(own, n).to(left)
+        for own, n in zip(classes.T, class_counts, strict=True)
+    ]
+    sums = [member.T @ left for member in members]
+    means = [torch.zeros_like(total) for total in sums]
+    for _ in range(_N_SWEEPS if len(means) > 1 else len(means)):
+        for i, member in enumerate(members):
+            others = sum((member.T @ members[j]) @ means[j] for j in range(len(means)) if j != i)
+            means[i] = (sums[i] - others) / (1 + member.sum(0)).unsqueeze(1)
+    return means
 
 
 def _fit_noise(module: DeepDIVE, sample: _Sample, weight: torch.Tensor) -> None:
@@ -107,7 +121,8 @@ def _fit_noise(module: DeepDIVE, sample: _Sample, weight: torch.Tensor) -> None:
     for means, classes in zip(model.class_means, sample.classes.T, strict=True):
         left -= means[classes] * weight
     loadings = (model.loadings * weight).double()
-    square = left.double().square().mean(0)
+    total = left.double().square().mean(0)
+    square = total
     for _ in range(_N_SWEEPS):
         channels = square.unflatten(0, model.shape).sum(0) + sample.outside
         noise = (channels / n_timesteps).sqrt().clamp(min=SMALLEST_NOISE)
@@ -115,8 +130,12 @@ def _fit_noise(module: DeepDIVE, sample: _Sample, weight: torch.Tensor) -> None:
         precision = torch.eye(len(scaled)).to(scaled) + scaled @ scaled.T
         projection = torch.linalg.solve(precision, scaled / noise.expand(model.shape).flatten())
         variance = 1 / precision.diagonal()
-        error = left - (left @ projection.T.to(left)) @ loadings.to(left)
-        square = error.double().square().mean(0) + variance @ loadings.square()
+        # The mean square of what the posterior means leave over, by products of few columns.
+        scores = left @ projection.T.to(left)
+        common = (scores.T @ left).double() / len(left)
+        between = (scores.T @ scores).double() / len(left)
+        error = total + (loadings * (between @ loadings - 2 * common)).sum(0)
+        square = error.clamp(min=0.0) + variance @ loadings.square()
     model.projection.copy_(projection * weight)
     model.log_scale.copy_(0.5 * variance.log())
     module.window_decoder.log_scale.copy_(noise.log())

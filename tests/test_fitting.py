@@ -42,7 +42,7 @@ def make_smooth_windows(n=300, n_timesteps=12, n_channels=2):
 def test_the_basis_holds_the_principal_components_of_the_shapes():
     X = make_smooth_windows()
     features = WindowFeatures(12, 2, max_features=3 * 2)
-    fit_basis(make_data(X, dtype=np.float32), features)
+    fit_basis(make_data(X, dtype=np.float32), features, 0)
     shape = features.standardise(torch.from_numpy(X)).shape.numpy()
     pca = PCA(3, svd_solver="full").fit(np.moveaxis(shape, 2, 1).reshape(-1, 12))
     np.testing.assert_allclose(np.abs(pca.components_ @ features.basis.numpy()), np.eye(3),
@@ -52,7 +52,7 @@ def test_the_basis_holds_the_principal_components_of_the_shapes():
 def test_no_basis_of_that_size_keeps_more_of_the_shapes():
     X = make_smooth_windows()[:400] + np.float32(1) * np.arange(12, dtype=np.float32)[:, None]
     features = WindowFeatures(12, 2, max_features=3 * 2)
-    fit_basis(make_data(X, dtype=np.float32), features)
+    fit_basis(make_data(X, dtype=np.float32), features, 0)
     shape = features.standardise(torch.from_numpy(X)).shape.transpose(1, 2).flatten(0, 1).double()
     basis = features.basis.double()
     torch.testing.assert_close(basis.T @ basis, torch.eye(3).double(), rtol=1e-5, atol=1e-5)
@@ -65,7 +65,7 @@ def test_the_basis_is_orthonormal_and_orthogonal_to_the_constant_window_even_if_
     time = np.arange(12)[:, None]
     X = np.stack([np.sin(time + phase) for phase in range(40)]).astype(np.float32)  # of rank two
     features = WindowFeatures(12, 1, max_features=6)
-    fit_basis(make_data(X, dtype=np.float32), features)
+    fit_basis(make_data(X, dtype=np.float32), features, 0)
     basis = features.basis.double()
     torch.testing.assert_close(basis.T @ basis, torch.eye(6).double(), rtol=0, atol=1e-5)
     torch.testing.assert_close(basis.sum(0), torch.zeros(6).double(), rtol=0, atol=1e-5)
@@ -74,7 +74,7 @@ def test_the_basis_is_orthonormal_and_orthogonal_to_the_constant_window_even_if_
 def test_windows_that_fit_keep_their_entries():
     X = make_smooth_windows()
     features = WindowFeatures(12, 2)
-    fit_basis(make_data(X, dtype=np.float32), features)
+    fit_basis(make_data(X, dtype=np.float32), features, 0)
     x = torch.from_numpy(X)
     assert torch.equal(features(x)[0][:, :24], features.standardise(x).shape.flatten(1))
 

@@ -1,0 +1,342 @@
+"""Windows per second of `fit` beside other training loops over the same module.
+
+    python benchmarks/training_loop.py [--sizes small medium large] [--threads 1] [--json FILE]
+
+`fit`, with all that it does, from the checks and the closed-form start to the calibration, is timed
+as a whole, with default parameters; its rate is the training windows of all epochs by its seconds.
+Every other loop trains the module as `fit` starts it, with the losses of the same three phases, on
+tensors that are standardised and in memory already, evaluates nothing, and is timed for an epoch of
+every phase. Its seconds are those of as many epochs as `fit` took. Loops take turns, and the median
+of the repeats counts.
+
+- plain: Adam, batches by indexing, the loss read at every step;
+- best: fused Adam, batches gathered into one place, nothing read;
+- DataLoader: the best loop, with batches from a DataLoader;
+- skorch, Lightning, pythae: the trainers of these libraries, with fused Adam, as far as
+  requirements-loops.txt is installed.
+
+The share of the peak is the arithmetic of the matrix products in the training steps, by the time of
+all of `fit` (or of the loop), relative to that of a product of two 2048 x 2048 matrices in single
+precision.
+"""
+
+import argparse
+import contextlib
+import copy
+import io
+import json
+import logging
+import tempfile
+import time
+import warnings
+from importlib import util
+from pathlib import Path
+from statistics import median
+from unittest import mock
+
+import numpy as np
+import torch
+from forecast import environment
+from memory import make_series
+from threadpoolctl import threadpool_limits
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from skdeepdive import DeepDIVEForecaster, _fitting, _training, sliding_windows
+from skdeepdive._torch_utils import fold_bounds, make_generator
+
+# Windows, time steps, channels, horizon.
+SIZES = {
+    "small": (100, 24, 1, 12),
+    "medium": (30_000, 168, 10, 24),
+    "large": (20_000, 168, 321, 24),
+}
+LIBRARIES = ["numpy", "scikit-learn", "torch", "skorch", "lightning", "pythae"]
+CPU = torch.device("cpu")
+
+
+def make_windows(size):
+    n, n_timesteps, n_channels, horizon = SIZES[size]
+    series = make_series(n + n_timesteps + horizon - 1, n_channels)
+    X, y, origin = sliding_windows(series, n_timesteps, horizon)
+    return X, y, np.stack([origin % 24, origin // 24 % 7], axis=1)
+
+
+class Job:
+    """What `fit` trains: the module as it starts, its phases, and the standardised windows."""
+
+    def __init__(self, module, data, settings):
+        self.module, self.batch_size = copy.deepcopy(module), settings.batch_size
+        self.learning_rate, self.n_windows = settings.learning_rate, len(data)
+        self.phases = {phase.name: phase for phase in _training._phases(self.module, settings)}
+        folds = np.searchsorted(fold_bounds(len(data))[1:], np.arange(len(data)), side="right")
+        x, y, labels = data.batch(slice(None))
+        self.tensors = [x, y, labels, torch.from_numpy(folds)]
+
+    def optimizer(self, phase, module, **options):
+        groups = module.parameter_groups()
+        return torch.optim.Adam(
+            [
+                {"params": groups[name], "lr": self.learning_rate * rate}
+                for name, rate in phase.rates.items()
+                if name in groups
+            ],
+            **options,
+        )
+
+    def flops(self, phase):
+        """Operations of the matrix products of an epoch."""
+        module = copy.deepcopy(self.module)
+        rows = torch.arange(min(self.batch_size, self.n_windows))
+        with FlopCounterMode(display=False) as counter:
+            batch = [tensor[rows] for tensor in self.tensors]
+            phase.loss(module, batch, make_generator(0, CPU), 1.0)[0].backward()
+        return counter.get_total_flops() * self.n_windows / len(rows)
+
+
+def fit(X, y, factors, max_epochs):
+    """Fit by the estimator; return its seconds, its epochs in every phase, and its job."""
+    jobs = []
+
+    def train(module, data, valid, settings):
+        jobs.append((copy.deepcopy(module), data, settings))
+        return _training.train(module, data, valid, settings)
+
+    model = DeepDIVEForecaster(max_epochs=max_epochs, random_state=0)
+    with mock.patch.object(_fitting, "train", train):
+        start = time.perf_counter()
+        model.fit(X, y, factors=factors)
+        seconds = time.perf_counter() - start
+    names, counts = np.unique(model.history_["phase"], return_counts=True)
+    return seconds, dict(zip(names.tolist(), counts.tolist(), strict=True)), jobs[0]
+
+
+# The loops: each trains a module for one epoch of a phase.
+
+
+def plain(job, phase, module):
+    optimizer, generator = job.optimizer(phase, module), make_generator(0, CPU)
+    total = 0.0
+    for rows in torch.randperm(job.n_windows, generator=generator).split(job.batch_size):
+        batch = [tensor[rows] for tensor in job.tensors]
+        optimizer.zero_grad()
+        loss = phase.loss(module, batch, generator, 1.0)[0]
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+
+
+def best(job, phase, module):
+    optimizer = job.optimizer(phase, module, fused=True)
+    generator = make_generator(0, CPU)
+    places = [tensor[: job.batch_size].clone() for tensor in job.tensors]
+    for rows in torch.randperm(job.n_windows, generator=generator).split(job.batch_size):
+        batch = [
+            torch.index_select(tensor, 0, rows, out=place[: len(rows)])
+            for tensor, place in zip(job.tensors, places, strict=True)
+        ]
+        optimizer.zero_grad(set_to_none=True)
+        phase.loss(module, batch, generator, 1.0)[0].backward()
+        optimizer.step()
+
+
+def data_loader(job, phase, module):
+    optimizer = job.optimizer(phase, module, fused=True)
+    generator = make_generator(0, CPU)
+    for batch in make_loader(job, generator):
+        optimizer.zero_grad(set_to_none=True)
+        phase.loss(module, batch, generator, 1.0)[0].backward()
+        optimizer.step()
+
+
+def make_loader(job, generator=None):
+    dataset = TensorDataset(*job.tensors)
+    return DataLoader(dataset, job.batch_size, shuffle=True, generator=generator)
+
+
+class Loss(torch.nn.Module):
+    """The loss of a phase as what a module returns."""
+
+    def __init__(self, module, phase):
+        super().__init__()
+        self.module, self.phase, self.generator = module, phase, make_generator(0, CPU)
+
+    def forward(self, x, y, labels, folds):
+        return self.phase.loss(self.module, (x, y, labels, folds), self.generator, 1.0)[0]
+
+
+def with_skorch(job, phase, module):
+    from skorch import NeuralNet
+
+    class Net(NeuralNet):
+        def get_loss(self, y_pred, y_true, *args, **kwargs):
+            return y_pred
+
+        def initialize_optimizer(self, *args, **kwargs):
+            self.optimizer_ = job.optimizer(phase, module, fused=True)
+            return self
+
+    net = Net(
+        Loss(module, phase), torch.nn.Identity, max_epochs=1, batch_size=job.batch_size,
+        iterator_train__shuffle=True, train_split=None, verbose=0, device=None,
+    )  # fmt: skip
+    names = "x", "y", "labels", "folds"
+    net.fit(dict(zip(names, job.tensors, strict=True)), None)
+
+
+def with_lightning(job, phase, module):
+    import lightning
+
+    class Lit(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.loss = Loss(module, phase)
+
+        def training_step(self, batch, index):
+            return self.loss(*batch)
+
+        def configure_optimizers(self):
+            return job.optimizer(phase, module, fused=True)
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    trainer = lightning.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(Lit(), make_loader(job))
+
+
+def with_pythae(job, phase, module):
+    from pythae.data.datasets import BaseDataset, DatasetOutput
+    from pythae.models import BaseAE, BaseAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+
+    class Dataset(BaseDataset):
+        def __getitem__(self, index):
+            return DatasetOutput(batch=tuple(tensor[index] for tensor in job.tensors))
+
+    class Model(BaseAE):
+        def __init__(self):
+            torch.nn.Module.__init__(self)
+            self.model_config, self.model_name = BaseAEConfig(input_dim=(1,)), "loss"
+            self.loss = Loss(module, phase)
+
+        def forward(self, inputs, **kwargs):
+            return ModelOutput(loss=self.loss(*inputs["batch"]))
+
+        def update(self):
+            """Nothing to update."""
+
+        def save(self, *args):
+            """Nothing to save: the others save nothing either."""
+
+    class Trainer(BaseTrainer):
+        def set_optimizer(self):
+            self.optimizer = job.optimizer(phase, module, fused=True)
+
+        def save_model(self, *args, **kwargs):
+            """Nothing to save."""
+
+        save_checkpoint = save_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = BaseTrainerConfig(
+            folder, num_epochs=1, per_device_train_batch_size=job.batch_size, no_cuda=True
+        )
+        dataset = Dataset(job.tensors[0], torch.zeros(job.n_windows))
+        Trainer(Model(), dataset, training_config=config).train()
+
+
+LOOPS = {"best loop": best, "plain loop": plain, "DataLoader": data_loader}
+OTHERS = {"skorch": with_skorch, "Lightning": with_lightning, "pythae": with_pythae}
+
+
+def available():
+    installed = {name: loop for name, loop in OTHERS.items() if util.find_spec(name.lower())}
+    if missing := OTHERS.keys() - installed.keys():
+        print(f"Left out, because not installed: {', '.join(sorted(missing))}.")
+    return {**LOOPS, **installed}
+
+
+def seconds_of_epoch(loop, job, phase):
+    module = copy.deepcopy(job.module)
+    silent = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+    with silent[0], silent[1], warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        start = time.perf_counter()
+        loop(job, phase, module)
+        return time.perf_counter() - start
+
+
+def peak_flops():
+    """Operations per second of a large matrix product."""
+    a = torch.randn(2048, 2048, generator=make_generator(0, CPU))
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        a @ a
+        seconds.append(time.perf_counter() - start)
+    return 2 * len(a) ** 3 / min(seconds)
+
+
+def compare(size, loops, repeats, max_epochs):
+    X, y, factors = make_windows(size)
+    if size == "small":
+        fit(X, y, factors, 1)  # what is done once in a process
+    rounds, fits = [], []
+    for _ in range(repeats if size != "large" else 1):
+        seconds, n_epochs, captured = fit(X, y, factors, max_epochs)
+        fits.append(seconds)
+    job = Job(*captured)
+    for _ in range(repeats):
+        rounds.append(
+            {
+                (name, phase.name): seconds_of_epoch(loop, job, phase)
+                for phase in job.phases.values()
+                for name, loop in loops.items()
+            }
+        )
+    seconds = {"fit": median(fits)}
+    for name in loops:
+        seconds[name] = sum(
+            n * median(r[name, phase] for r in rounds) for phase, n in n_epochs.items()
+        )
+    n_windows = job.n_windows * sum(n_epochs.values())
+    flops = sum(n * job.flops(job.phases[phase]) for phase, n in n_epochs.items())
+    peak = peak_flops()
+    print(f"{size}: {job.n_windows} windows, batches of {job.batch_size}, epochs {n_epochs}")
+    rows = {}
+    for name, s in seconds.items():
+        rows[name] = {
+            "windows per second": [n_windows / s, 0.0],
+            "relative to the best loop": [seconds["best loop"] / s, 0.0],
+            "share of the peak": [flops / s / peak, 0.0],
+            "seconds": [s, 0.0],
+        }
+        cells = [f"{column} {value:.3g}" for column, (value, _) in rows[name].items()]
+        print(f"    {name:<12} " + "  ".join(cells), flush=True)
+    return rows
+
+
+def main(arguments):
+    results = {**environment(LIBRARIES), "threads": arguments.threads}
+    loops = available()
+    for size in arguments.sizes:
+        max_epochs = arguments.max_epochs or 20
+        results[size] = compare(size, loops, arguments.repeats, max_epochs)
+        if arguments.json:
+            Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--max-epochs", type=int, help="of fit; default: its own")
+    parser.add_argument("--json", help="where to write the results")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    with threadpool_limits(limits=options.threads):
+        main(options)
