@@ -17,8 +17,9 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import _safe_file
-from ._callbacks import CallbackSupportMixin, begin_fit, end_fit
+from ._callbacks import CallbackSupportMixin, begin_fit, end_fit, never_stop
 from ._checkpoint import Checkpoint, digest
+from ._distributed import Processes
 from ._fitting import Trained
 from ._persistence import Networks, from_plain, make_module, plain_module, to_plain
 from ._progress import progress
@@ -334,16 +335,22 @@ class BaseForecaster(
 
     def _take_over_fit(self: Self, X: Any, y: Any, *labels: Any) -> Self:
         """Fit a copy and become it, so that a fit that fails leaves the estimator as it was."""
-        end_epoch = begin_fit(self, X, y)
         path = check_path("checkpoint_path", self.checkpoint_path)
-        checkpoint = path and Checkpoint(path)
+        is_first = self._processes().is_first
+        end_epoch = begin_fit(self, X, y) if is_first else never_stop
+        checkpoint = Checkpoint(path) if path and is_first else None
         fitted = self._shallow_copy()
         fitted._fit(X, y, *labels, end_epoch=end_epoch, checkpoint=checkpoint)
-        end_fit(self, X, y, fitted.__dict__)  # while an error can still leave everything as it was
+        if is_first:  # while an error can still leave everything as it was
+            end_fit(self, X, y, fitted.__dict__)
         self._become(fitted)
         if checkpoint and checkpoint.is_done:
             checkpoint.remove()
         return self
+
+    def _processes(self) -> Processes:
+        """Return the processes that fit together."""
+        return Processes()
 
     def _become(self, fitted: "BaseForecaster") -> None:
         self.__dict__ = fitted.__dict__  # at one stroke, for interrupts and other threads
@@ -410,7 +417,9 @@ class BaseForecaster(
         """Yield what the training loop is told; meanwhile progress is shown, and threads capped.
 
         `inputs` is all that the result depends on beside the parameters, beginning with windows.
+        Of several processes the first one shows progress, and calls back.
         """
+        processes = self._processes()
 
         def attributes(trained: Callable[[], Trained]) -> dict[str, Any]:
             copied = self._shallow_copy()
@@ -420,22 +429,27 @@ class BaseForecaster(
         def report(history: list[dict], trained: Callable[[], Trained]) -> bool:
             show(history[-1])
             name = "{phase} epoch {epoch}".format(**history[-1])
-            return end_epoch(name, partial(attributes, trained))
+            return processes.first(lambda: end_epoch(name, partial(attributes, trained)))
 
         settings = Settings(
             max_epochs=self.max_epochs,
             batch_size=self._batch_size(len(inputs[0]) - n_valid),
             learning_rate=float(self.learning_rate),
             patience=self.n_iter_no_change if self.early_stopping else None,
-            seed=self._seed(checkpoint),
+            seed=processes.first(lambda: self._seed(checkpoint)),
             report=report,
             checkpoint=checkpoint,
+            processes=processes,
         )
         settings = replace(settings, **changes)
+        if checkpoint or processes.size > 1:
+            identity = self._identity(inputs, device, settings.seed)
+            processes.check_alike(identity)
         if checkpoint:
-            checkpoint.identify(self._identity(inputs, device, settings.seed))
+            checkpoint.identify(identity)
+        verbose = self.verbose if processes.is_first else 0
         n_values = settings.batch_size * self.n_timesteps_ * self.n_channels_
-        with threads_for(n_values), progress(self.verbose, settings.max_epochs) as show:
+        with threads_for(n_values), progress(verbose, settings.max_epochs) as show:
             yield settings
 
     def _seed(self, checkpoint: Checkpoint | None) -> int:

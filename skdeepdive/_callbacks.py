@@ -33,7 +33,7 @@ def begin_fit(estimator, X, y) -> Callable[[str, Callable[[], dict[str, Any]]], 
         attributes the estimator would have if the fit stopped here. Returns whether it shall.
     """
     if not hasattr(estimator, "_init_callback_context"):
-        return lambda name, attributes: False
+        return never_stop
     fit = estimator._init_callback_context(max_subtasks=None)
     data = {"estimator": estimator, "X": X, "y": y}
     fit.call_on_fit_task_begin(**data)
@@ -44,6 +44,11 @@ def begin_fit(estimator, X, y) -> Callable[[str, Callable[[], dict[str, Any]]], 
         return epoch.call_on_fit_task_end(**data, reconstruction_attributes=attributes)
 
     return end_epoch
+
+
+def never_stop(name: str, attributes: Callable[[], dict[str, Any]]) -> bool:
+    """Take the end of an epoch where there are no callbacks to tell."""
+    return False
 
 
 def end_fit(estimator, X, y, attributes: dict[str, Any]) -> None:

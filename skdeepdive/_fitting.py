@@ -86,11 +86,17 @@ def fit_module(
     if not sizes.n_marginal:
         factors = no_factors(len(X))
     elif factors is None:
-        factors = discover_clusters(X, n_fit, x_scaling, sizes.n_clusters, settings.seed)
+        factors = settings.processes.first(
+            lambda: discover_clusters(X, n_fit, x_scaling, sizes.n_clusters, settings.seed)
+        )
 
     data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
     train_data, valid = hold_out(data, n_valid)
-    module = start_module(train_data, valid, anchors, factors, sizes, settings.seed, not discover)
+    module = settings.processes.first(
+        lambda: start_module(
+            train_data, valid, anchors, factors, sizes, settings.seed, not discover
+        )
+    )
     start = Trained(module, x_scaling, y_scaling, factors, [])
     trained = train_from(start, train_data, valid, settings, fit_noise)
     if settings.incremental:
@@ -177,7 +183,7 @@ def train_from(
         return settings.report(history, lambda: trained(finished(), list(history)))
 
     history = train(start.module, train_data, valid, replace(settings, report=report))
-    return trained(start.module, history)
+    return settings.processes.first(lambda: trained(start.module, history))
 
 
 def hold_out(data: WindowData, n_valid: int) -> tuple[WindowData, WindowData]:

@@ -1,7 +1,7 @@
 """DeepDIVE as an estimator: arrays and factors in, forecasts and clusters out."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ._base_forecaster import BaseForecaster, Self
-from ._callbacks import Method, with_callbacks
+from ._callbacks import Method, never_stop, with_callbacks
+from ._distributed import Processes
 from ._explanation import ExplainableForecaster
 from ._fitting import Sizes, Trained, fit_further, fit_module
 from ._labels import Factors, check_factors, check_known_factors, check_same_classes
@@ -156,6 +157,10 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
     columns of an embedding are the marginal dimensions of every factor, such as "hour_0", then the
     conditional ones, such as "conditional_0".
 
+    Where torch's default process group is initialised (``torch.distributed``, as under torchrun),
+    its processes fit together, each its share of every batch. All must call `fit` with the same
+    windows and parameters, and all get the same model.
+
     References
     ----------
     .. [1] Wong, Cheu, Chiam, Srinivasan, "Disentangled Interleaving Variational Encoding",
@@ -245,7 +250,8 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
             If a value or shape is not as described: NaN or infinity, arrays of different length,
             fewer than two windows or none left for validation, a factor with a single class or
             no labelled window; a `checkpoint_path` that holds anything but a checkpoint of the
-            same fit. An estimator that was fitted before stays as it was.
+            same fit; processes that are to fit together, but not the same, or in batches of fewer
+            windows than there are processes. An estimator that was fitted before stays as it was.
         TypeError
             If a parameter has the wrong type.
         FloatingPointError
@@ -409,6 +415,9 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         proba = self._cluster_proba(X)
         return proba[0] if len(proba) == 1 else proba
 
+    def _processes(self) -> Processes:
+        return Processes.current()
+
     def _fit(self, X: Any, y: Any, factors: Any, **told: Any) -> None:
         self._check_parameters()
         device = resolve_device(self.device)
@@ -420,7 +429,7 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
     def _partial_fit(self, X: Any, y: Any, factors: Any, classes: Any) -> None:
         self._check_parameters()
         device = resolve_device(self.device)
-        once = {"incremental": True, "max_epochs": 1, "patience": None, "end_epoch": _never_stop}
+        once = {"incremental": True, "max_epochs": 1, "patience": None, "end_epoch": never_stop}
         if not self.__sklearn_is_fitted__():
             self._fit_anew(X, y, factors, classes, device, **once)
             return
@@ -520,10 +529,6 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         check_is_fitted(self)
         counts = [len(classes) for classes in self.factor_classes_]
         return np.split(self._infer(X, responses), np.cumsum(counts)[:-1], axis=1)
-
-
-def _never_stop(name: str, attributes: Callable) -> bool:
-    return False
 
 
 def _appended(history: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from . import _schedule
 from ._checkpoint import Checkpoint, State
+from ._distributed import Processes
 from ._torch_utils import (
     N_BLOCKS,
     WindowData,
@@ -63,6 +64,8 @@ class Settings:
     # More windows may follow: the forecast's correction learns on, and what they need is kept.
     incremental: bool = False
     checkpoint: Checkpoint | None = None  # where to go on from, and what to write after every epoch
+    # Those that share the batches; the first one reports for all.
+    processes: Processes = field(default_factory=Processes)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
     """Train in place; return a record of every epoch, with its mean terms in nats per window.
 
     An interrupt ends the training, but not the program: the module has its best weights so far
-    and is made ready to forecast. A second one, while that is done, has its usual effect.
+    and is made ready to forecast. A second one, while that is done, has its usual effect, and so
+    has one among several processes, for the others cannot go on.
 
     Warns
     -----
@@ -120,11 +124,15 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
         If a term is not finite in the smallest steps either.
     MemoryError
         If a batch does not fit into memory.
+    ValueError
+        If batches have too few windows for every process to have one.
     """
     run = _Run(module, data, valid, settings)
     try:
         run.train()
     except KeyboardInterrupt:
+        if settings.processes.size > 1:
+            raise
         run.best.restore()
         warnings.warn(
             f"Training was interrupted in {run.moment}. The best weights so far are kept, and what "
@@ -149,6 +157,13 @@ class _Run:
         self.evaluation_batch = max(
             settings.batch_size, min(_EVALUATION_BATCH, rows_per_batch(valid))
         )
+        self.processes = settings.processes
+        self.n_batches = -(-len(data) // settings.batch_size)
+        if len(data) // self.n_batches < self.processes.size:
+            raise ValueError(
+                f"'batch_size' must leave every one of {self.processes.size} processes a window of "
+                f"each batch, got {settings.batch_size}."
+            )
         self.phases = _phases(module, settings)
         self.phase, self.epoch, self.n_rollbacks = self.phases[0], 0, 0
         self.history: list[dict] = []
@@ -173,7 +188,8 @@ class _Run:
         ValueError
             If the checkpoint is that of another fit.
         """
-        saved = self.settings.checkpoint and self.settings.checkpoint.read()
+        checkpoint = self.settings.checkpoint
+        saved = self.processes.first(lambda: checkpoint and checkpoint.read())
         names = [phase.name for phase in self.phases]
         first = names.index(saved.record["phase"]) if saved else 0
         for phase in self.phases[first:]:
@@ -196,7 +212,7 @@ class _Run:
         self.draws = _Draws(self.settings.seed, self.data.device)
         self.optimizer = self._optimizer()
         best = BestWeights(self.module)
-        best.update(self._evaluate()["validation_loss"])
+        best.update(self.processes.first(self._evaluate)["validation_loss"])
         self.best = best  # until now an interrupt goes back to those of the phase before
 
     def _train_phase(self) -> bool:
@@ -244,6 +260,8 @@ class _Run:
         if again:
             self.best.restore()
             self.optimizer = self._optimizer()
+        if not self.processes.is_first:
+            return
         warnings.warn(
             f"{problem} Training goes on from {'its best weights' if again else 'the epoch before'}"
             f", with {self.learning_rate:.2g}. {advice}",
@@ -306,29 +324,51 @@ class _Run:
 
         The terms of the first batch whose loss is not finite, where there is one.
         """
-        data, batch_size = self.data, self.settings.batch_size
-        n_batches = -(-len(data) // batch_size)
-        batches = np.array_split(self.draws.order.permutation(len(data)), n_batches)
-        bounds = fold_bounds(len(data))
-        terms = []
-        for i, rows in enumerate(batches):
-            passed = self.epoch + (i + 1) / n_batches
-            folds = torch.from_numpy(np.searchsorted(bounds[1:], rows, side="right"))
-            with memory_for(batch_size):
-                loss, means = self._step((*data.batch(rows), folds.to(data.device)), passed)
+        terms, sizes = [], []
+        order = self.draws.order.permutation(len(self.data))
+        for i, rows in enumerate(np.array_split(order, self.n_batches)):
+            with memory_for(self.settings.batch_size):
+                loss, means = self._step(rows, self.epoch + (i + 1) / self.n_batches)
             if not math.isfinite(loss):
                 return {name: float(value) for name, value in means.items()} | {"loss": loss}
             terms.append(means)
-        return _weighted_means(terms, [len(rows) for rows in batches]) | self._evaluate()
+            sizes.append(len(rows))
+        return _weighted_means(terms, sizes) | self.processes.first(self._evaluate)
 
-    def _step(self, batch, passed: float) -> tuple[float, dict[str, torch.Tensor]]:
-        """Take a step, if the loss is finite; return the loss before it, and its terms."""
+    def _step(self, rows: np.ndarray, passed: float) -> tuple[float, dict[str, torch.Tensor]]:
+        """Take a step for a batch, if the loss is finite; return the loss before it, and its terms.
+
+        Every process computes the part of its own rows.
+        """
+        share = self.processes.share(len(rows))
+        own = rows[share]
+        folds = np.searchsorted(fold_bounds(len(self.data))[1:], own, side="right")
+        batch = *self.data.batch(own), torch.from_numpy(folds).to(self.data.device)
+        noise = self.processes.noise(self.draws.generator, len(rows))
         kl_weight = _schedule.kl_weight(passed) if self.settings.kl_warmup else 1.0
-        loss, means = self.phase.loss(self.module, batch, self.draws.generator, kl_weight)
+        loss, means = self.phase.loss(self.module, batch, noise, kl_weight)
+        if self.processes.size > 1:
+            return self._step_together(loss, means, len(own) / len(rows))
         value = loss.item()
         if math.isfinite(value):
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            self.optimizer.step()
+        return value, means
+
+    def _step_together(self, loss, means, weight: float) -> tuple[float, dict[str, torch.Tensor]]:
+        """Take a step by the sum of what the processes found, each with the weight of its share."""
+        self.optimizer.zero_grad(set_to_none=True)
+        (weight * loss).backward()
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        means = {name: weight * mean for name, mean in means.items()}
+        total = weight * loss.detach()
+        self.processes.add_up([total, *means.values(), *(p.grad for p in parameters)])
+        value = total.item()
+        if math.isfinite(value):
             self.optimizer.step()
         return value, means
 

@@ -479,16 +479,20 @@ class DeepDIVE(nn.Module):
 
 
 def draw(q: Normal, generator: torch.Generator | Callable | None) -> torch.Tensor:
-    """Draw from q, or take its mean without a generator.
-
-    In place of a generator there may be a function that returns standard noise for a tensor.
-    """
+    """Draw from q, or take its mean without a generator."""
     if generator is None:
         return q.loc
+    return q.loc + q.scale * random_like(q.loc, generator, "normal_")
+
+
+def random_like(like: torch.Tensor, generator: torch.Generator | Callable, fill: str):
+    """Return random numbers in the shape of a tensor, by one of torch's methods that fill one.
+
+    In place of a generator there may be a function of the tensor and of the method's name.
+    """
     if callable(generator):
-        return q.loc + q.scale * generator(q.loc)
-    noise = torch.empty_like(q.loc).normal_(generator=generator)
-    return q.loc + q.scale * noise
+        return generator(like, fill)
+    return getattr(torch.empty_like(like), fill)(generator=generator)
 
 
 def shapley_values(value: Callable[[frozenset[int]], torch.Tensor], n_players: int):
@@ -515,19 +519,14 @@ def shapley_values(value: Callable[[frozenset[int]], torch.Tensor], n_players: i
     return [share(player) for player in players]
 
 
-def shared_noise(generator: torch.Generator) -> Callable[[torch.Tensor], torch.Tensor]:
+def shared_noise(generator: torch.Generator) -> Callable[[torch.Tensor, str], torch.Tensor]:
     """Return a source of noise that is the same for every window `(n, n_dims)`."""
-
-    def noise(like):
-        return torch.empty_like(like[:1]).normal_(generator=generator)
-
-    return noise
+    return lambda like, fill: random_like(like[:1], generator, fill)
 
 
-def _drop_half(values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _drop_half(values: torch.Tensor, generator: torch.Generator | Callable) -> torch.Tensor:
     """Dropout at rate 1/2 that draws from `generator`; torch's own draws from the global one."""
-    keep = torch.empty_like(values).bernoulli_(0.5, generator=generator)
-    return 2.0 * keep * values
+    return 2.0 * random_like(values, generator, "bernoulli_") * values
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:

@@ -1,0 +1,92 @@
+"""Processes that fit a model together, each its share of every batch (torch.distributed)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of torch's default group as one of them sees them; alone by default."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def current(cls) -> "Processes":
+        """Return those of the group that was initialised, if one was."""
+        if distributed.is_available() and distributed.is_initialized():
+            return cls(distributed.get_rank(), distributed.get_world_size())
+        return cls()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this one speaks, and writes, for all."""
+        return self.rank == 0
+
+    def share(self, n: int) -> slice:
+        """Return which of n rows are this one's."""
+        return slice(self.rank * n // self.size, (self.rank + 1) * n // self.size)
+
+    def first(self, compute: Callable[[], Result]) -> Result:
+        """Let the first process compute, and all have the result, or the error."""
+        if self.size == 1:
+            return compute()
+        outcome: list[Any] = [None, None]
+        if self.is_first:
+            try:
+                outcome[0] = compute()
+            except Exception as error:  # the others wait for it
+                outcome[1] = error
+        distributed.broadcast_object_list(outcome, src=0)
+        if outcome[1] is not None:
+            raise outcome[1]
+        return outcome[0]
+
+    def check_alike(self, facts: dict[str, Any]) -> None:
+        """Raise where processes are about to fit different things.
+
+        Raises
+        ------
+        ValueError
+            In all processes, with the names of what differs.
+        """
+        if self.size == 1:
+            return
+        everyone: list[Any] = [None] * self.size
+        distributed.all_gather_object(everyone, facts)
+        for rank, found in enumerate(everyone):
+            differing = [name for name in facts if found.get(name) != everyone[0].get(name)]
+            if differing:
+                raise ValueError(
+                    "All processes of the group must fit the same, but process "
+                    f"{rank} differs from process 0 in {', '.join(differing)}."
+                )
+
+    def noise(self, generator: torch.Generator, n: int) -> torch.Generator | Callable:
+        """Return a source of random numbers for this one's share of n rows.
+
+        They are those that a single process would draw for these rows.
+        """
+        if self.size == 1:
+            return generator
+        share = self.share(n)
+
+        def draw(like: torch.Tensor, fill: str) -> torch.Tensor:
+            every = like.new_empty(n, *like.shape[1:])
+            return getattr(every, fill)(generator=generator)[share]
+
+        return draw
+
+    def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replace tensors by their sums over all processes, in one exchange."""
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        distributed.all_reduce(flat)
+        parts = flat.split([tensor.numel() for tensor in tensors])
+        for tensor, total in zip(tensors, parts, strict=True):
+            tensor.copy_(total.view_as(tensor))
