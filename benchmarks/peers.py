@@ -246,15 +246,25 @@ SETTINGS = {
     },
     "DLinear": {
         "learning_rate": 1e-3,
-        "max_steps": 2000,
+        "max_steps": 4000,
         "scaler_type": "identity",
         "val_check_steps": 50,
         "early_stop_patience_steps": 5,
     },
 }
 OVERRIDES = {
+    ("DLinear", "electricity"): {"learning_rate": 3e-4},
+    ("NHITS", "electricity"): {
+        "learning_rate": 3e-3,
+        "max_steps": 1000,
+        "mlp_units": 3 * [[64, 64]],
+        "val_check_steps": 25,
+        "early_stop_patience_steps": 20,
+    },
     ("NHITS", "etth1"): {
-        "learning_rate": 1e-4,
+        "learning_rate": 3e-4,
+        "max_steps": 1000,
+        "mlp_units": 3 * [[128, 128]],
         "val_check_steps": 50,
         "early_stop_patience_steps": 5,
     },
