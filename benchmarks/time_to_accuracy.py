@@ -18,11 +18,12 @@ is over in seconds), and the search for settings.
 
 The peers are given care: weights of the best check, early stopping by the validation windows,
 settings chosen on them for every data set, and training windows that are drawn faster than
-neuralforecast does (peers.py). --search shows what the settings in peers.py were chosen from: of
-those within 1 % of the lowest validation error, the first to reach the target or, where none does,
-the lowest error. DeepDIVE has its defaults. All methods choose something on the validation windows
-(ridge its penalty, DeepDIVE also how much of its correction is kept, all the others their best
-check), so the errors on the test windows stand beside; nothing is chosen by those.
+neuralforecast does (peers.py). Of the settings tried that are within 1 % of the lowest validation
+error, peers.py has those that reach the target first or, where none do, those of the lowest error;
+--search tries all of SEARCHED. DeepDIVE has its defaults. All methods choose something on the
+validation windows (ridge its penalty, DeepDIVE also how much of its correction is kept, all the
+others their best check), so the errors on the test windows stand beside; nothing is chosen by
+those.
 """
 
 import argparse
