@@ -44,16 +44,25 @@ LIBRARIES = ["numpy", "pandas", "scikit-learn", "torch", "neuralforecast"]
 
 
 def deepdive(data, seed, **parameters):
+    return deepdive_forecasts(fit_deepdive(data, seed, **parameters), data)
+
+
+def fit_deepdive(data, seed, *callbacks, **parameters):
     """Fit the forecaster with its defaults, the validation windows held out."""
-    _, validation, test = data.parts
+    _, validation, _ = data.parts
     model = DeepDIVEForecaster(
         validation_fraction=(validation.stop - validation.start) / validation.stop,
         random_state=seed,
         **parameters,
     )
+    if callbacks:  # which scikit-learn has from 1.9
+        model.set_callbacks(*callbacks)
     known = slice(validation.stop)
-    model.fit(data.X[known], data.y[known], factors=data.factors.iloc[known])
-    forecasts = (model.predict(data.X[part]) for part in (validation, test))
+    return model.fit(data.X[known], data.y[known], factors=data.factors.iloc[known])
+
+
+def deepdive_forecasts(model, data):
+    forecasts = (model.predict(data.X[part]) for part in data.parts[1:])
     return peers.Forecasts(*forecasts, {"epochs": model.n_iter_})
 
 

@@ -234,46 +234,73 @@ def _features(data, window, channel, step):
     return np.column_stack([channel, step, past, level, target]).astype(np.float32)
 
 
-NHITS_SETTINGS = {
-    "learning_rate": 1e-3,
-    "max_steps": 2000,
-    "dropout_prob_theta": 0.2,
-    "scaler_type": "identity",
-    "val_check_steps": 200,
-    "early_stop_patience_steps": 4,
+# Of neuralforecast's networks, by name; those of single data sets take precedence.
+SETTINGS = {
+    "NHITS": {
+        "learning_rate": 1e-3,
+        "max_steps": 2000,
+        "dropout_prob_theta": 0.2,
+        "scaler_type": "identity",
+        "val_check_steps": 200,
+        "early_stop_patience_steps": 4,
+    },
+    "DLinear": {
+        "learning_rate": 1e-3,
+        "max_steps": 4000,
+        "scaler_type": "identity",
+        "val_check_steps": 50,
+        "early_stop_patience_steps": 5,
+    },
 }
-NHITS_OVERRIDES = {
-    "etth1": {"learning_rate": 1e-4, "val_check_steps": 50, "early_stop_patience_steps": 5}
+OVERRIDES = {
+    ("DLinear", "electricity"): {"learning_rate": 3e-4},
+    ("DLinear", "gefcom2012"): {"val_check_steps": 200, "early_stop_patience_steps": 3},
+    ("NHITS", "gefcom2012"): {"learning_rate": 3e-3, "mlp_units": 3 * [[128, 128]]},
+    ("NHITS", "electricity"): {
+        "learning_rate": 3e-3,
+        "max_steps": 1000,
+        "mlp_units": 3 * [[64, 64]],
+        "val_check_steps": 25,
+        "early_stop_patience_steps": 20,
+    },
+    ("NHITS", "etth1"): {
+        "learning_rate": 3e-4,
+        "max_steps": 1000,
+        "mlp_units": 3 * [[128, 128]],
+        "val_check_steps": 50,
+        "early_stop_patience_steps": 5,
+    },
 }
+
+
+def network_settings(name, data):
+    """Return what a network is told; all of it was chosen on the validation windows."""
+    return {**SETTINGS[name], **OVERRIDES.get((name, data.name), {})}
 
 
 def nhits(data, seed, **settings):
-    """Forecast by one NHITS for all channels.
+    """Forecast by one NHITS for all channels; see `fit_network`.
 
-    neuralforecast fits to the rows before the test part, of which the validation part only stops
-    it, and the weights of its best check are kept. A training batch is 512
-    windows of any channels and times. With the scaler "robust" every window is centred and scaled
-    on its own; which of the two forecasts better differs between validation and test parts, so
-    forecast.py shows both.
+    With the scaler "robust" every window is centred and scaled on its own; which of the two
+    forecasts better differs between validation and test parts, so forecast.py shows both.
     """
-    settings = {**NHITS_SETTINGS, **NHITS_OVERRIDES.get(data.name, {}), **settings}
-    n_rows = np.diff([*data.cuts, len(data.series)])
-    network = _fit_nhits(data, seed, int(n_rows[0]), settings)
-    validation, test = (
-        _rolling_forecasts(network, data, part, stop, int(n))
-        for part, stop, n in zip(data.parts[1:], [data.cuts[1], None], n_rows, strict=True)
-    )
-    steps, _ = min(network.models[0].valid_trajectories, key=lambda check: check[1])
-    return Forecasts(validation, test, {**settings, "steps": steps})
+    settings = {**network_settings("NHITS", data), **settings}
+    return network_forecasts(fit_network("NHITS", data, seed, settings), data, settings)
 
 
-def _fit_nhits(data, seed, n_validation, settings):
+def fit_network(name, data, seed, settings, report=lambda error: None):
+    """Fit one network of neuralforecast to all channels; `report` hears of every check.
+
+    It is fitted to the rows before the test part, of which the validation part only stops it, and
+    the weights of its best check are kept. A check tells the mean squared error of the validation
+    windows. A training batch is 512 windows of any channels and times.
+    """
     from neuralforecast import NeuralForecast
     from neuralforecast.losses.pytorch import MSE
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    model = _quick_nhits()(
-        alias="NHITS",
+    model = _quick(name)(
+        alias=name,
         h=data.y.shape[1],
         input_size=data.X.shape[1],
         loss=MSE(),
@@ -283,19 +310,31 @@ def _fit_nhits(data, seed, n_validation, settings):
         windows_batch_size=512,
         inference_windows_batch_size=4096,
         training_data_availability_threshold=1.0,
-        callbacks=[_best_weights()],
+        callbacks=[_best_weights(report)],
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        num_sanity_val_steps=0,
         **settings,
     )
     network = NeuralForecast([model], freq="h")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        n_validation = data.cuts[1] - data.cuts[0]
         network.fit(_long_table(data, data.cuts[1]), val_size=n_validation)
     return network
+
+
+def network_forecasts(network, data, settings):
+    n_rows = np.diff([*data.cuts, len(data.series)])
+    validation, test = (
+        _rolling_forecasts(network, data, part, stop, int(n))
+        for part, stop, n in zip(data.parts[1:], [data.cuts[1], None], n_rows, strict=True)
+    )
+    steps, _ = min(network.models[0].valid_trajectories, key=lambda check: check[1])
+    return Forecasts(validation, test, {**settings, "steps": steps})
 
 
 def _rolling_forecasts(network, data, part, stop, n_rows):
@@ -310,7 +349,7 @@ def _rolling_forecasts(network, data, part, stop, n_rows):
     columns = [table.loc[channel] for channel in data.channels]
     true, cutoff, forecast = (
         np.stack([column[name].to_numpy().reshape(shape) for column in columns], axis=2)
-        for name in ("y", "cutoff", "NHITS")
+        for name in ("y", "cutoff", network.models[0].alias)
     )
     np.testing.assert_array_equal(true, data.y[part])
     origins = data.index[data.origin[part]].to_numpy()
@@ -329,15 +368,15 @@ def _long_table(data, stop):
     )
 
 
-def _quick_nhits():
-    """Make NHITS draw its training windows before it copies them.
+def _quick(name):
+    """Make a network draw its training windows before it copies them.
 
     neuralforecast 3.3 copies all windows of all channels at every step, which takes longer than
     the step itself.
     """
-    from neuralforecast.models import NHITS
+    from neuralforecast import models
 
-    class QuickNHITS(NHITS):
+    class Quick(getattr(models, name)):
         def _create_windows(self, batch, step):
             if step != "train":
                 return super()._create_windows(batch, step)
@@ -347,19 +386,20 @@ def _quick_nhits():
             sample = windows[tuple(drawn)].unsqueeze(-1)
             return sample, None, None, torch.arange(len(sample)), None, batch["temporal_cols"]
 
-    return QuickNHITS
+    return Quick
 
 
-def _best_weights():
-    """Make a callback that ends the fit with the weights of the lowest validation error."""
+def _best_weights(report):
+    """Make a callback that reports validation errors and ends the fit with the best weights."""
     from pytorch_lightning.callbacks import Callback
 
     class BestWeights(Callback):
         error, weights = np.inf, None
 
         def on_validation_end(self, trainer, network):
-            error = float(trainer.callback_metrics.get("ptl/val_loss", np.inf))
-            if not trainer.sanity_checking and error < self.error:
+            error = float(trainer.callback_metrics["ptl/val_loss"])
+            report(error)
+            if error < self.error:
                 self.error, self.weights = error, copy.deepcopy(network.state_dict())
 
         def on_train_end(self, trainer, network):

@@ -111,6 +111,24 @@ def test_models_of_several_files_stand_in_one_table_with_deepdive_last():
     assert lines.index("#### 336 → 192 hours") > start
 
 
+def test_times_have_two_digits_ratios_no_winner_and_runs_no_row():
+    rows = {
+        "ridge": {"mse": [0.5, 0.0]},
+        "A": {"seconds to target": "not reached", "ratio to target": "not reached"},
+        "B": {"seconds to target": [12.346, 0.5], "ratio to target": [3.0, 0.25]},
+        "DeepDIVE": {"seconds to target": [4.116, 0.0], "ratio to target": [1.0, 0.0]},
+        "runs": [{"curve": [[1.0, 0.5]]}],
+    }
+    lines = lines_of(make_file("python time_to_accuracy.py", "electricity", rows))
+    start = lines.index("|  | MSE | seconds to target | ratio to target |")
+    assert lines[start + 2 :] == [
+        "| ridge | 0.5000 | – | – |",
+        "| A | – | not reached | not reached |",
+        "| B | – | 12.35 ± 0.50 | 3.00 ± 0.25 |",
+        "| DeepDIVE | – | **4.12** | 1.00 |",
+    ]
+
+
 def test_two_files_with_the_same_model_are_refused():
     with pytest.raises(SystemExit, match=r"1\.json repeats \['ridge'\], 336 -> 96"):
         lines_of(forecasts(ridge=make_result(0.5)), forecasts(ridge=make_result(0.5)))
