@@ -21,6 +21,9 @@ _N_FOLDS = 6
 # Consecutive parts of the held-out windows: within one, neighbours tell much the same.
 N_BLOCKS = 8
 
+# Values that are gathered at once: few enough for the cache (1 MB in single precision).
+_GATHERED_ENTRIES = 2**18
+
 # Values in a batch of windows from which on several threads work on a fit.
 _VALUES_FOR_THREADS = 2**21
 
@@ -157,9 +160,11 @@ class WindowData:
 
     def batch(self, rows):
         """Gather rows (a slice or an index array) as standardised tensors on the device."""
-        x = self._tensor(self.x_scaling.apply(self.X[rows], self.dtype))
-        y = self._tensor(self.y_scaling.apply(self.y[rows], self.dtype))
-        return x, y, self._tensor(self.labels[rows])
+        x, y = (
+            self._gather(self.X, self.x_scaling, rows),
+            self._gather(self.y, self.y_scaling, rows),
+        )
+        return self._tensor(x), self._tensor(y), self._tensor(self.labels[rows])
 
     def batches(self, batch_size: int):
         """Yield consecutive batches of all rows."""
@@ -175,6 +180,21 @@ class WindowData:
     def part(self, rows: slice) -> "WindowData":
         """Return the rows of a slice, as views."""
         return replace(self, X=self.X[rows], y=self.y[rows], labels=self.labels[rows])
+
+    def _gather(self, values: np.ndarray, scaling: Scaling, rows) -> np.ndarray:
+        """Standardise rows, few at a time: memory is slower than arithmetic."""
+        whole = isinstance(rows, slice)
+        chosen = values[rows] if whole else rows  # of a slice there is a view
+        size = max(1, _GATHERED_ENTRIES // values[0].size)
+        if len(chosen) <= size:
+            return scaling.apply(chosen if whole else values[chosen], self.dtype)
+        gathered = np.empty((len(chosen), *values.shape[1:]), dtype=self.dtype)
+        for start in range(0, len(chosen), size):
+            few = chosen[start : start + size]
+            gathered[start : start + size] = scaling.apply(
+                few if whole else values[few], self.dtype
+            )
+        return gathered
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return to_tensor(array, self.device)

@@ -37,7 +37,7 @@ _EVALUATION_SEED = 0
 # overlap, and would take up to a fifth of the time. What is kept in the end is calibrated on all.
 _MOST_EVALUATED = 1024
 
-# Windows that are evaluated at a time, where their values are no more than a batch may have.
+# Windows that are evaluated at a time; fewer where they are large.
 _EVALUATION_BATCH = 256
 
 # A run that diverges goes on from its last good epoch in steps of a tenth, this many times.
@@ -154,9 +154,7 @@ class _Run:
     def __init__(self, module, data: WindowData, valid: WindowData, settings: Settings):
         self.module, self.data, self.valid, self.settings = module, data, valid, settings
         self.evaluated = valid.sample(_MOST_EVALUATED, settings.seed)
-        self.evaluation_batch = max(
-            settings.batch_size, min(_EVALUATION_BATCH, rows_per_batch(valid))
-        )
+        self.evaluation_batch = min(_EVALUATION_BATCH, rows_per_batch(valid))
         self.processes = settings.processes
         self.n_batches = -(-len(data) // settings.batch_size)
         if len(data) // self.n_batches < self.processes.size:

@@ -10,8 +10,8 @@ from skdeepdive.nn import DeepDIVE, _networks
 from skdeepdive.nn._fusion import CrossAttentionFusion
 from skdeepdive.nn._layers import (
     LinearForecast,
-    StandardisedWindow,
     WindowFeatures,
+    WindowParts,
     regression_inputs,
 )
 from skdeepdive.nn._module import UNLABELLED
@@ -478,18 +478,18 @@ def test_the_correction_follows_level_and_scale_of_the_anchor_channels():
     fused = torch.randn(
         N, module.fusion.n_features, generator=make_generator(0, CPU), dtype=torch.float64
     )
-    shape, loc, scale = features.standardise(x)
+    _, window = features(x)
+    own, loc, scale = window
     factor = torch.tensor([3.0, 1.0, 2.0], dtype=torch.float64)
-    moved = StandardisedWindow(shape, loc + 10, factor * scale)
+    moved = WindowParts(own, loc + 10, factor * scale)
     forecast = module.forecast(x)
-    own = forecast - loc[..., ANCHORS]
-    moved_forecast = factor[ANCHORS] * own + loc[..., ANCHORS] + 10
+    above = forecast - loc[..., ANCHORS]
+    moved_forecast = factor[ANCHORS] * above + loc[..., ANCHORS] + 10
     log_scale_weight = decoder.from_target.weight.data[:, -1]
     log_scale_weight.zero_()  # how strongly a channel varies may matter; here it shall not
     torch.testing.assert_close(
-        decoder.correction(fused, moved_forecast, moved, features),
-        factor[ANCHORS]
-        * decoder.correction(fused, forecast, StandardisedWindow(shape, loc, scale), features),
+        decoder.correction(fused, moved_forecast, moved),
+        factor[ANCHORS] * decoder.correction(fused, forecast, window),
     )
 
 
@@ -500,7 +500,7 @@ def test_the_correction_in_blocks_is_that_of_all_windows_at_once(anchors, n_kept
     objective = lambda: module.loss(*batch, make_generator(0, CPU)).objective().mean()  # noqa: E731
     whole, correction = gradients(objective(), module), module.forecast_parts(batch[0])[1]
     n_entries = module.forecast_decoder.target_offset.numel()
-    monkeypatch.setattr(_networks, "_BLOCK_ENTRIES", 5 * n_entries)  # 5, 5 and 2 windows
+    monkeypatch.setattr(_networks, "BLOCK_ENTRIES", 5 * n_entries)  # 5, 5 and 2 windows
     monkeypatch.setattr(_networks, "_KEPT_ENTRIES", n_kept)
     torch.testing.assert_close(module.forecast_parts(batch[0])[1], correction)
     torch.testing.assert_close(gradients(objective(), module), whole)
@@ -578,6 +578,18 @@ def test_features_hold_shape_location_and_log_scale_and_lose_nothing():
     restored = shape.unflatten(1, x.shape[1:]) * log_scale.exp()[:, None] + loc[:, None]
     torch.testing.assert_close(restored, x)
     torch.testing.assert_close(window.scale[:, 0], log_scale.exp())
+
+
+@pytest.mark.parametrize("max_features", [2048, 2 * N_CHANNELS])
+def test_features_in_blocks_are_those_of_all_windows_at_once(max_features, monkeypatch):
+    features, x = make_features_and_windows(max_features=max_features)
+    values, parts = features(x)
+    monkeypatch.setattr("skdeepdive.nn._layers.BLOCK_ENTRIES", 3 * N_TIMESTEPS * N_CHANNELS)
+    in_blocks, block_parts = features(x)
+    for found, expected in zip((in_blocks, *block_parts), (values, *parts), strict=True):
+        torch.testing.assert_close(found, expected)
+    own = torch.einsum("ntc,tk->nkc", features.standardise(x).shape, features.vectors)
+    torch.testing.assert_close(parts.own, own[:, : features.n_own])
 
 
 @pytest.mark.parametrize("n_components", [1, 3])

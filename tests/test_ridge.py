@@ -287,3 +287,15 @@ def test_the_size_of_the_batches_does_not_matter(n_rows, monkeypatch):
 @pytest.mark.parametrize(("n_entries", "expected"), [(1, 1), (18, 1), (36, 2), (60, 3)])
 def test_a_batch_holds_a_bounded_number_of_values(n_entries, expected):
     assert rows_per_batch(make_series_data(), n_entries) == expected
+
+
+# Batches
+
+
+@pytest.mark.parametrize("rows", [slice(3, 40), slice(None, None, 3), np.arange(50)[::-1] % 17])
+def test_rows_gathered_few_at_a_time_are_those_gathered_at_once(rows, monkeypatch):
+    data = make_series_data(dtype=np.float32)
+    expected = data.batch(rows)
+    monkeypatch.setattr("skdeepdive._torch_utils._GATHERED_ENTRIES", 5 * N_TIMESTEPS * N_CHANNELS)
+    for found, whole in zip(data.batch(rows), expected, strict=True):
+        assert torch.equal(found, whole)

@@ -7,6 +7,9 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
+# Values that are computed at once: few enough for the cache (4 MB in single precision).
+BLOCK_ENTRIES = 2**20
+
 
 class WindowFeatures(nn.Module):
     """Separate the shape of a window from its level.
@@ -51,16 +54,25 @@ class WindowFeatures(nn.Module):
         """The components that compress windows, `(n_timesteps, n_components)`."""
         return self.vectors[:, : self.n_components]
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, "StandardisedWindow"]:
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, "WindowParts"]:
         """Map windows `(n, n_timesteps, n_channels)` to features `(n, n_features)` and parts."""
-        window = self.standardise(x)
-        shape = window.shape
-        if self.compressed:
-            shape = project(shape, self.basis)
-        features = [shape.flatten(1), window.loc.flatten(1), window.scale.log().flatten(1)]
-        return torch.cat(features, dim=1), window
+        size = max(1, BLOCK_ENTRIES // (self.n_timesteps * self.n_channels))
+        blocks = [self._of_block(block) for block in x.split(size)]
+        features, *parts = (
+            block[0] if len(block) == 1 else torch.cat(block) for block in zip(*blocks, strict=True)
+        )
+        return features, WindowParts(*parts)
 
-    def coordinates(self, features: torch.Tensor, window: "StandardisedWindow") -> torch.Tensor:
+    def _of_block(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        shape, loc, scale = self.standardise(x)
+        seen = self.vectors if self.compressed else self.vectors[:, : self.n_own]
+        coefficients = project(shape, seen)
+        if self.compressed:
+            shape = coefficients[:, : self.n_components]
+        features = [shape.flatten(1), loc.flatten(1), scale.log().flatten(1)]
+        return torch.cat(features, dim=1), coefficients[:, : self.n_own], loc, scale
+
+    def coordinates(self, features: torch.Tensor, window: "WindowParts") -> torch.Tensor:
         """Coordinates of windows given as features and parts, `(n, *coordinate_shape)`.
 
         They are time steps, or, where windows are compressed, level and coefficients in the basis.
@@ -69,19 +81,9 @@ class WindowFeatures(nn.Module):
         own = shape.unflatten(1, (self.n_components, self.n_channels)) * window.scale
         return torch.cat([window.loc, own], dim=1) if self.compressed else own + window.loc
 
-    def squared_deviation(self, window: "StandardisedWindow") -> torch.Tensor:
+    def squared_deviation(self, window: "WindowParts") -> torch.Tensor:
         """Sum over time steps of the squared deviations from the level, `(n, n_channels)`."""
         return self.n_timesteps * (window.scale.square() - self._SCALE_FLOOR**2).squeeze(1)
-
-    def of_channels(self, window: "StandardisedWindow", channels: torch.Tensor) -> torch.Tensor:
-        """Features of single channels: components and log scale, `(n, len(channels), n_own + 1)`.
-
-        The location is left out: a level that was never seen shall not matter.
-        """
-        own = torch.einsum(
-            "ntc,tk->nck", window.shape[..., channels], self.vectors[:, : self.n_own]
-        )
-        return torch.cat([own, window.scale[..., channels].log().mT], dim=2)
 
     def standardise(self, x: torch.Tensor) -> "StandardisedWindow":
         """Split windows `(n, n_timesteps, n_channels)` into shape, location and scale."""
@@ -108,6 +110,25 @@ class StandardisedWindow(NamedTuple):
     shape: torch.Tensor
     loc: torch.Tensor
     scale: torch.Tensor
+
+
+class WindowParts(NamedTuple):
+    """What is kept of windows beside their features.
+
+    `own` are the coefficients of every channel's shape in the leading vectors, `(n, n_own,
+    n_channels)`; location and scale are `(n, 1, n_channels)`.
+    """
+
+    own: torch.Tensor
+    loc: torch.Tensor
+    scale: torch.Tensor
+
+    def of_channels(self, channels: torch.Tensor) -> torch.Tensor:
+        """Coefficients and log scale of single channels, `(n, n_own + 1, len(channels))`.
+
+        The location is left out: a level that was never seen shall not matter.
+        """
+        return torch.cat([self.own, self.scale.log()], dim=1)[..., channels]
 
 
 def start_at(make: Callable[[int, int], torch.Tensor], n_rows: int, n_columns: int) -> torch.Tensor:

@@ -15,7 +15,7 @@ from torch.distributions import Distribution, Normal
 
 from .._torch_utils import make_generator
 from ._fusion import CrossAttentionFusion
-from ._layers import LinearForecast, StandardisedWindow, WindowFeatures
+from ._layers import LinearForecast, WindowFeatures, WindowParts
 from ._linear_window import LinearWindow
 from ._losses import ElboTerms
 from ._networks import (
@@ -40,8 +40,8 @@ SMALLEST_NOISE = 3e-3
 class Latents:
     """q(b | x) and q(a | b, x) with one draw (or the mean) of each; None for an absent part.
 
-    `responses` to b are those of :meth:`DeepDIVE.responses`; `window` is the standardised window
-    that they were read from, `coordinates` are its own.
+    `responses` to b are those of :meth:`DeepDIVE.responses`; `window` and `coordinates` are of the
+    window that they were read from.
     """
 
     qb: Normal | None = None
@@ -49,7 +49,7 @@ class Latents:
     b: torch.Tensor | None = None
     a: torch.Tensor | None = None
     responses: list[torch.Tensor] = field(default_factory=list)
-    window: StandardisedWindow | None = None
+    window: WindowParts | None = None
     coordinates: torch.Tensor | None = None
 
 
@@ -164,7 +164,7 @@ class DeepDIVE(nn.Module):
         features, window = self.features(x)
         return self.encode(features, window, generator)
 
-    def encode(self, features, window: StandardisedWindow, generator=None) -> Latents:
+    def encode(self, features, window: WindowParts, generator=None) -> Latents:
         """Encode windows given as their features."""
         latents = self.encode_marginal(features, generator)
         latents.window = window
@@ -211,9 +211,7 @@ class DeepDIVE(nn.Module):
     def _decode_future(self, latents, fused, x, folds, generator) -> Distribution:
         if folds is not None:
             fused = _drop_half(fused, generator)
-        return self.forecast_decoder(
-            fused, latents.responses, x, latents.window, self.features, folds
-        )
+        return self.forecast_decoder(fused, latents.responses, x, latents.window, folds)
 
     def frozen_forecast(self, x, generator: torch.Generator, folds=None) -> torch.Tensor:
         """Mean of p(y | a, b, x) at a draw of a and b that passes no gradient on."""
@@ -230,7 +228,7 @@ class DeepDIVE(nn.Module):
         decoder = self.forecast_decoder
         fused, _ = self.fusion(a, responses, len(x))
         start = decoder.linear_forecast(x, responses)
-        return start, decoder.correction(fused, start, window, self.features)
+        return start, decoder.correction(fused, start, window)
 
     def forecast_parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linear forecast and its latent correction, at the posterior means."""

@@ -9,14 +9,19 @@ from torch import nn
 from torch.distributions import Distribution, Normal, kl_divergence
 from torch.utils.checkpoint import checkpoint
 
-from ._layers import LinearForecast, StandardisedWindow, WindowFeatures, linear, mlp, project
+from ._layers import (
+    BLOCK_ENTRIES,
+    LinearForecast,
+    WindowFeatures,
+    WindowParts,
+    linear,
+    mlp,
+    project,
+)
 from ._priors import RBFMixture
 
 # Log scales are kept in this range (in units of the standardised data).
 _LOG_SCALE = (-6.0, 3.0)
-
-# Hidden values of the forecast's correction that are computed at once: few enough for the cache.
-_BLOCK_ENTRIES = 2**20
 
 # Most hidden values of a batch that are kept for the gradient (twice 32 MB in single precision).
 # More would take most of the memory of a fit: they are computed again, block by block.
@@ -222,12 +227,10 @@ class ForecastDecoder(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(horizon, n_targets))
         self.register_buffer("shrinkage", torch.ones(n_targets))
 
-    def forward(self, fused, responses, x, window, features, folds=None) -> Distribution:
+    def forward(self, fused, responses, x, window, folds=None) -> Distribution:
         """Map fused features, RBF responses and windows to p(y | a, b, x)."""
         forecast = self.linear_forecast(x, responses, folds)
-        return DiagonalNormal(
-            forecast + self.correction(fused, forecast, window, features), self.log_scale
-        )
+        return DiagonalNormal(forecast + self.correction(fused, forecast, window), self.log_scale)
 
     def linear_forecast(self, x, responses, folds=None) -> torch.Tensor:
         """Forecast by the linear map, `(n, horizon, n_targets)`.
@@ -244,23 +247,23 @@ class ForecastDecoder(nn.Module):
                 forecast[rows] = held_out(x[rows], [r[rows] for r in responses])
         return forecast
 
-    def correction(self, fused, forecast, window, features) -> torch.Tensor:
+    def correction(self, fused, forecast, window: WindowParts) -> torch.Tensor:
         """Correction of a linear forecast, `(n, horizon, n_targets)`, block by block of windows."""
         n_entries = self.target_offset.numel()
         compute = self._correction_of_block
         if torch.is_grad_enabled() and len(fused) * n_entries > _KEPT_ENTRIES:
             compute = partial(checkpoint, compute, use_reentrant=False, preserve_rng_state=False)
-        size = max(1, _BLOCK_ENTRIES // n_entries)
+        size = max(1, BLOCK_ENTRIES // n_entries)
         blocks = zip(*(part.split(size) for part in (fused, forecast, *window)), strict=True)
-        return torch.cat([compute(features, *block) for block in blocks])
+        return torch.cat([compute(*block) for block in blocks])
 
-    def _correction_of_block(self, features, fused, forecast, *window) -> torch.Tensor:
+    def _correction_of_block(self, fused, forecast, *window) -> torch.Tensor:
         inputs, scale = forecast, 1.0
-        if self.start.anchors is not None:
-            window = StandardisedWindow(*window)
-            loc, scale = (part[..., self.start.anchors] for part in (window.loc, window.scale))
-            own = features.of_channels(window, self.start.anchors)
-            inputs = torch.cat([(forecast - loc) / scale, own.mT], dim=1)
+        anchors = self.start.anchors
+        if anchors is not None:
+            window = WindowParts(*window)
+            loc, scale = window.loc[..., anchors], window.scale[..., anchors]
+            inputs = torch.cat([(forecast - loc) / scale, window.of_channels(anchors)], dim=1)
         hidden = self.from_target(inputs.mT) + self.from_fused(fused).unsqueeze(1)
         correction = self.head(nn.functional.gelu(hidden + self.target_offset)).mT
         return self.shrinkage * scale * correction

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ._layers import StandardisedWindow
+from ._layers import WindowParts
 
 
 class ForecastNoise(nn.Module):
@@ -40,7 +40,7 @@ class ForecastNoise(nn.Module):
         """Logarithms of the classes' factors, `(n_classes_i, horizon, n_targets)`."""
         return [getattr(self, f"log_factor_{i}") for i in range(self.n_factors)]
 
-    def scale(self, window: StandardisedWindow, anchors, responses) -> torch.Tensor:
+    def scale(self, window: WindowParts, anchors, responses) -> torch.Tensor:
         """Scale of the errors, `(n, horizon, n_targets)`, given the responses to every class."""
         log_scale = self.exponent * own_log_scale(window, anchors)
         for response, log_factor in zip(responses, self.log_factors, strict=True):
@@ -48,7 +48,7 @@ class ForecastNoise(nn.Module):
         return log_scale.exp().expand(len(window.loc), *self.errors.shape[1:])
 
 
-def own_log_scale(window: StandardisedWindow, anchors) -> torch.Tensor:
+def own_log_scale(window: WindowParts, anchors) -> torch.Tensor:
     """Logarithm of the deviation of the channel that a target continues, `(n, 1, n_targets)`.
 
     Zero where no channel is known to correspond.
