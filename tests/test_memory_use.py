@@ -62,6 +62,43 @@ def _memory():
     return np.array([int(lines[name].split()[0]) / 2**10 for name in ("RssAnon", "VmRSS")])
 
 
+# A series larger than what a fit may take
+
+N_ROWS, N_CHANNELS = 2_000_000, 256
+
+
+@pytest.fixture
+def series_on_disk(tmp_path):
+    """Two gigabytes of noisy days, written piece by piece and removed at the end."""
+    path, rng = tmp_path / "series", np.random.default_rng(0)
+    phase = rng.uniform(0, 24, N_CHANNELS)
+    day = np.sin(2 * np.pi * (np.arange(24)[:, None] + phase) / 24).astype(np.float32)
+    n_days = 1000
+    try:
+        with path.open("wb") as file:
+            for first in range(0, N_ROWS, 24 * n_days):
+                noise = rng.standard_normal((24 * n_days, N_CHANNELS), dtype=np.float32)
+                (np.tile(day, (n_days, 1)) + 0.3 * noise)[: N_ROWS - first].tofile(file)
+        yield path
+    finally:
+        path.unlink()
+
+
+def fit_from_disk(path):
+    series = np.memmap(path, np.float32, "r", shape=(N_ROWS, N_CHANNELS))
+    X, y, origin = sliding_windows(series, n_timesteps=48, horizon=12, stride=47)
+    factors = np.stack([origin % 24, origin // 24 % 7], axis=1)
+    assert np.shares_memory(X, series)
+    assert len(X) > 40_000
+    DeepDIVEForecaster(max_epochs=1, random_state=0).fit(X, y, factors)
+
+
+def test_a_fit_to_two_gigabytes_on_disk_takes_less_than_one_of_memory(series_on_disk):
+    assert series_on_disk.stat().st_size > 2e9
+    used = measure(fit_from_disk, series_on_disk)
+    assert used.anonymous < 1000, used
+
+
 # As many classes as windows
 
 
