@@ -69,7 +69,7 @@ def _error_moments(module, forecast: LinearForecast, data: WindowData) -> Moment
     """Moments of the inputs and of the errors of a linear forecast."""
 
     def batches():
-        for x, y, _ in data.batches(rows_per_batch(data)):
+        for x, y, _ in data.batches(rows_per_batch(data, module.n_classes)):
             errors = y - forecast(x, module.infer_marginal(x).responses)
             inputs = regression_inputs(x, forecast.anchors, forecast.joint).double()
             yield inputs, regression_outputs(errors, forecast.joint).double()

@@ -23,7 +23,7 @@ from ._distributed import Processes
 from ._fitting import Trained
 from ._persistence import Networks, from_plain, make_module, plain_module, to_plain
 from ._progress import progress
-from ._torch_utils import threads_for, to_array, to_numpy_dtype, to_tensor
+from ._torch_utils import count_rows, threads_for, to_array, to_numpy_dtype, to_tensor
 from ._training import Settings
 from ._validation import (
     check_batch_size,
@@ -485,7 +485,7 @@ class BaseForecaster(
     ) -> np.ndarray:
         """Check windows and compute something of them, batch by batch: all outputs start here."""
         windows = self._check_windows(X)
-        batch_size = max(1, _INFERENCE_ENTRIES // windows[0].size)
+        batch_size = count_rows(_INFERENCE_ENTRIES, windows[0].size, self._n_classes())
         with threads_for(min(len(windows), batch_size) * windows[0].size), torch.inference_mode():
             parts = [
                 compute(self._to_tensor(windows[start : start + batch_size])).cpu().numpy()
@@ -494,6 +494,10 @@ class BaseForecaster(
         with np.errstate(over="ignore", invalid="ignore"):
             found = finish(np.concatenate(parts))
         return _match_precision("X", found, windows)
+
+    def _n_classes(self) -> int:
+        """Count the classes that every window has a response to."""
+        return 0
 
     def _check_windows(self, X: Any) -> np.ndarray:
         check_is_fitted(self)

@@ -9,11 +9,24 @@ import torch
 
 from ._ridge import PENALTIES
 from ._torch_utils import N_BLOCKS, WindowData, consecutive_folds, rows_per_batch
-from .nn._layers import LinearForecast, gate, regression_inputs, regression_outputs
+from .nn._layers import (
+    LinearForecast,
+    apply_class_maps,
+    gate,
+    regression_inputs,
+    regression_outputs,
+)
 
 # A factor's maps must gain more than this many standard errors of their mean gain: chance does that
 # about once in a hundred times (Student's t of eight blocks).
 _SURE_GAIN = 3.0
+
+# With fewer windows a class there is none beside the one that is forecast: nothing is sure of maps.
+_FEWEST_WINDOWS = 2
+
+# Products of inputs of the classes that are fitted at once (64 MB in double precision, and as much
+# for every fold): hundreds of classes.
+_PRODUCTS = 2**23
 
 
 @torch.no_grad()
@@ -22,50 +35,75 @@ def fit_class_maps(module, train: WindowData, valid: WindowData) -> None:
 
     Residuals are those of forecasts which have not seen the window, and the forecasts that are
     held out for this purpose get maps that have not seen it either. Of few windows nothing is sure.
+    Classes of one factor that are too many for memory take turns, as factors do.
     """
     decoder = module.forecast_decoder
     folds = consecutive_folds(train)
     if not folds or len(valid) < N_BLOCKS:
         return
-    for i in range(len(module.priors)):
-        parts = [
-            _moments(module, source, i, fold)
-            for source, fold in zip(decoder.held_out, folds, strict=True)
-        ]
-        xx, xy = (sum(sums) for sums in zip(*parts, strict=True))
-        candidates = {penalty: _solve(xx, xy, penalty).float() for penalty in PENALTIES}
-        penalty = _best_penalty(module, i, valid, candidates)
-        decoder.start.add_class_maps(None if penalty is None else candidates[penalty])
-        for source, (own_xx, own_xy) in zip(decoder.held_out, parts, strict=True):
-            rest = xx - own_xx, xy - own_xy
-            source.add_class_maps(None if penalty is None else _solve(*rest, penalty).float())
+    for i, prior in enumerate(module.priors):
+        for forecast in (decoder.start, *decoder.held_out):
+            forecast.add_class_maps(None)
+        if len(train) < _FEWEST_WINDOWS * prior.n_classes:
+            continue
+        size = _classes_at_once(decoder.start)
+        for first in range(0, prior.n_classes, size):
+            _fit_classes(module, i, slice(first, min(first + size, prior.n_classes)), folds, valid)
 
 
-def _parts(module, forecast: LinearForecast, i: int, data: WindowData):
-    """Yield the response to factor i, the compressed inputs and the residuals of every batch."""
-    for x, y, _ in data.batches(rows_per_batch(data)):
+def _classes_at_once(forecast: LinearForecast) -> int:
+    n_regressions = 1 if forecast.joint else forecast.future_shape[1]
+    n_inputs = 1 + forecast.components.shape[1]  # type: ignore[union-attr]  # a fit has components
+    return max(1, _PRODUCTS // (n_regressions * n_inputs**2))
+
+
+def _fit_classes(module, i: int, classes: slice, folds: list[WindowData], valid) -> None:
+    """Set the maps of some classes of factor i, if those surely lower the error."""
+    decoder, n_classes = module.forecast_decoder, module.priors[i].n_classes
+    parts = [
+        _moments(module, source, i, classes, fold)
+        for source, fold in zip(decoder.held_out, folds, strict=True)
+    ]
+    xx, xy = (sum(sums) for sums in zip(*parts, strict=True))
+    candidates = {penalty: _solve(xx, xy, penalty).float() for penalty in PENALTIES}
+    penalty = _best_penalty(module, i, classes, valid, candidates)
+    if penalty is None:
+        return
+    decoder.start.set_class_maps(i, classes, candidates[penalty], n_classes)
+    for source, (own_xx, own_xy) in zip(decoder.held_out, parts, strict=True):
+        maps = _solve(xx - own_xx, xy - own_xy, penalty).float()
+        source.set_class_maps(i, classes, maps, n_classes)
+
+
+def _parts(module, forecast: LinearForecast, i: int, classes: slice, data: WindowData):
+    """Yield the responses to some classes, the compressed inputs and the residuals of batches."""
+    for x, y, _ in data.batches(rows_per_batch(data, module.n_classes)):
         responses = module.infer_marginal(x).responses
         inputs = regression_inputs(x, forecast.anchors, forecast.joint)
         residuals = regression_outputs(y - forecast(x, responses), forecast.joint)
-        yield responses[i], forecast.compress(inputs), residuals
+        yield responses[i][:, classes], forecast.compress(inputs), residuals
 
 
-def _moments(module, forecast: LinearForecast, i: int, data: WindowData):
+def _moments(module, forecast: LinearForecast, i: int, classes: slice, data: WindowData):
     """Sum products of inputs with inputs and with residuals, weighed by the responses.
 
     They are `(n_regressions, n_classes, n_inputs, n_inputs or n_outputs)`.
     """
-    sums: list = [0.0, 0.0]
-    pooled = len(forecast.weight) == 1
-    for response, inputs, residuals in _parts(module, forecast, i, data):
-        inputs = inputs.double()
-        gated = gate(inputs, response.double()).mT
-        products = gated @ inputs, gated @ residuals.double()
-        if pooled:
-            products = [product.sum(0, keepdim=True) for product in products]
-        sums = [total + product for total, product in zip(sums, products, strict=True)]
-    shape = (response.shape[1], inputs.shape[2])
-    return [total.unflatten(1, shape) for total in sums]
+    n_regressions, n_outputs = forecast.intercept.shape
+    n_inputs = 1 + forecast.components.shape[1]  # type: ignore[union-attr]  # a fit has components
+    shape = n_regressions, classes.stop - classes.start, n_inputs
+    sums = [
+        torch.zeros(*shape, n, dtype=torch.float64, device=data.device)
+        for n in (n_inputs, n_outputs)
+    ]
+    for response, inputs, residuals in _parts(module, forecast, i, classes, data):
+        inputs, residuals = inputs.double(), residuals.double()
+        for some, gated in gate(inputs, response.double()):
+            for total, values in zip(sums, (inputs, residuals), strict=True):
+                products = (gated.mT @ values).unflatten(1, (-1, n_inputs))
+                # One regression for all targets has the sum of theirs.
+                total[:, some] += products.sum_to_size(n_regressions, *products.shape[1:])
+    return sums
 
 
 def _solve(xx: torch.Tensor, xy: torch.Tensor, penalty: float) -> torch.Tensor:
@@ -79,16 +117,13 @@ def _solve(xx: torch.Tensor, xy: torch.Tensor, penalty: float) -> torch.Tensor:
     return torch.cholesky_solve(xy, torch.linalg.cholesky(penalised))
 
 
-def _best_penalty(module, i: int, valid: WindowData, candidates: dict) -> float | None:
+def _best_penalty(module, i: int, classes: slice, valid, candidates: dict) -> float | None:
     """Choose the penalty with the greatest gain on the validation windows; None without any."""
     forecast = module.forecast_decoder.start
     gains = []
-    for response, inputs, residuals in _parts(module, forecast, i, valid):
-        gated = gate(inputs, response)
-        errors = [
-            (residuals - gated @ maps.flatten(1, 2)).square().sum((0, 2))
-            for maps in candidates.values()
-        ]
+    for response, inputs, residuals in _parts(module, forecast, i, classes, valid):
+        found = apply_class_maps(inputs, response, *candidates.values())
+        errors = [(residuals - outputs).square().sum((0, 2)) for outputs in found]
         gains.append(residuals.square().sum((0, 2)).unsqueeze(1) - torch.stack(errors, dim=1))
     gain = torch.cat(gains)  # (n_windows, n_penalties)
     best = int(gain.sum(0).argmax())

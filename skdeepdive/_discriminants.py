@@ -160,7 +160,7 @@ def _sum_classes(train, features, classes, current) -> ClassSums:
     total, counts = torch.zeros(n_features, **options), torch.zeros(n_logits, **options)
     scatter = torch.zeros(n_features, n_features, **options)
     sums = torch.zeros(n_logits, n_features, **options)
-    for x, _, labels in train.batches(rows_per_batch(train)):
+    for x, _, labels in train.batches(rows_per_batch(train, n_logits)):
         f = features(x)[0].double()
         member = [_memberships(f, labels[:, j], k, current.get(j)) for j, k in classes.items()]
         member = torch.cat(member, dim=1)
@@ -205,7 +205,8 @@ def _fisher_logits(means, directions, counts, overall_mean):
 def _least_cross_entropy(candidates, valid, features):
     """Choose for every factor the candidate with the least cross-entropy on labelled windows."""
     losses = {j: torch.zeros(len(some), dtype=torch.float64) for j, some in candidates.items()}
-    for x, _, labels in valid.batches(rows_per_batch(valid)):
+    n_logits = sum(len(some[0].bias) for some in candidates.values())
+    for x, _, labels in valid.batches(rows_per_batch(valid, n_logits)):
         f = features(x)[0].double()
         for j, some in candidates.items():
             losses[j] += torch.stack([_cross_entropy(c, f, labels[:, j]) for c in some]).cpu()

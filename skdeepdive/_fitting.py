@@ -280,7 +280,7 @@ def forecast_noise(module: DeepDIVE, data: WindowData) -> torch.Tensor:
     """Root mean squared error of the forecasts, (horizon, n_targets)."""
     squares = sum(
         (module.forecast(x) - y).double().square().sum(0)
-        for x, y, _ in data.batches(rows_per_batch(data))
+        for x, y, _ in data.batches(rows_per_batch(data, module.n_classes))
     )
     return (squares / len(data)).sqrt().float()
 

@@ -518,6 +518,9 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         ]
         return names + [f"conditional_{j}" for j in range(self.module_.n_conditional)]
 
+    def _n_classes(self) -> int:
+        return self.module_.n_classes
+
     def _embed(self, x: torch.Tensor) -> torch.Tensor:
         return self.module_.embed(x)
 

@@ -16,6 +16,8 @@ _CLASS_WINDOWS = 20
 # windows, the quantiles are those of all but for what chance would have them differ anyway.
 _LOOKED_AT, _KEPT = 2**22, 2**20
 _MOST_WINDOWS = 1000
+# Responses to classes that are looked at beside them (128 MB in single precision).
+_RESPONSES = 2**25
 # Errors of as many windows make a spread of their own; those of fewer join the ones before.
 _ENOUGH = 100
 _SMALLEST = 1e-6
@@ -61,10 +63,11 @@ def update_noise(module, valid: WindowData) -> None:
 
 def _errors(module, valid: WindowData):
     """Errors of forecasts, logarithms of the windows' own deviations, and responses to classes."""
-    data = valid.part(slice(None, None, _step(valid.y, _LOOKED_AT)))
+    most = _RESPONSES // max(1, module.n_classes)
+    data = valid.part(slice(None, None, _step(valid.y, _LOOKED_AT, most)))
     anchors = module.forecast_decoder.start.anchors
     parts = []
-    for x, y, _ in data.batches(rows_per_batch(data)):
+    for x, y, _ in data.batches(rows_per_batch(data, module.n_classes)):
         latents = module.infer(x)
         start, correction = module.decode_forecast(latents, x)
         responses = latents.responses
@@ -103,5 +106,5 @@ def _divided_by_others(errors: torch.Tensor, response: torch.Tensor) -> torch.Te
 
 def _step(futures, n_values: int, n_windows: int = sys.maxsize) -> int:
     """Distance at which evenly spaced futures, and their values, are not too many."""
-    n = min(n_windows, max(1, n_values // math.prod(futures.shape[1:])))
+    n = max(1, min(n_windows, n_values // math.prod(futures.shape[1:])))
     return -(-len(futures) // n)

@@ -23,6 +23,8 @@ N_BLOCKS = 8
 
 # Values that are gathered at once: few enough for the cache (1 MB in single precision).
 _GATHERED_ENTRIES = 2**18
+# Responses of a batch of windows to classes, at most (64 MB in double precision).
+_RESPONSES = 2**23
 
 # Values in a batch of windows from which on several threads work on a fit.
 _VALUES_FOR_THREADS = 2**21
@@ -221,9 +223,17 @@ class WindowSample:
             yield self.data.batch(self.rows[start : start + batch_size])
 
 
-def rows_per_batch(data: WindowData, n_entries: int = 2**21) -> int:
-    """Windows that make a batch of about `n_entries` values, 16 MB in double precision."""
-    return max(1, n_entries // data.X[0].size)
+def rows_per_batch(data: WindowData, n_classes: int = 0) -> int:
+    """Windows that make a batch of about 2**21 values, 16 MB in double precision."""
+    return count_rows(2**21, data.X[0].size, n_classes)
+
+
+def count_rows(n_values: int, size: int, n_classes: int) -> int:
+    """Count the windows of some size that have so many values.
+
+    They are fewer where each has a response to so many classes that these would take more memory.
+    """
+    return max(1, min(n_values // size, _RESPONSES // max(1, n_classes)))
 
 
 def fold_bounds(n: int) -> np.ndarray:

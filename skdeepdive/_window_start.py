@@ -58,7 +58,7 @@ def _draw(module: DeepDIVE, data: WindowData) -> _Sample:
     features, model = module.features, module.linear_window
     n = min(len(data), max(1, _ENTRIES // len(model.mean)))
     rows = np.unique(np.linspace(0, len(data) - 1, n).astype(int))
-    size, weight = rows_per_batch(data), _weights(module)
+    size, weight = rows_per_batch(data, module.n_classes), _weights(module)
     coordinates, classes, outside = [], [], torch.zeros((), dtype=torch.float64)
     for start in range(0, len(rows), size):
         x, _, labels = data.batch(rows[start : start + size])

@@ -8,6 +8,7 @@ from skdeepdive import _class_maps
 from skdeepdive._fitting import Sizes, start_module
 from skdeepdive._labels import Factors
 from skdeepdive._torch_utils import Scaling, WindowData
+from skdeepdive.nn import _layers
 
 N_TIMESTEPS, HORIZON = 6, 2
 
@@ -27,8 +28,8 @@ def make_data(n=600, gain=1.0, n_targets=1, seed=0):
     return data.part(slice(0, n - n // 4)), data.part(slice(n - n // 4, None))
 
 
-def make_start(train, valid, candidates=(None,)):
-    factors = Factors(["group"], [np.arange(3)], None)
+def make_start(train, valid, candidates=(None,), n_classes=3):
+    factors = Factors(["group"], [np.arange(n_classes)], None)
     sizes = Sizes(2, 4, n_hidden=8, n_clusters=3)
     return start_module(train, valid, list(candidates), factors, sizes, 0, True)
 
@@ -87,10 +88,49 @@ def test_a_gain_that_is_not_sure_is_left_alone(monkeypatch):
     assert all(source.class_maps == [None] for source in module.forecast_decoder.held_out)
 
 
+def test_classes_may_take_turns(monkeypatch):
+    train, valid = make_data()
+    together = make_start(train, valid)
+    monkeypatch.setattr(_class_maps, "_PRODUCTS", 1)
+    module = make_start(train, valid)
+    assert error(module, valid) < 0.3 * error(module, valid, with_maps=False)
+    assert error(module, valid) < 1.2 * error(together, valid)
+
+
+def test_classes_whose_turn_brings_no_sure_gain_add_nothing(monkeypatch):
+    monkeypatch.setattr(_class_maps, "_PRODUCTS", 1)
+    best_penalty = _class_maps._best_penalty
+
+    def best_but_for_one(module, i, classes, *others):
+        return None if classes.start == 1 else best_penalty(module, i, classes, *others)
+
+    monkeypatch.setattr(_class_maps, "_best_penalty", best_but_for_one)
+    decoder = make_start(*make_data()).forecast_decoder
+    for source in (decoder.start, *decoder.held_out):
+        assert source.class_maps[0].flatten(2).any(2)[0].tolist() == [True, False, True]
+
+
+def test_classes_with_hardly_a_window_each_get_no_maps():
+    train, valid = make_data()
+    most = len(train) // 2
+    found, nothing = (make_start(train, valid, n_classes=n) for n in (most, most + 1))
+    assert found.forecast_decoder.start.class_maps[0].shape[1] == most
+    assert nothing.forecast_decoder.start.class_maps == [None]
+
+
+@pytest.mark.parametrize("n_entries", [1, 10_000])
+def test_how_many_classes_are_gated_at_once_does_not_matter(n_entries, monkeypatch):
+    train, valid = make_data(n_targets=3)
+    whole = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    monkeypatch.setattr(_layers, "_GATED_ENTRIES", n_entries)
+    parts = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("n_rows", [1, 50])
 def test_the_size_of_the_batches_does_not_matter(n_rows, monkeypatch):
     train, valid = make_data(240)
     whole = make_start(train, valid).forecast_decoder.start.class_maps[0]
-    monkeypatch.setattr(_class_maps, "rows_per_batch", lambda data: n_rows)
+    monkeypatch.setattr(_class_maps, "rows_per_batch", lambda data, n_classes: n_rows)
     parts = make_start(train, valid).forecast_decoder.start.class_maps[0]
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-4)

@@ -308,6 +308,6 @@ def test_the_size_of_the_batches_does_not_matter(n_rows, monkeypatch):
         make_data(X, np.stack([labels, labels], axis=1)),
     )
     whole = fit_discriminants(data, valid, flat, [3, 3])
-    monkeypatch.setattr(_discriminants, "rows_per_batch", lambda data: n_rows)
+    monkeypatch.setattr(_discriminants, "rows_per_batch", lambda data, n_classes: n_rows)
     for found, expected in zip(fit_discriminants(data, valid, flat, [3, 3]), whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

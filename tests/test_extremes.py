@@ -126,6 +126,16 @@ def test_ten_thousand_classes_train_and_come_back():
     assert np.isfinite(model.predict(X)).all()
 
 
+@pytest.mark.parametrize("n_windows_each", [1, 2, 3])
+def test_classes_nearly_as_many_as_windows_are_fitted(n_windows_each):
+    X, y, _ = make_windows(n_steps=900)
+    labels = np.random.default_rng(0).permutation(len(X)) // n_windows_each
+    model = DeepDIVEForecaster(n_marginal=2, n_conditional=2, **SMALL).fit(X, y, labels)
+    assert len(model.factor_classes_[0]) == -(-len(X) // n_windows_each)
+    assert_usable(model, X)
+    assert model.score(X, y) > 0.9
+
+
 @pytest.mark.parametrize("mark", [-1, np.nan, None])
 def test_batches_without_a_label_train(mark):
     X, y, codes = make_windows()

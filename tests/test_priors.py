@@ -9,6 +9,7 @@ from scipy.integrate import quad
 from scipy.stats import multivariate_normal
 from torch.distributions import Normal
 
+from skdeepdive.nn import _priors
 from skdeepdive.nn._layers import make_centres
 from skdeepdive.nn._priors import RBFMixture
 
@@ -71,6 +72,14 @@ def test_log_joint_is_log_weight_plus_log_normal_density(n_classes, n_dims):
         axis=1,
     )
     np.testing.assert_allclose(prior.log_joint(b).detach(), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_differences", [1, 100])
+def test_how_many_differences_are_formed_at_once_does_not_matter(n_differences, monkeypatch):
+    prior, b = make_prior(5, 3), make_posterior(20, 3).loc
+    whole = prior.log_joint(b)
+    monkeypatch.setattr(_priors, "_DIFFERENCES", n_differences)
+    torch.testing.assert_close(prior.log_joint(b), whole, rtol=0, atol=0)
 
 
 def test_mixture_density_integrates_to_one():

@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from skdeepdive import _ridge
 from skdeepdive._ridge import PENALTIES, fit_linear_forecast
 from skdeepdive._series_sums import series_of
-from skdeepdive._torch_utils import Scaling, WindowData, consecutive_folds, rows_per_batch
+from skdeepdive._torch_utils import Scaling, WindowData, consecutive_folds, count_rows
 from skdeepdive.windows import sliding_windows
 
 CPU = torch.device("cpu")
@@ -286,7 +286,12 @@ def test_the_size_of_the_batches_does_not_matter(n_rows, monkeypatch):
 
 @pytest.mark.parametrize(("n_entries", "expected"), [(1, 1), (18, 1), (36, 2), (60, 3)])
 def test_a_batch_holds_a_bounded_number_of_values(n_entries, expected):
-    assert rows_per_batch(make_series_data(), n_entries) == expected
+    assert count_rows(n_entries, make_series_data().X[0].size, n_classes=0) == expected
+
+
+@pytest.mark.parametrize(("n_classes", "expected"), [(1, 1000), (2**14, 512), (2**24, 1)])
+def test_a_batch_holds_a_bounded_number_of_responses(n_classes, expected):
+    assert count_rows(18_000, 18, n_classes) == expected
 
 
 # Batches

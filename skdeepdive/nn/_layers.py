@@ -1,6 +1,6 @@
 """Blocks that know windows and linear maps, and nothing of variational autoencoders."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -9,6 +9,8 @@ from torch.nn.functional import pad
 
 # Values that are computed at once: few enough for the cache (4 MB in single precision).
 BLOCK_ENTRIES = 2**20
+# Inputs of class maps that are formed at once (512 MB in double precision).
+_GATED_ENTRIES = 2**26
 
 
 class WindowFeatures(nn.Module):
@@ -271,6 +273,14 @@ class LinearForecast(nn.Module):
         self.register_buffer(f"class_maps_{self.n_class_maps}", weight)
         self.n_class_maps += 1
 
+    def set_class_maps(self, i: int, classes: slice, weight: torch.Tensor, n_classes: int) -> None:
+        """Set the maps of some of the `n_classes` of factor i; the others add nothing at first."""
+        if self.class_maps[i] is None:
+            n_regressions, _, *shape = weight.shape
+            maps = weight.new_zeros(n_regressions, n_classes, *shape)
+            self.register_buffer(f"class_maps_{i}", maps)
+        self.class_maps[i][:, classes] = weight  # type: ignore[index]  # there are some now
+
     @property
     def class_maps(self) -> list[torch.Tensor | None]:
         """Maps of every factor so far."""
@@ -291,7 +301,7 @@ class LinearForecast(nn.Module):
         if used:
             seen = self.compress(inputs)
             for response, maps in used:
-                outputs = outputs + gate(seen, response) @ maps.flatten(1, 2)
+                outputs = outputs + apply_class_maps(seen, response, maps)[0]
         if self.joint:
             forecast = outputs[0].unflatten(1, self.future_shape)
         else:
@@ -307,12 +317,29 @@ class LinearForecast(nn.Module):
         return pad(inputs @ self.components, (0, 1), value=len(self.components) ** 0.5)  # type: ignore[operator, arg-type]
 
 
-def gate(inputs: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
+def apply_class_maps(inputs: torch.Tensor, response: torch.Tensor, *maps: torch.Tensor) -> list:
+    """Map inputs `(r, n, n_inputs)` to the mean of what all classes make of them, for some maps.
+
+    The mean is under the responses `(n, n_classes)`; maps are those of a `LinearForecast`.
+    """
+    outputs: list = [0.0 for _ in maps]
+    for classes, gated in gate(inputs, response):
+        outputs = [
+            total + gated @ weight[:, classes].flatten(1, 2)
+            for total, weight in zip(outputs, maps, strict=True)
+        ]
+    return outputs
+
+
+def gate(inputs: torch.Tensor, response: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
     """Repeat inputs `(r, n, n_inputs)` once a class, weighed by its response `(n, n_classes)`.
 
-    The result is `(r, n, n_classes * n_inputs)`.
+    Yield classes, as many as memory has room for, and their inputs `(r, n, classes * n_inputs)`.
     """
-    return (response.unsqueeze(2) * inputs.unsqueeze(2)).flatten(2)
+    size = max(1, _GATED_ENTRIES // max(1, inputs.numel()))
+    for first in range(0, response.shape[1], size):
+        classes = slice(first, first + size)
+        yield classes, (response[:, classes].unsqueeze(2) * inputs.unsqueeze(2)).flatten(2)
 
 
 def regression_inputs(x: torch.Tensor, anchors: torch.Tensor | None, joint: bool) -> torch.Tensor:

@@ -152,6 +152,11 @@ class DeepDIVE(nn.Module):
         }
 
     @property
+    def n_classes(self) -> int:
+        """Number of classes of all factors together."""
+        return sum(prior.n_classes for prior in self.priors)
+
+    @property
     def has_marginal(self) -> bool:
         """Whether there are marginal dimensions."""
         return self.marginal_encoder is not None

@@ -8,6 +8,9 @@ from torch.distributions import Normal
 
 from ._layers import make_centres, start_at
 
+# Differences of windows and centres that are formed at once (128 MB in double precision).
+_DIFFERENCES = 2**24
+
 
 class RBFMixture(nn.Module):
     """Mixture of isotropic Gaussians over the marginal dimensions of one factor.
@@ -41,7 +44,10 @@ class RBFMixture(nn.Module):
 
     def log_joint(self, b: torch.Tensor) -> torch.Tensor:
         """Log p(b, k) = log π_k + log N(b; c_k, 1 / (2 γ_k) I), `(n, n_classes)`."""
-        squared = (b.unsqueeze(-2) - self.centres).square().sum(-1)
+        size = max(1, _DIFFERENCES // self.centres.numel())
+        squared = torch.cat(
+            [(part.unsqueeze(-2) - self.centres).square().sum(-1) for part in b.split(size)]
+        )
         log_norm = 0.5 * self.n_dims * (self.log_gamma - math.log(math.pi))
         return self.log_weights + log_norm - self.log_gamma.exp() * squared
 
