@@ -197,6 +197,7 @@ def hold_out(data: WindowData, n_valid: int) -> tuple[WindowData, WindowData]:
     check_reach("X", data.X, data.x_scaling.loc, data.x_scaling.scale)
     check_reach("y", data.y, data.y_scaling.loc, data.y_scaling.scale)
     n_fit = count_to_fit(data.X, data.y, n_valid)
+    data = data.standardised()
     return data.part(slice(0, n_fit)), data.part(slice(-n_valid, None))
 
 

@@ -5,9 +5,11 @@ views of, so that windows are never held in memory at once, and the regularisati
 validation windows.
 """
 
+import functools
 import math
 import operator
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -28,6 +30,9 @@ _ROUNDING = 1e-15
 
 # To the penalties between the best of them and its neighbours.
 _HALF_STEPS = (10**-0.5, 10**0.5)
+
+# Values of series that are summed at once (32 MB in double precision).
+_SERIES_ENTRIES = 2**22
 
 # Principal components of the inputs that class maps see; regressions side by side share them.
 _MOST_COMPONENTS = 128
@@ -135,6 +140,12 @@ class _Design:
     anchors: torch.Tensor | None
 
     def moments(self, data: WindowData) -> Moments:
+        n_parts = 1 + len(data) * data.X.shape[2] // _SERIES_ENTRIES
+        bounds = np.linspace(0, len(data), n_parts + 1).astype(int)
+        parts = (self._moments_of_part(data.part(slice(*pair))) for pair in pairwise(bounds))
+        return functools.reduce(operator.add, parts)
+
+    def _moments_of_part(self, data: WindowData) -> Moments:
         past, future = series_of(data.X), series_of(data.y)
         if past is None or future is None:
             return Moments.of(self._batches(data))

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from threadpoolctl import ThreadpoolController
 
+from ._series_sums import series_of
 from ._validation import naming
 
 Module = TypeVar("Module", bound=torch.nn.Module)
@@ -23,6 +25,10 @@ N_BLOCKS = 8
 
 # Values that are gathered at once: few enough for the cache (1 MB in single precision).
 _GATHERED_ENTRIES = 2**18
+
+# Values of a series that is standardised as a whole (64 MB in single precision).
+_MOST_COPIED = 2**24
+
 # Responses of a batch of windows to classes, at most (64 MB in double precision).
 _RESPONSES = 2**23
 
@@ -134,7 +140,7 @@ class Scaling:
     scale: np.ndarray
 
     def apply(self, values: np.ndarray, dtype: type = np.float32) -> np.ndarray:
-        """Standardise a batch and return it as `dtype`."""
+        """Standardise values and return them as `dtype`."""
         working = np.result_type(values.dtype, dtype)
         scaled = np.subtract(values, self.loc.astype(working), dtype=working)
         scaled /= self.scale.astype(working)
@@ -143,6 +149,17 @@ class Scaling:
     def invert(self, values: np.ndarray) -> np.ndarray:
         """Return standardised values to their own units."""
         return values * self.scale + self.loc
+
+
+class _Standardised(Scaling):
+    """That of values which are standardised already."""
+
+    def __init__(self) -> None:
+        super().__init__(np.zeros(1), np.ones(1))
+
+    def apply(self, values: np.ndarray, dtype: type = np.float32) -> np.ndarray:
+        """Return values as `dtype`."""
+        return values.astype(dtype, copy=False)
 
 
 @dataclass(frozen=True)
@@ -156,6 +173,15 @@ class WindowData:
     y_scaling: Scaling
     device: torch.device
     dtype: type = np.float32
+
+    def standardised(self) -> "WindowData":
+        """Return the same windows and futures, standardised once where they are views of series.
+
+        Series too long for a copy, and windows of any other kind, are standardised batch by batch.
+        """
+        X, x_scaling = _standardised(self.X, self.x_scaling, self.dtype)
+        y, y_scaling = _standardised(self.y, self.y_scaling, self.dtype)
+        return replace(self, X=X, y=y, x_scaling=x_scaling, y_scaling=y_scaling)
 
     def __len__(self) -> int:
         return len(self.X)
@@ -200,6 +226,17 @@ class WindowData:
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
         return to_tensor(array, self.device)
+
+
+def _standardised(windows: np.ndarray, scaling: Scaling, dtype: type) -> tuple[np.ndarray, Scaling]:
+    n, n_timesteps, n_channels = windows.shape
+    series = None if (n + n_timesteps) * n_channels > _MOST_COPIED else series_of(windows)
+    if series is None:
+        return windows, scaling
+    scaled = scaling.apply(series, dtype)
+    # torch warns of arrays that may not be written to; nobody writes to these.
+    views = sliding_window_view(scaled, windows.shape[1], axis=0, writeable=True)
+    return views.transpose(0, 2, 1), _Standardised()
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,17 @@ def test_moments_of_a_series_are_those_of_its_windows(n_timesteps, horizon, join
         np.testing.assert_allclose(sums, true, rtol=0, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.parametrize("joint", [True, False])
+def test_moments_of_a_long_series_are_summed_part_by_part(joint, monkeypatch):
+    data, design = make_series_data(), _ridge._Design(joint, ANCHORS)
+    expected = design.moments(data)
+    monkeypatch.setattr(_ridge, "_SERIES_ENTRIES", 200)
+    found = design.moments(data)
+    assert found.n == expected.n
+    for name in ("x", "y", "xx", "xy", "yy"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name))
+
+
 def test_windows_that_are_no_consecutive_views_are_no_series():
     X, y, _ = sliding_windows(make_walks(2), 5, 3)
     for windows in (X.copy(), X[::-1], X[::2], X[:5]):
@@ -295,6 +306,27 @@ def test_a_batch_holds_a_bounded_number_of_responses(n_classes, expected):
 
 
 # Batches
+
+
+@pytest.mark.parametrize(("most", "is_copied"), [(2000, True), (500, False)])
+def test_views_of_a_short_series_are_standardised_once(most, is_copied, monkeypatch):
+    monkeypatch.setattr("skdeepdive._torch_utils._MOST_COPIED", most)
+    series = 5 + 3 * make_walks(N_CHANNELS)
+    X, y, _ = sliding_windows(series, N_TIMESTEPS, HORIZON)
+    labels = np.zeros((len(X), 0), dtype=np.int64)
+    scalings = Scaling(series.mean(0), series.std(0)), Scaling(np.zeros(3), np.full(3, 2.0))
+    data = WindowData(X, y, labels, *scalings, CPU)
+    found = data.standardised()
+    assert (found.X is not X) == (found.y is not y) == is_copied
+    assert found.X.strides[0] == found.X.strides[1]
+    for rows in (slice(2, 9), np.array([7, 3, 3])):
+        for once, batch in zip(found.batch(rows), data.batch(rows), strict=True):
+            assert torch.equal(once, batch)
+
+
+def test_windows_that_are_no_views_stay_as_they_are():
+    data = make_data(np.arange(120.0).reshape(10, 4, 3))
+    assert data.standardised().X is data.X
 
 
 @pytest.mark.parametrize("rows", [slice(3, 40), slice(None, None, 3), np.arange(50)[::-1] % 17])
