@@ -44,6 +44,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from skdeepdive import DeepDIVEForecaster, _fitting, _training, sliding_windows
 from skdeepdive._torch_utils import fold_bounds, make_generator
+from skdeepdive.nn._layers import HeldOut
 
 # Windows, time steps, channels, horizon.
 SIZES = {
@@ -90,8 +91,13 @@ class Job:
         rows = torch.arange(min(self.batch_size, self.n_windows))
         with FlopCounterMode(display=False) as counter:
             batch = [tensor[rows] for tensor in self.tensors]
-            phase.loss(module, batch, make_generator(0, CPU), 1.0)[0].backward()
+            loss_of(phase, module, batch, make_generator(0, CPU)).backward()
         return counter.get_total_flops() * self.n_windows / len(rows)
+
+
+def loss_of(phase, module, batch, generator):
+    x, y, labels, folds = batch
+    return phase.loss(module, (x, y, labels, HeldOut(folds)), generator, 1.0)[0]
 
 
 def fit(X, y, factors, max_epochs):
@@ -120,7 +126,7 @@ def plain(job, phase, module):
     for rows in torch.randperm(job.n_windows, generator=generator).split(job.batch_size):
         batch = [tensor[rows] for tensor in job.tensors]
         optimizer.zero_grad()
-        loss = phase.loss(module, batch, generator, 1.0)[0]
+        loss = loss_of(phase, module, batch, generator)
         loss.backward()
         optimizer.step()
         total += loss.item()
@@ -136,7 +142,7 @@ def best(job, phase, module):
             for tensor, place in zip(job.tensors, places, strict=True)
         ]
         optimizer.zero_grad(set_to_none=True)
-        phase.loss(module, batch, generator, 1.0)[0].backward()
+        loss_of(phase, module, batch, generator).backward()
         optimizer.step()
 
 
@@ -145,7 +151,7 @@ def data_loader(job, phase, module):
     generator = make_generator(0, CPU)
     for batch in make_loader(job, generator):
         optimizer.zero_grad(set_to_none=True)
-        phase.loss(module, batch, generator, 1.0)[0].backward()
+        loss_of(phase, module, batch, generator).backward()
         optimizer.step()
 
 
@@ -162,7 +168,7 @@ class Loss(torch.nn.Module):
         self.module, self.phase, self.generator = module, phase, make_generator(0, CPU)
 
     def forward(self, x, y, labels, folds):
-        return self.phase.loss(self.module, (x, y, labels, folds), self.generator, 1.0)[0]
+        return loss_of(self.phase, self.module, (x, y, labels, folds), self.generator)
 
 
 def with_skorch(job, phase, module):

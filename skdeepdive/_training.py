@@ -37,6 +37,10 @@ _EVALUATION_SEED = 0
 # overlap, and would take up to a fifth of the time. What is kept in the end is calibrated on all.
 _MOST_EVALUATED = 1024
 
+# Values of linear forecasts, which stay as they are, that are kept of the training windows (64 MB).
+# More are computed again for every batch.
+_MOST_KEPT = 2**24
+
 # Windows that are evaluated at a time; fewer where they are large.
 _EVALUATION_BATCH = 256
 
@@ -162,6 +166,7 @@ class _Run:
                 f"'batch_size' must leave every one of {self.processes.size} processes a window of "
                 f"each batch, got {settings.batch_size}."
             )
+        self.held_out = _hold_out(module, data)
         self.phases = _phases(module, settings)
         self.phase, self.epoch, self.n_rollbacks = self.phases[0], 0, 0
         self.history: list[dict] = []
@@ -340,8 +345,7 @@ class _Run:
         """
         share = self.processes.share(len(rows))
         own = rows[share]
-        folds = np.searchsorted(fold_bounds(len(self.data))[1:], own, side="right")
-        batch = *self.data.batch(own), torch.from_numpy(folds).to(self.data.device)
+        batch = *self.data.batch(own), self.held_out.of(own)
         noise = self.processes.noise(self.draws.generator, len(rows))
         kl_weight = _schedule.kl_weight(passed) if self.settings.kl_warmup else 1.0
         loss, means = self.phase.loss(self.module, batch, noise, kl_weight)
@@ -373,6 +377,23 @@ class _Run:
     def _evaluate(self) -> dict[str, float]:
         with memory_for(self.settings.batch_size):
             return self.phase.evaluate(self.module, self.evaluated, self.evaluation_batch)
+
+
+@torch.no_grad()
+def _hold_out(module, data: WindowData):
+    """Forecast training windows by linear maps that have not seen them, if there is room for it."""
+    folds = np.searchsorted(fold_bounds(len(data))[1:], np.arange(len(data)), side="right")
+    folds = torch.from_numpy(folds).to(data.device)
+    first = module.hold_out(data.batch(slice(1))[0], folds[:1])
+    if first.forecast is None or sum(part.numel() for part in first) * len(data) > _MOST_KEPT:
+        return type(first)(folds)
+    size = rows_per_batch(data)
+    starts = range(0, len(data), size)
+    parts = [
+        module.hold_out(x, folds[start : start + size])
+        for start, (x, _, _) in zip(starts, data.batches(size), strict=True)
+    ]
+    return type(first)(*map(torch.cat, zip(*parts, strict=True)))
 
 
 def _copies(tensors: dict[str, torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:
@@ -466,15 +487,15 @@ def interleaved_loss(module, batch, generator, kl_weight):
     the gradient of the sum is that of either step for its own parameters: both steps are taken
     from the same point, at the cost of one.
     """
-    x, y, labels, folds = batch
-    terms = module.loss(x, y, labels, generator, folds)
+    x, y, labels, held_out = batch
+    terms = module.loss(x, y, labels, generator, held_out)
     return terms.objective(kl_weight).mean(), terms.means()
 
 
 def forecast_loss(module, batch, generator, kl_weight):
     """Mean squared error of the futures, given latent variables that stay as they are."""
-    x, y, _, folds = batch
-    squared_error = (module.frozen_forecast(x, generator, folds) - y).square().mean()
+    x, y, _, held_out = batch
+    squared_error = (module.frozen_forecast(x, generator, held_out) - y).square().mean()
     return squared_error, {"squared_error": squared_error.detach()}
 
 

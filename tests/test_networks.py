@@ -9,6 +9,7 @@ from skdeepdive._training import interleaved_loss
 from skdeepdive.nn import DeepDIVE, _networks
 from skdeepdive.nn._fusion import CrossAttentionFusion
 from skdeepdive.nn._layers import (
+    HeldOut,
     LinearForecast,
     WindowFeatures,
     WindowParts,
@@ -515,11 +516,16 @@ def test_held_out_forecasts_serve_the_windows_of_their_fold():
     decoder.held_out = others
     folds = torch.arange(N) % 2
     responses = module.responses(module.infer_marginal(x).b)
-    found = decoder.linear_forecast(x, responses, folds)
+    found = decoder.linear_forecast(x, responses, HeldOut(folds))
     for fold, other in enumerate(others):
         torch.testing.assert_close(found[folds == fold], other(x)[folds == fold])
     assert torch.equal(decoder.linear_forecast(x, responses), decoder.start(x, responses))
-    assert module.loss(x, y, labels, make_generator(0, CPU), folds).objective().isfinite().all()
+    assert (
+        module.loss(x, y, labels, make_generator(0, CPU), HeldOut(folds))
+        .objective()
+        .isfinite()
+        .all()
+    )
 
 
 def test_class_maps_are_weighed_by_the_responses():

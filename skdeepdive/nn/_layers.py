@@ -291,22 +291,32 @@ class LinearForecast(nn.Module):
 
         `responses` holds the weights of the classes, `(n, n_classes_i)` for each factor.
         """
+        return self.add_classes(*self.without_classes(x), responses)
+
+    def without_classes(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Forecast windows as if their classes added nothing; return what these see as well.
+
+        That is `(n, n_inputs_of_maps, 1 or n_targets)`, of no length where there are no maps.
+        """
         inputs = regression_inputs(x, self.anchors, self.joint)
-        outputs = inputs @ self.weight + self.intercept.unsqueeze(1)
-        used = [
-            (response, maps)
-            for response, maps in zip(responses, self.class_maps, strict=False)
-            if maps is not None
-        ]
-        if used:
-            seen = self.compress(inputs)
-            for response, maps in used:
-                outputs = outputs + apply_class_maps(seen, response, maps)[0]
-        if self.joint:
-            forecast = outputs[0].unflatten(1, self.future_shape)
-        else:
-            forecast = outputs.movedim(0, 2)
-        return forecast if self.anchors is None else forecast + x[:, -1:, self.anchors]
+        forecast = self._arrange(inputs @ self.weight + self.intercept.unsqueeze(1))
+        if self.anchors is not None:
+            forecast = forecast + x[:, -1:, self.anchors]
+        has_maps = any(maps is not None for maps in self.class_maps)
+        seen = self.compress(inputs) if has_maps else inputs[..., :0]
+        return forecast, seen.movedim(0, 2)
+
+    def add_classes(self, forecast: torch.Tensor, seen: torch.Tensor, responses) -> torch.Tensor:
+        """Add to forecasts what the classes have to add, given what they see."""
+        for response, maps in zip(responses, self.class_maps, strict=False):
+            if maps is not None:
+                added = apply_class_maps(seen.movedim(2, 0), response, maps)[0]
+                forecast = forecast + self._arrange(added)
+        return forecast
+
+    def _arrange(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Arrange outputs `(n_regressions, n, n_outputs)` as `(n, horizon, n_targets)`."""
+        return outputs[0].unflatten(1, self.future_shape) if self.joint else outputs.movedim(0, 2)
 
     def compress(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return what class maps see of the inputs, `(1 or n_targets, n, n_components + 1)`.
@@ -315,6 +325,24 @@ class LinearForecast(nn.Module):
         """
         # Whoever adds class maps has given components.
         return pad(inputs @ self.components, (0, 1), value=len(self.components) ** 0.5)  # type: ignore[operator, arg-type]
+
+
+class HeldOut(NamedTuple):
+    """Training windows, as linear forecasts see them that were fitted without their fold.
+
+    `folds` `(n,)` says which; `forecast` and `seen` are what `LinearForecast.without_classes`
+    returns, or None where they are to be computed anew.
+    """
+
+    folds: torch.Tensor
+    forecast: torch.Tensor | None = None
+    seen: torch.Tensor | None = None
+
+    def of(self, rows) -> "HeldOut":
+        """Return those of some rows."""
+        return HeldOut(
+            self.folds[rows], *(None if part is None else part[rows] for part in self[1:])
+        )
 
 
 def apply_class_maps(inputs: torch.Tensor, response: torch.Tensor, *maps: torch.Tensor) -> list:

@@ -15,7 +15,7 @@ from torch.distributions import Distribution, Normal
 
 from .._torch_utils import make_generator
 from ._fusion import CrossAttentionFusion
-from ._layers import LinearForecast, WindowFeatures, WindowParts
+from ._layers import HeldOut, LinearForecast, WindowFeatures, WindowParts
 from ._linear_window import LinearWindow
 from ._losses import ElboTerms
 from ._networks import (
@@ -193,17 +193,17 @@ class DeepDIVE(nn.Module):
         b = draw(qb, generator)
         return Latents(qb=qb, b=b, responses=self.responses(b))
 
-    def generate(self, latents: Latents, x, folds=None, generator=None):
+    def generate(self, latents: Latents, x, held_out=None, generator=None):
         """Decode p(x | a, b) and p(y | a, b, x).
 
-        `folds` `(n,)`, of training windows, says without which of them the linear forecast is to
-        be fitted. Its correction then sees a random half of the fused features, drawn from
-        `generator`, or it would learn the training windows by heart.
+        `held_out`, of training windows, are their linear forecasts by maps that have not seen them.
+        The correction then sees a random half of the fused features, drawn from `generator`, or it
+        would learn the training windows by heart.
         """
         fused = self._fuse(latents, len(x))
         return (
             self._decode_window(latents, fused),
-            self._decode_future(latents, fused, x, folds, generator),
+            self._decode_future(latents, fused, x, held_out, generator),
         )
 
     def _fuse(self, latents: Latents, n_windows: int) -> torch.Tensor:
@@ -213,17 +213,17 @@ class DeepDIVE(nn.Module):
         start = self.linear_window.decode(latents.a, latents.responses)
         return self.window_decoder(fused, self.features.basis, start)
 
-    def _decode_future(self, latents, fused, x, folds, generator) -> Distribution:
-        if folds is not None:
+    def _decode_future(self, latents, fused, x, held_out, generator) -> Distribution:
+        if held_out is not None:
             fused = _drop_half(fused, generator)
-        return self.forecast_decoder(fused, latents.responses, x, latents.window, folds)
+        return self.forecast_decoder(fused, latents.responses, x, latents.window, held_out)
 
-    def frozen_forecast(self, x, generator: torch.Generator, folds=None) -> torch.Tensor:
+    def frozen_forecast(self, x, generator: torch.Generator, held_out=None) -> torch.Tensor:
         """Mean of p(y | a, b, x) at a draw of a and b that passes no gradient on."""
         with torch.no_grad():
             latents = self.infer(x, generator)
             fused = self._fuse(latents, len(x))
-        return self._decode_future(latents, fused, x, folds, generator).mean
+        return self._decode_future(latents, fused, x, held_out, generator).mean
 
     def decode_forecast(self, latents: Latents, x: torch.Tensor):
         """Return the linear forecast and its correction, given latents."""
@@ -366,15 +366,20 @@ class DeepDIVE(nn.Module):
             prior.log_posterior(b_i) for prior, b_i in zip(self.priors, self._split(b), strict=True)
         ]
 
-    def loss(self, x, y, labels, generator: torch.Generator, folds=None) -> ElboTerms:
+    def hold_out(self, x: torch.Tensor, folds: torch.Tensor) -> HeldOut:
+        """Forecast training windows by the linear maps fitted without their fold `(n,)`."""
+        decoder = self.forecast_decoder
+        return HeldOut(folds, *decoder.hold_out(x, folds)) if decoder.held_out else HeldOut(folds)
+
+    def loss(self, x, y, labels, generator: torch.Generator, held_out=None) -> ElboTerms:
         """Return the terms of the lower bound for windows, futures and labels `(n, n_factors)`.
 
-        `folds` marks training windows, see `generate`.
+        `held_out` marks training windows, see `generate`.
         """
         if not self.interleave:  # discovered labels only give the clusters their start
             labels = torch.full_like(labels, UNLABELLED)
         latents = self.infer(x, generator)
-        px, py = self.generate(latents, x, folds, generator)
+        px, py = self.generate(latents, x, held_out, generator)
         kl_b, cross_entropy = self.marginal_terms(latents, labels)
         return ElboTerms(
             log_py=py.log_prob(y),

@@ -1,7 +1,7 @@
 """Encoders q(b | x) and q(a | b, x), decoders p(x | a, b) and p(y | a, b, x)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ._layers import (
     BLOCK_ENTRIES,
+    HeldOut,
     LinearForecast,
     WindowFeatures,
     WindowParts,
@@ -227,25 +228,45 @@ class ForecastDecoder(nn.Module):
         self.log_scale = nn.Parameter(torch.zeros(horizon, n_targets))
         self.register_buffer("shrinkage", torch.ones(n_targets))
 
-    def forward(self, fused, responses, x, window, folds=None) -> Distribution:
+    def forward(self, fused, responses, x, window, held_out=None) -> Distribution:
         """Map fused features, RBF responses and windows to p(y | a, b, x)."""
-        forecast = self.linear_forecast(x, responses, folds)
+        forecast = self.linear_forecast(x, responses, held_out)
         return DiagonalNormal(forecast + self.correction(fused, forecast, window), self.log_scale)
 
-    def linear_forecast(self, x, responses, folds=None) -> torch.Tensor:
+    def linear_forecast(self, x, responses, held_out: HeldOut | None = None) -> torch.Tensor:
         """Forecast by the linear map, `(n, horizon, n_targets)`.
 
-        For training windows by the one fitted without their fold `(n,)`, so that the correction
-        learns from errors such as new windows have.
+        For training windows by the one fitted without their fold, so that the correction learns
+        from errors such as new windows have.
         """
-        if folds is None or not self.held_out:
+        if held_out is None or not self.held_out:
             return self.start(x, responses)
-        forecast = x.new_empty(len(x), *self.start.future_shape)
-        for fold, held_out in enumerate(self.held_out):
+        folds, forecast, seen = held_out
+        if forecast is None or seen is None:
+            forecast, seen = self.hold_out(x, folds)
+        if not any(maps is not None for maps in self.start.class_maps):
+            return forecast
+        completed = torch.empty_like(forecast)
+        for source, rows in self._by_fold(folds):
+            own = [response[rows] for response in responses]
+            completed[rows] = source.add_classes(forecast[rows], seen[rows], own)
+        return completed
+
+    def hold_out(self, x: torch.Tensor, folds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Forecast training windows by linear maps fitted without their fold, before any class.
+
+        It returns what :meth:`LinearForecast.without_classes` does.
+        """
+        parts = [(*source.without_classes(x[rows]), rows) for source, rows in self._by_fold(folds)]
+        forecast, seen, rows = map(torch.cat, zip(*parts, strict=True))
+        order = rows.argsort()
+        return forecast[order], seen[order]
+
+    def _by_fold(self, folds: torch.Tensor) -> Iterator[tuple[LinearForecast, torch.Tensor]]:
+        for fold, source in enumerate(self.held_out):
             rows = (folds == fold).nonzero().squeeze(1)
             if len(rows):
-                forecast[rows] = held_out(x[rows], [r[rows] for r in responses])
-        return forecast
+                yield source, rows
 
     def correction(self, fused, forecast, window: WindowParts) -> torch.Tensor:
         """Correction of a linear forecast, `(n, horizon, n_targets)`, block by block of windows."""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
-from ._layers import WindowFeatures, mlp
+from ._layers import HeldOut, WindowFeatures, mlp
 from ._losses import TCVAETerms, Terms, VAETerms
 from ._module import SMALLEST_NOISE, draw, initialise
 from ._networks import ConditionalEncoder, DiagonalNormal, WindowDecoder, kl_to_standard
@@ -89,10 +89,14 @@ class VAE(nn.Module):
         """Decode windows from embeddings `(n, n_latent)`."""
         return self.window_decoder(z, self.features.basis).mean
 
-    def loss(self, x, y, labels, generator: torch.Generator, folds=None) -> Terms:
+    def hold_out(self, x: torch.Tensor, folds: torch.Tensor) -> HeldOut:
+        """Mark training windows; no linear forecast is fitted without their fold."""
+        return HeldOut(folds)
+
+    def loss(self, x, y, labels, generator: torch.Generator, held_out=None) -> Terms:
         """Return the terms of the lower bound for windows and futures.
 
-        `labels` and `folds`, which the training loop hands to every module, are ignored.
+        `labels` and `held_out`, which the training loop hands to every module, are ignored.
         """
         q = self.infer(x)
         z = draw(q, generator)
