@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 ORIGIN = ("command", "date", "revision", "versions", "dataset", "seeds", "note", "runs")
 LESS_IS_BETTER = {"rrse", "mse", "mae", "reconstruction", "forecast", "seconds", "pinball"}
 # The best of these is neither the least nor the greatest.
-UNRANKED = {"coverage", "width", "ratio"}
+UNRANKED = {"coverage", "width", "ratio", "time", "memory"}
 # Written with two digits after the point instead of four.
-TIMES = {"seconds", "ratio"}
+TIMES = {"seconds", "second", "milliseconds", "megabytes", "ratio"}
 EFFORT = "validation and effort"
 
 INTRODUCTION = """\
@@ -82,14 +82,39 @@ DeepDIVE, scikit-learn's isolation forest, and the error of principal components
 anomalies are put into the test windows; among recordings of exercises those of one exercise are
 the anomalies, and no other method has seen them either. `benchmarks/anomaly.py` says how.
 """,
-    "ablation": """\
-## What each choice in the model brings
+    "training_loop": """\
+## Training beside other loops
+
+`fit`, with all that it does, beside loops over the same module and losses that are given
+standardised tensors and evaluate nothing; `benchmarks/training_loop.py` says how. The last two
+columns hold all of `fit`, and as many epochs of the other loops.
+""",
+    "inference": """## Outputs and the import
+
+Beside calls of the bare module on tensors that are standardised already, and imports of the bare
+libraries; a ratio is the median of those of pairs that took turns. `predict` and `transform` also
+check what they are given, standardise it, and return arrays in the units of the data.
+""",
+    "scaling": """## Time and memory by size
+
+One size changes at a time: of 8,000 windows of 96 steps and 8 channels, 24 steps ahead and with one
+factor. A fit takes one epoch in every phase on one thread; memory is what it takes beside the
+series.
+
+![Seconds and megabytes of a fit against windows, time steps, channels, horizon and
+factors](scaling.png)
+""",
+    "ablation": """## What each choice in the model brings
 
 Every row changes one thing and leaves all others at their defaults; `benchmarks/ablation.py` says
 how. The scores are those of the paper's table. Seconds are those of the fit.
 """,
 }
 DATASETS = {
+    "small": "### Small: 100 windows of 24 steps and one channel, 12 steps ahead\n",
+    "medium": "### Medium: 30,000 windows of 168 steps and 10 channels, 24 steps ahead\n",
+    "large": "### Large: 20,000 windows of 168 steps and 321 channels, 24 steps ahead\n",
+    "synthetic": "### Waves with noise\n",
     "electricity": "### Electricity, load of two clients\n",
     "electricity-full": "### Electricity, load of all clients\n",
     "etth1": "### ETTh1, loads and oil temperature of a transformer\n",

@@ -1,6 +1,6 @@
 """Windows per second of `fit` beside other training loops over the same module.
 
-    python benchmarks/training_loop.py [--sizes small medium large] [--threads 1] [--json FILE]
+    python benchmarks/training_loop.py [--dataset medium] [--threads 1] [--json FILE]
 
 `fit`, with all that it does, from the checks and the closed-form start to the calibration, is timed
 as a whole, with default parameters; its rate is the training windows of all epochs by its seconds.
@@ -287,57 +287,64 @@ def peak_flops():
 
 
 def compare(size, loops, repeats, max_epochs):
+    """Return what every loop reaches, and what was trained."""
     X, y, factors = make_windows(size)
-    if size == "small":
-        fit(X, y, factors, 1)  # what is done once in a process
-    rounds, fits = [], []
-    for _ in range(repeats if size != "large" else 1):
-        seconds, n_epochs, captured = fit(X, y, factors, max_epochs)
-        fits.append(seconds)
+    fit(X[:100], y[:100], factors[:100], 1)  # what is done once in a process
+    fits = [fit(X, y, factors, max_epochs) for _ in range(repeats if size == "small" else 1)]
+    _, n_epochs, captured = fits[0]
     job = Job(*captured)
-    for _ in range(repeats):
-        rounds.append(
-            {
-                (name, phase.name): seconds_of_epoch(loop, job, phase)
-                for phase in job.phases.values()
-                for name, loop in loops.items()
-            }
-        )
-    seconds = {"fit": median(fits)}
+    rounds = [
+        {
+            (name, phase.name): seconds_of_epoch(loop, job, phase)
+            for phase in job.phases.values()
+            for name, loop in loops.items()
+        }
+        for _ in range(repeats)
+    ]
+    seconds = {"fit": median(taken for taken, *_ in fits)}
     for name in loops:
         seconds[name] = sum(
-            n * median(r[name, phase] for r in rounds) for phase, n in n_epochs.items()
+            n * median(taken[name, phase] for taken in rounds) for phase, n in n_epochs.items()
         )
     n_windows = job.n_windows * sum(n_epochs.values())
     flops = sum(n * job.flops(job.phases[phase]) for phase, n in n_epochs.items())
     peak = peak_flops()
-    print(f"{size}: {job.n_windows} windows, batches of {job.batch_size}, epochs {n_epochs}")
-    rows = {}
-    for name, s in seconds.items():
-        rows[name] = {
-            "windows per second": [n_windows / s, 0.0],
-            "relative to the best loop": [seconds["best loop"] / s, 0.0],
-            "share of the peak": [flops / s / peak, 0.0],
-            "seconds": [s, 0.0],
+    rows = {
+        name: {
+            "windows per second": [n_windows / taken, 0.0],
+            "relative to the best loop": [seconds["best loop"] / taken, 0.0],
+            "share of the peak": [flops / taken / peak, 0.0],
+            "time in seconds": [taken, 0.0],
         }
-        cells = [f"{column} {value:.3g}" for column, (value, _) in rows[name].items()]
-        print(f"    {name:<12} " + "  ".join(cells), flush=True)
-    return rows
+        for name, taken in seconds.items()
+    }
+    epochs = ", ".join(f"{n} {phase}" for phase, n in n_epochs.items())
+    note = (
+        f"{job.n_windows:,} training windows in batches of {job.batch_size}; epochs: {epochs}; "
+        f"peak {peak / 1e9:.0f} GFLOP/s."
+    )
+    return rows, note
 
 
 def main(arguments):
-    results = {**environment(LIBRARIES), "threads": arguments.threads}
-    loops = available()
-    for size in arguments.sizes:
-        max_epochs = arguments.max_epochs or 20
-        results[size] = compare(size, loops, arguments.repeats, max_epochs)
-        if arguments.json:
-            Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
+    results = {**environment(LIBRARIES), "dataset": arguments.dataset, "seeds": [0]}
+    rows, note = compare(
+        arguments.dataset, available(), arguments.repeats, arguments.max_epochs or 20
+    )
+    results["note"] = f"{arguments.threads} thread(s); {note}"
+    print(f"{arguments.dataset}: {results['note']}")
+    for name, row in rows.items():
+        print(
+            f"{name:<12} "
+            + ", ".join(f"{column} {value:.3g}" for column, (value, _) in row.items())
+        )
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps({**results, **rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--dataset", choices=SIZES, default="medium")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--max-epochs", type=int, help="of fit; default: its own")

@@ -44,9 +44,13 @@ class Processes:
             except Exception as error:  # the others wait for it
                 outcome[1] = error
         distributed.broadcast_object_list(outcome, src=0)
-        if outcome[1] is not None:
-            raise outcome[1]
-        return outcome[0]
+        result, error = outcome
+        if error is None:
+            return result
+        try:
+            raise error
+        finally:
+            del outcome, error  # or they would live as long as the traceback, in a cycle
 
     def check_alike(self, facts: dict[str, Any]) -> None:
         """Raise where processes are about to fit different things.

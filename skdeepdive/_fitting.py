@@ -7,8 +7,6 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
 
 from ._adaptation import ForecastErrors, adapt_linear_forecast
 from ._class_maps import fit_class_maps
@@ -347,6 +345,9 @@ def discover_clusters(
     X: np.ndarray, n_fit: int, scaling: Scaling, n_clusters: int, seed: int
 ) -> Factors:
     """Start clusters by KMeans on the leading principal components of the windows."""
+    from sklearn.cluster import KMeans  # takes longer to import than all of this package
+    from sklearn.decomposition import PCA
+
     size = X[0].size
     rows = np.unique(
         np.linspace(0, n_fit - 1, min(n_fit, 1 + _CLUSTER_ENTRIES // size)).astype(int)

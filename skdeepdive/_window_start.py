@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import nn
 
 from ._torch_utils import WindowData, rows_per_batch
@@ -38,6 +37,8 @@ def fit_window_start(
     module: DeepDIVE, train: WindowData, valid: WindowData, random_state: int
 ) -> None:
     """Fit the linear model to training windows; held-out windows say how large the noise is."""
+    from sklearn.decomposition import PCA  # takes longer to import than all of this package
+
     model = module.linear_window
     sample = _draw(module, train)
     weight = _weights(module)
