@@ -5,9 +5,10 @@
 `fit`, with all that it does, from the checks and the closed-form start to the calibration, is timed
 as a whole, with default parameters; its rate is the training windows of all epochs by its seconds.
 Every other loop trains the module as `fit` starts it, with the losses of the same three phases, on
-tensors that are standardised and in memory already, evaluates nothing, and is timed for an epoch of
-every phase. Its seconds are those of as many epochs as `fit` took. Loops take turns, and the median
-of the repeats counts.
+tensors that are standardised and in memory already (and the linear forecasts that `fit` keeps of
+them, if it does), evaluates nothing, and is timed for an epoch of
+every phase. Its seconds are those of as many epochs as `fit` took. All take turns, and medians of
+seconds and of ratios within a turn count.
 
 - plain: Adam, batches by indexing, the loss read at every step;
 - best: fused Adam, batches gathered into one place, nothing read;
@@ -43,7 +44,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from skdeepdive import DeepDIVEForecaster, _fitting, _training, sliding_windows
-from skdeepdive._torch_utils import fold_bounds, make_generator
+from skdeepdive._torch_utils import make_generator
 from skdeepdive.nn._layers import HeldOut
 
 # Windows, time steps, channels, horizon.
@@ -70,9 +71,9 @@ class Job:
         self.module, self.batch_size = copy.deepcopy(module), settings.batch_size
         self.learning_rate, self.n_windows = settings.learning_rate, len(data)
         self.phases = {phase.name: phase for phase in _training._phases(self.module, settings)}
-        folds = np.searchsorted(fold_bounds(len(data))[1:], np.arange(len(data)), side="right")
-        x, y, labels = data.batch(slice(None))
-        self.tensors = [x, y, labels, torch.from_numpy(folds)]
+        held_out = _training._hold_out(self.module, data)
+        parts = [*data.batch(slice(None)), *held_out]
+        self.tensors = [part for part in parts if part is not None]
 
     def optimizer(self, phase, module, **options):
         groups = module.parameter_groups()
@@ -96,8 +97,8 @@ class Job:
 
 
 def loss_of(phase, module, batch, generator):
-    x, y, labels, folds = batch
-    return phase.loss(module, (x, y, labels, HeldOut(folds)), generator, 1.0)[0]
+    x, y, labels, *held_out = batch
+    return phase.loss(module, (x, y, labels, HeldOut(*held_out)), generator, 1.0)[0]
 
 
 def fit(X, y, factors, max_epochs):
@@ -167,8 +168,8 @@ class Loss(torch.nn.Module):
         super().__init__()
         self.module, self.phase, self.generator = module, phase, make_generator(0, CPU)
 
-    def forward(self, x, y, labels, folds):
-        return loss_of(self.phase, self.module, (x, y, labels, folds), self.generator)
+    def forward(self, *batch, **named):
+        return loss_of(self.phase, self.module, batch or list(named.values()), self.generator)
 
 
 def with_skorch(job, phase, module):
@@ -186,8 +187,7 @@ def with_skorch(job, phase, module):
         Loss(module, phase), torch.nn.Identity, max_epochs=1, batch_size=job.batch_size,
         iterator_train__shuffle=True, train_split=None, verbose=0, device=None,
     )  # fmt: skip
-    names = "x", "y", "labels", "folds"
-    net.fit(dict(zip(names, job.tensors, strict=True)), None)
+    net.fit({f"part{i}": tensor for i, tensor in enumerate(job.tensors)}, None)
 
 
 def with_lightning(job, phase, module):
@@ -290,34 +290,28 @@ def compare(size, loops, repeats, max_epochs):
     """Return what every loop reaches, and what was trained."""
     X, y, factors = make_windows(size)
     fit(X[:100], y[:100], factors[:100], 1)  # what is done once in a process
-    fits = [fit(X, y, factors, max_epochs) for _ in range(repeats if size == "small" else 1)]
-    _, n_epochs, captured = fits[0]
-    job = Job(*captured)
-    rounds = [
-        {
-            (name, phase.name): seconds_of_epoch(loop, job, phase)
-            for phase in job.phases.values()
-            for name, loop in loops.items()
-        }
-        for _ in range(repeats)
-    ]
-    seconds = {"fit": median(taken for taken, *_ in fits)}
-    for name in loops:
-        seconds[name] = sum(
-            n * median(taken[name, phase] for taken in rounds) for phase, n in n_epochs.items()
-        )
+    rounds = []
+    for _ in range(repeats):
+        taken, n_epochs, captured = fit(X, y, factors, max_epochs)
+        job = Job(*captured)
+        seconds = {"fit": taken}
+        for name, loop in loops.items():
+            seconds[name] = sum(
+                n * seconds_of_epoch(loop, job, job.phases[phase]) for phase, n in n_epochs.items()
+            )
+        rounds.append(seconds)
     n_windows = job.n_windows * sum(n_epochs.values())
     flops = sum(n * job.flops(job.phases[phase]) for phase, n in n_epochs.items())
-    peak = peak_flops()
-    rows = {
-        name: {
+    peak, rows = peak_flops(), {}
+    for name in rounds[0]:
+        taken = median(seconds[name] for seconds in rounds)
+        ratio = median(seconds["best loop"] / seconds[name] for seconds in rounds)
+        rows[name] = {
             "windows per second": [n_windows / taken, 0.0],
-            "relative to the best loop": [seconds["best loop"] / taken, 0.0],
+            "relative to the best loop": [ratio, 0.0],
             "share of the peak": [flops / taken / peak, 0.0],
             "time in seconds": [taken, 0.0],
         }
-        for name, taken in seconds.items()
-    }
     epochs = ", ".join(f"{n} {phase}" for phase, n in n_epochs.items())
     note = (
         f"{job.n_windows:,} training windows in batches of {job.batch_size}; epochs: {epochs}; "

@@ -336,13 +336,19 @@ class BaseForecaster(
     def _take_over_fit(self: Self, X: Any, y: Any, *labels: Any) -> Self:
         """Fit a copy and become it, so that a fit that fails leaves the estimator as it was."""
         path = check_path("checkpoint_path", self.checkpoint_path)
-        is_first = self._processes().is_first
-        end_epoch = begin_fit(self, X, y) if is_first else never_stop
-        checkpoint = Checkpoint(path) if path and is_first else None
+        processes = self._processes()
+        end_epoch, checkpoint = never_stop, None
+
+        def begin() -> None:
+            nonlocal end_epoch, checkpoint
+            end_epoch = begin_fit(self, X, y)
+            checkpoint = path and Checkpoint(path)
+
+        processes.first(begin)
         fitted = self._shallow_copy()
         fitted._fit(X, y, *labels, end_epoch=end_epoch, checkpoint=checkpoint)
-        if is_first:  # while an error can still leave everything as it was
-            end_fit(self, X, y, fitted.__dict__)
+        # While an error can still leave everything as it was.
+        processes.first(lambda: end_fit(self, X, y, fitted.__dict__))
         self._become(fitted)
         if checkpoint and checkpoint.is_done:
             checkpoint.remove()

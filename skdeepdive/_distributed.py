@@ -1,5 +1,6 @@
 """Processes that fit a model together, each its share of every batch (torch.distributed)."""
 
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -42,7 +43,7 @@ class Processes:
             try:
                 outcome[0] = compute()
             except Exception as error:  # the others wait for it
-                outcome[1] = error
+                outcome[1] = _portable(error)
         distributed.broadcast_object_list(outcome, src=0)
         result, error = outcome
         if error is None:
@@ -94,3 +95,12 @@ class Processes:
         parts = flat.split([tensor.numel() for tensor in tensors])
         for tensor, total in zip(tensors, parts, strict=True):
             tensor.copy_(total.view_as(tensor))
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that can be sent to another process, this one if it can."""
+    try:
+        pickle.dumps(error)
+    except Exception:  # whatever pickling its parts may raise
+        return RuntimeError(repr(error))
+    return error

@@ -94,7 +94,9 @@ def fit_module(
         lambda: start_module(
             train_data, valid, anchors, factors, sizes, settings.seed, not discover
         )
-    )
+    ).to(device)  # the first process may have one of its own
+    held_out = module.forecast_decoder.held_out
+    module.forecast_decoder.held_out = [forecast.to(device) for forecast in held_out]
     start = Trained(module, x_scaling, y_scaling, factors, [])
     trained = train_from(start, train_data, valid, settings, fit_noise)
     if settings.incremental:
@@ -364,17 +366,17 @@ def discover_clusters(
             for start in range(0, len(X), step)
         ]
     )
-    n_clusters = _count_distinct(X[:n_fit], n_clusters)
+    n_clusters = _count_distinct(X[:n_fit], scaling, n_clusters)
     kmeans = KMeans(n_clusters, n_init=5, random_state=seed).fit(scores[:n_fit])
     codes = kmeans.predict(scores).astype(np.int64)
     return Factors(["cluster"], [np.arange(n_clusters)], codes[:, None])
 
 
-def _count_distinct(X: np.ndarray, most: int) -> int:
+def _count_distinct(X: np.ndarray, scaling: Scaling, most: int) -> int:
     """Count distinct windows, up to `most`; scores of equal ones may differ in their last bits."""
     seen: set[bytes] = set()
     for window in X:
-        seen.add(window.tobytes())
+        seen.add((scaling.apply(window) + 0.0).tobytes())  # not -0.0
         if len(seen) == most:
             break
     return len(seen)

@@ -132,9 +132,10 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
     history_ : dict of ndarray
         One entry for each epoch: its phase ("marginal", "interleaved", then "forecast"), its
         number, its learning rate (less than the parameter after training diverged), the mean terms
-        of the objective in nats per window on training and validation windows, and the validation
-        loss, which early stopping follows; in the forecast phase that is the squared error of
-        standardised futures. NaN where a phase has no such term.
+        of the objective in nats per window on training and validation windows (at most 1,024 of
+        these, drawn at random), and the validation loss, which early stopping follows; in the
+        forecast phase that is the squared error of standardised futures. NaN where a phase has no
+        such term.
     n_iter_ : int
         Number of interleaved epochs run.
     n_timesteps_, n_channels_, horizon_, n_targets_ : int
@@ -265,8 +266,8 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
             If a term becomes NaN or infinite: training then goes on from its last good epoch in
             steps of a tenth, up to three times.
             If training is interrupted (Ctrl-C): the model has its best weights so far. Interrupted
-            before or after training, or once more, `fit` raises KeyboardInterrupt and leaves the
-            estimator as it was.
+            before or after training, once more, or among several processes, `fit` raises
+            KeyboardInterrupt and leaves the estimator as it was.
         """
         return self._take_over_fit(X, y, factors)
 

@@ -28,6 +28,10 @@ PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 # Rounding errors of a covariance, relative to the mean square, for each of its inputs.
 _ROUNDING = 1e-15
 
+# What subtracting last values leaves of rounding errors, relative to the squares before that, for
+# each of the inputs. Of a straight line nothing else is left.
+_LOST = 100 * _ROUNDING
+
 # To the penalties between the best of them and its neighbours.
 _HALF_STEPS = (10**-0.5, 10**0.5)
 
@@ -140,7 +144,8 @@ class _Design:
     anchors: torch.Tensor | None
 
     def moments(self, data: WindowData) -> Moments:
-        n_parts = 1 + len(data) * data.X.shape[2] // _SERIES_ENTRIES
+        widest = max(data.X.shape[2], data.y.shape[2])
+        n_parts = 1 + len(data) * widest // _SERIES_ENTRIES
         bounds = np.linspace(0, len(data), n_parts + 1).astype(int)
         parts = (self._moments_of_part(data.part(slice(*pair))) for pair in pairwise(bounds))
         return functools.reduce(operator.add, parts)
@@ -175,8 +180,11 @@ class _Design:
             y -= x[:, -1:, anchors]
             xy -= xx[:, :, :, -1:, anchors]
             steps = slice(-1 if self.joint else None)
+            diagonal = np.einsum("gtctc->gtc", xx)
+            rounding = _LOST * x[0].size * diagonal.mean((1, 2), keepdims=True)
             for sums in (x, xy, xx, xx.transpose(0, 3, 4, 1, 2)):
                 sums[:, steps] -= sums[:, -1:].copy()
+            diagonal += rounding  # a view
         n_inputs, n_outputs = x[0].size, y[0].size
         shapes = (n_inputs,), (n_outputs,), (n_inputs, n_inputs), (n_inputs, n_outputs), ()
         return [

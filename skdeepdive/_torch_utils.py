@@ -203,7 +203,8 @@ class WindowData:
         """Return n windows drawn without replacement, in their order; all where there are fewer."""
         if len(self) <= n:
             return self
-        return WindowSample(self, np.sort(np.random.default_rng(seed).permutation(len(self))[:n]))
+        rows = np.random.default_rng(seed).choice(len(self), n, replace=False)
+        return WindowSample(self, np.sort(rows))
 
     def part(self, rows: slice) -> "WindowData":
         """Return the rows of a slice, as views."""
@@ -211,16 +212,16 @@ class WindowData:
 
     def _gather(self, values: np.ndarray, scaling: Scaling, rows) -> np.ndarray:
         """Standardise rows, few at a time: memory is slower than arithmetic."""
-        whole = isinstance(rows, slice)
-        chosen = values[rows] if whole else rows  # of a slice there is a view
+        is_slice = isinstance(rows, slice)
+        chosen = values[rows] if is_slice else rows  # of a slice there is a view
         size = max(1, _GATHERED_ENTRIES // values[0].size)
         if len(chosen) <= size:
-            return scaling.apply(chosen if whole else values[chosen], self.dtype)
+            return scaling.apply(chosen if is_slice else values[chosen], self.dtype)
         gathered = np.empty((len(chosen), *values.shape[1:]), dtype=self.dtype)
         for start in range(0, len(chosen), size):
             few = chosen[start : start + size]
             gathered[start : start + size] = scaling.apply(
-                few if whole else values[few], self.dtype
+                few if is_slice else values[few], self.dtype
             )
         return gathered
 

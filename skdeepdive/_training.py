@@ -206,6 +206,9 @@ class _Run:
 
     def _keep(self) -> None:
         self.good = self._state()
+        self.processes.first(self._write_checkpoint)
+
+    def _write_checkpoint(self) -> None:
         if self.settings.checkpoint:
             self.settings.checkpoint.write(self.good)
 
@@ -386,7 +389,7 @@ def _hold_out(module, data: WindowData):
     folds = torch.from_numpy(folds).to(data.device)
     first = module.hold_out(data.batch(slice(1))[0], folds[:1])
     if first.forecast is None or sum(part.numel() for part in first) * len(data) > _MOST_KEPT:
-        return type(first)(folds)
+        return type(first)(folds)  # the loop knows nothing of the networks' types
     size = rows_per_batch(data)
     starts = range(0, len(data), size)
     parts = [
@@ -551,12 +554,16 @@ def best_shrinkage(
     where no common factor surely gains, it is trusted for none of them.
     """
     squared = product = torch.zeros((), device=data.device)
-    gains = []  # of every window: what is linear and what is quadratic in the factor
+    blocks = np.array_split(np.arange(len(data)), min(N_BLOCKS, len(data)))
+    block_of = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
+    gains: Any = 0.0  # of every block: what is linear and what is quadratic in the factor
+    start = 0
     for batch in data.batches(batch_size):
-        sums = _sums_for_shrinkage(module, *batch[:2])
-        gains.append(sums[0])
-        squared, product = squared + sums[1], product + sums[2]
-    gains = torch.cat(gains, dim=1)
+        own, *sums = _sums_for_shrinkage(module, *batch[:2])
+        rows = torch.from_numpy(block_of[start : start + own.shape[1]]).to(data.device)
+        gains = gains + own.new_zeros(2, len(blocks), own.shape[2]).index_add_(1, rows, own)
+        squared, product = squared + sums[0], product + sums[1]
+        start += own.shape[1]
     factor = _sure_factor(*gains) * (_sure_factor(*gains.sum(2, keepdim=True)) > 0)
     error = squared[0] - 2 * factor * product + factor.square() * squared[1]
     return factor, error.clamp(min=0.0) / len(data)
@@ -575,18 +582,12 @@ def _sums_for_shrinkage(module, x: torch.Tensor, y: torch.Tensor):
 
 
 def _sure_factor(linear: torch.Tensor, quadratic: torch.Tensor) -> torch.Tensor:
-    """Return the factors f that gain most, in 2 f linear - f² quadratic `(n, n_targets)`, for sure.
+    """Return the factors f that gain most for sure, given gains 2 f linear - f² quadratic.
 
-    What counts is the gain less two standard errors over consecutive blocks of windows: neighbours
-    tell much the same.
+    These are sums over consecutive blocks of windows, `(n_blocks, n_targets)`: neighbours tell much
+    the same. What counts is the mean gain less two standard errors.
     """
-    blocks = torch.stack(
-        [
-            torch.stack([part.sum(0) for part in sums.tensor_split(min(N_BLOCKS, len(sums)))])
-            for sums in (linear, quadratic)
-        ]
-    )
     factors = torch.linspace(0, 1, 101).to(linear)[:, None, None]
-    gains = 2 * factors * blocks[0] - factors.square() * blocks[1]
+    gains = 2 * factors * linear - factors.square() * quadratic
     error = 2 * gains.std(1) / gains.shape[1] ** 0.5 if gains.shape[1] > 1 else 0.0
     return factors[(gains.mean(1) - error).argmax(0), 0, 0]

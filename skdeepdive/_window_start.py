@@ -4,11 +4,11 @@ Source: Tipping, Bishop, "Probabilistic principal component analysis", Journal o
 Statistical Society B 61, 1999, 611-622.
 """
 
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 
 from ._torch_utils import WindowData, rows_per_batch
 from .nn import DeepDIVE
@@ -102,17 +102,31 @@ def _additive_means(left: torch.Tensor, classes: torch.Tensor, class_counts: lis
     They follow, sweep by sweep, from sums over windows: those of every class, and the numbers of
     windows that two classes have in common. It is as if every class had one window more, at zero.
     """
-    members = [
-        nn.functional.one_hot(own, n).to(left)
+    sums = [
+        left.new_zeros(n, left.shape[1]).index_add_(0, own, left)
         for own, n in zip(classes.T, class_counts, strict=True)
     ]
-    sums = [member.T @ left for member in members]
+    sizes = [1 + own.bincount(minlength=n) for own, n in zip(classes.T, class_counts, strict=True)]
     means = [torch.zeros_like(total) for total in sums]
+    common = {
+        (i, j): _common(classes[:, i], classes[:, j], class_counts[j])
+        for i, j in permutations(range(len(means)), 2)
+    }
     for _ in range(_N_SWEEPS if len(means) > 1 else len(means)):
-        for i, member in enumerate(members):
-            others = sum((member.T @ members[j]) @ means[j] for j in range(len(means)) if j != i)
-            means[i] = (sums[i] - others) / (1 + member.sum(0)).unsqueeze(1)
+        for i, total in enumerate(sums):
+            own = total.clone()
+            for j, mean in enumerate(means):
+                if j != i:
+                    first, second, n_windows = common[i, j]
+                    own.index_add_(0, first, -n_windows.to(own) * mean[second])
+            means[i] = own / sizes[i].unsqueeze(1)
     return means
+
+
+def _common(first: torch.Tensor, second: torch.Tensor, n_second: int):
+    """Return pairs of classes that have windows in common, and their numbers `(n_pairs, 1)`."""
+    pairs, n_windows = torch.unique(first * n_second + second, return_counts=True)
+    return pairs // n_second, pairs % n_second, n_windows.unsqueeze(1)
 
 
 def _fit_noise(module: DeepDIVE, sample: _Sample, weight: torch.Tensor) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from distributed_fits import FITS, fit, make_windows, results
 
-from skdeepdive._distributed import Processes
+from skdeepdive._distributed import Processes, _portable
 from skdeepdive._torch_utils import make_generator
 from skdeepdive.baselines import BetaTCVAEForecaster
 
@@ -111,3 +111,14 @@ def test_a_process_without_a_group_is_alone():
     assert Processes.current() == Processes(0, 1)
     assert Processes().first(lambda: 3) == 3
     Processes().check_alike({"data": 1})
+
+
+def test_an_error_that_cannot_be_sent_is_described():
+    class Local(Exception):  # pickle does not find it
+        pass
+
+    found = _portable(Local("no"))
+    assert type(found) is RuntimeError
+    assert "Local('no')" in str(found)
+    kept = ValueError("yes")
+    assert _portable(kept) is kept

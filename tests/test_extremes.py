@@ -116,6 +116,18 @@ def test_windows_that_hardly_differ_about_a_large_mean_train():
     assert_usable(fit("both", X, X[:, :2], np.arange(30) % 2), X)
 
 
+@pytest.mark.parametrize("n_steps", [600, 30_000])
+@pytest.mark.parametrize("other", [0, 1])
+def test_straight_lines_train(n_steps, other):
+    """Nothing is left of them where the last value is subtracted, but for rounding errors."""
+    line = np.arange(n_steps) / n_steps
+    noise = np.random.default_rng(0).standard_normal((n_steps, other))
+    X, y, _ = sliding_windows(np.column_stack([noise, line]), 24, 6)
+    model = DeepDIVEForecaster(n_clusters=2, **{**SMALL, "batch_size": 1000}).fit(X, y)
+    found, true = model.predict(X[-50:])[..., -1], y[-50:, :, -1]
+    np.testing.assert_allclose(found, true, atol=0.05 * line.std())
+
+
 def test_ten_thousand_classes_train_and_come_back():
     X, y, _ = make_windows(n_timesteps=2, horizon=1, n_steps=60)
     classes = np.arange(10_000)

@@ -586,6 +586,13 @@ def test_features_hold_shape_location_and_log_scale_and_lose_nothing():
     torch.testing.assert_close(window.scale[:, 0], log_scale.exp())
 
 
+def test_forecasts_have_gradients_with_respect_to_windows():
+    module, (x, _, _) = make_generic(), make_batch()
+    module.forecast(x.requires_grad_()).sum().backward()
+    assert x.grad.isfinite().all()
+    assert x.grad.any()
+
+
 @pytest.mark.parametrize("max_features", [2048, 2 * N_CHANNELS])
 def test_features_in_blocks_are_those_of_all_windows_at_once(max_features, monkeypatch):
     features, x = make_features_and_windows(max_features=max_features)

@@ -432,14 +432,14 @@ def test_a_correction_that_harms_most_targets_is_trusted_for_none(n_harmed):
 
 def test_a_gain_of_one_lucky_block_is_not_trusted():
     """Seven blocks lose a little where one gains much: the sum gains, but nothing is sure."""
-    linear = torch.ones(80, 1, dtype=torch.float64) * -0.1
-    linear[:10] = 2.0
-    factor = _training._sure_factor(linear, torch.ones_like(linear))
+    linear = torch.full((8, 1), -1.0, dtype=torch.float64)
+    linear[0] = 20.0
+    quadratic = torch.full_like(linear, 10.0)
     assert linear.sum() > 0
-    assert factor.item() == 0
+    assert _training._sure_factor(linear, quadratic).item() == 0
     even = torch.full_like(linear, linear.mean())
-    factor = _training._sure_factor(even, torch.ones_like(linear))
-    assert factor.item() == pytest.approx(linear.mean().item(), abs=0.005)
+    factor = _training._sure_factor(even, quadratic)
+    assert factor.item() == pytest.approx(linear.mean().item() / 10, abs=0.005)
 
 
 def test_the_forecast_is_judged_by_the_error_it_has_once_it_is_shrunk():

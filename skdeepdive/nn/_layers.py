@@ -92,7 +92,7 @@ class WindowFeatures(nn.Module):
         loc = x.mean(dim=1, keepdim=True)
         centred = x - loc
         scale = (centred.square().mean(dim=1, keepdim=True) + self._SCALE_FLOOR**2).sqrt()
-        return StandardisedWindow(centred.div_(scale), loc, scale)
+        return StandardisedWindow(centred / scale, loc, scale)
 
 
 def project(windows: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
