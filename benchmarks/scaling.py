@@ -39,7 +39,8 @@ def measure(windows, timesteps, channels, horizon, factors):
     series = make_series(windows + timesteps + horizon - 1, channels)
     X, y, origin = sliding_windows(series, timesteps, horizon)
     labels = np.stack([origin % period for period in PERIODS[:factors]], axis=1)
-    DeepDIVEForecaster(max_epochs=1, random_state=0).fit(X[:50], y[:50], factors=labels[:50])
+    small = X[:50, -4:, :1], y[:50, :1, :1]  # what is done once in a process
+    DeepDIVEForecaster(max_epochs=1, random_state=0).fit(*small, factors=labels[:50])
     before, began = peak_megabytes(), time.perf_counter()
     DeepDIVEForecaster(max_epochs=1, random_state=0).fit(X, y, factors=labels)
     seconds = time.perf_counter() - began

@@ -45,7 +45,7 @@ from ._version import __version__
 # Finiteness is checked apart, in chunks: windows are views that must not be copied.
 _X_CHECKS = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": False}
 
-# Values of the windows in one batch of inference: few enough for the cache (8 MB in double precision).
+# Values of the windows in one batch of inference: few enough for the cache (8 MB in doubles).
 _INFERENCE_ENTRIES = 2**20
 
 # Parameters that a fit may be resumed with other values of.

@@ -47,7 +47,7 @@ def fit_window_start(
     if n_components > 0 and np.ptp(left.cpu().numpy(), axis=0).any():
         pca = PCA(n_components, random_state=random_state).fit(left.cpu().numpy())
         variance = torch.from_numpy(pca.explained_variance_)
-        total = left.double().square().sum() / len(left) + sample.outside.sum()
+        total = _mean_square(left).sum() + sample.outside.sum()
         noise = (total.cpu() - variance.sum()) / (train.X[0].size - n_components)
         length = (variance - noise).clamp(min=0.0).sqrt().unsqueeze(1)
         loadings = (length * torch.from_numpy(pca.components_)).to(weight)
@@ -136,7 +136,7 @@ def _fit_noise(module: DeepDIVE, sample: _Sample, weight: torch.Tensor) -> None:
     for means, classes in zip(model.class_means, sample.classes.T, strict=True):
         left -= means[classes] * weight
     loadings = (model.loadings * weight).double()
-    total = left.double().square().mean(0)
+    total = _mean_square(left)
     square = total
     for _ in range(_N_SWEEPS):
         channels = square.unflatten(0, model.shape).sum(0) + sample.outside
@@ -154,3 +154,8 @@ def _fit_noise(module: DeepDIVE, sample: _Sample, weight: torch.Tensor) -> None:
     model.projection.copy_(projection * weight)
     model.log_scale.copy_(0.5 * variance.log())
     module.window_decoder.log_scale.copy_(noise.log())
+
+
+def _mean_square(left: torch.Tensor) -> torch.Tensor:
+    """Mean square of every coordinate in double precision, without a copy of all in it."""
+    return sum(part.double().square().sum(0) for part in left.split(1024)) / len(left)
