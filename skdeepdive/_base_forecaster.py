@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, TransformerMixin
-from sklearn.metrics import r2_score
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -199,6 +198,8 @@ class BaseForecaster(
             If `y` has another shape than the forecasts, holds NaN or infinity, or is a single
             window, of which R² is not defined; or as for :meth:`predict`.
         """
+        from sklearn.metrics import r2_score  # half of what importing this package would take
+
         forecast = self.predict(X)
         y = _to_futures("y", y, len(forecast))
         if y.shape != forecast.shape:
