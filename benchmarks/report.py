@@ -86,8 +86,9 @@ the anomalies, and no other method has seen them either. `benchmarks/anomaly.py`
 ## Training beside other loops
 
 `fit`, with all that it does, beside loops over the same module and losses that are given
-standardised tensors and evaluate nothing; `benchmarks/training_loop.py` says how. The last two
-columns hold all of `fit`, and as many epochs of the other loops.
+standardised tensors and evaluate nothing; `benchmarks/training_loop.py` says how. The peak share is
+that of the arithmetic of matrix products. Seconds are those of all of `fit`, and of as many epochs
+of the other loops.
 """,
     "inference": """## Outputs and the import
 

@@ -309,7 +309,7 @@ def compare(size, loops, repeats, max_epochs):
         rows[name] = {
             "windows per second": [n_windows / taken, 0.0],
             "relative to the best loop": [ratio, 0.0],
-            "share of the peak": [flops / taken / peak, 0.0],
+            "peak share": [flops / taken / peak, 0.0],
             "time in seconds": [taken, 0.0],
         }
     epochs = ", ".join(f"{n} {phase}" for phase, n in n_epochs.items())
