@@ -351,8 +351,7 @@ class BaseForecaster(
         # While an error can still leave everything as it was.
         processes.first(lambda: end_fit(self, X, y, fitted.__dict__))
         self._become(fitted)
-        if checkpoint and checkpoint.is_done:
-            checkpoint.remove()
+        processes.first(lambda: checkpoint and checkpoint.is_done and checkpoint.remove())
         return self
 
     def _processes(self) -> Processes:
