@@ -39,15 +39,17 @@ phases = _training._phases
 class Softmax(DeepDIVE):
     """Read the labels from the logits of the marginal encoder, which stand in the place of b."""
 
-    def _infer_marginal(self, features, generator):
+    def encode_marginal(self, features, generator=None):
         encoder = self.marginal_encoder
-        return Latents(b=encoder.discriminant(features) + encoder.logits(encoder.trunk(features)))
+        logits = encoder.discriminant(features) + encoder.logits(encoder.trunk(features))
+        joints = self.log_joints(logits)
+        return Latents(b=logits, joints=joints, responses=self._seen_by_decoders(joints))
 
-    def log_responses(self, b):
+    def log_joints(self, b):
         return [z.log_softmax(1) for z in b.split(self.marginal_encoder.class_counts, dim=1)]
 
     def marginal_terms(self, latents, labels):
-        pairs = zip(self.log_responses(latents.b), labels.T, strict=True)
+        pairs = zip(latents.joints, labels.T, strict=True)
         cross_entropy = sum(nll_loss(*pair, reduction="none") for pair in pairs)
         return torch.zeros_like(cross_entropy), cross_entropy
 

@@ -5,13 +5,14 @@
 `fit`, with all that it does, from the checks and the closed-form start to the calibration, is timed
 as a whole, with default parameters; its rate is the training windows of all epochs by its seconds.
 Every other loop trains the module as `fit` starts it, with the losses of the same three phases, on
-tensors that are standardised and in memory already (and the linear forecasts that `fit` keeps of
-them, if it does), evaluates nothing, and is timed for an epoch of
+tensors that are standardised and in memory already, evaluates nothing, and is timed for an epoch of
 every phase. Its seconds are those of as many epochs as `fit` took. All take turns, and medians of
 seconds and of ratios within a turn count.
 
 - plain: Adam, batches by indexing, the loss read at every step;
 - best: fused Adam, batches gathered into one place, nothing read;
+- best, kept: the best loop, which is also given the linear forecasts of its windows, which stay as
+  they are: `fit` keeps them where they are few enough;
 - DataLoader: the best loop, with batches from a DataLoader;
 - skorch, Lightning, pythae: the trainers of these libraries, with fused Adam, as far as
   requirements-loops.txt is installed.
@@ -71,9 +72,16 @@ class Job:
         self.module, self.batch_size = copy.deepcopy(module), settings.batch_size
         self.learning_rate, self.n_windows = settings.learning_rate, len(data)
         self.phases = {phase.name: phase for phase in _training._phases(self.module, settings)}
-        held_out = _training._hold_out(self.module, data)
-        parts = [*data.batch(slice(None)), *held_out]
-        self.tensors = [part for part in parts if part is not None]
+        self.held_out = _training._hold_out(self.module, data)
+        self.tensors = [*data.batch(slice(None)), self.held_out.folds]
+
+    def with_kept(self):
+        """Return the same job with the linear forecasts that fit keeps, if it keeps any."""
+        if self.held_out.forecast is None:
+            return None
+        job = copy.copy(self)
+        job.tensors = [*self.tensors, *self.held_out[1:]]
+        return job
 
     def optimizer(self, phase, module, **options):
         groups = module.parameter_groups()
@@ -294,10 +302,13 @@ def compare(size, loops, repeats, max_epochs):
     for _ in range(repeats):
         taken, n_epochs, captured = fit(X, y, factors, max_epochs)
         job = Job(*captured)
+        jobs = [(name, loop, job) for name, loop in loops.items()]
+        if kept := job.with_kept():
+            jobs.insert(1, ("best, kept", best, kept))
         seconds = {"fit": taken}
-        for name, loop in loops.items():
+        for name, loop, own in jobs:
             seconds[name] = sum(
-                n * seconds_of_epoch(loop, job, job.phases[phase]) for phase, n in n_epochs.items()
+                n * seconds_of_epoch(loop, own, own.phases[phase]) for phase, n in n_epochs.items()
             )
         rounds.append(seconds)
     n_windows = job.n_windows * sum(n_epochs.values())

@@ -5,21 +5,27 @@ to the residuals of the forecast so far. A window is forecast by the mean of the
 responses p(k | b): locally weighted ridge regression, one factor after the other.
 """
 
+import sys
+from typing import NamedTuple
+
 import torch
 
 from ._ridge import PENALTIES
-from ._torch_utils import N_BLOCKS, WindowData, consecutive_folds, rows_per_batch
-from .nn._layers import (
-    LinearForecast,
-    apply_class_maps,
-    gate,
-    regression_inputs,
-    regression_outputs,
+from ._torch_utils import (
+    N_BLOCKS,
+    WindowData,
+    WindowSample,
+    consecutive_folds,
+    rows_per_batch,
 )
+from .nn._layers import LinearForecast, apply_class_maps, gate, regression_outputs
 
 # A factor's maps must gain more than this many standard errors of their mean gain: chance does that
 # about once in a hundred times (Student's t of eight blocks).
 _SURE_GAIN = 3.0
+
+# Held-out windows, drawn at random, that judge maps: they overlap.
+_MOST_JUDGES = 2048
 
 # With fewer windows a class there is none beside the one that is forecast: nothing is sure of maps.
 _FEWEST_WINDOWS = 2
@@ -27,6 +33,23 @@ _FEWEST_WINDOWS = 2
 # Products of inputs of the classes that are fitted at once (64 MB in double precision, and as much
 # for every fold): hundreds of classes.
 _PRODUCTS = 2**23
+
+
+class _Encoded(NamedTuple):
+    """Windows, how many make a batch, and the means of their marginal dimensions."""
+
+    data: WindowData | WindowSample
+    size: int
+    b: torch.Tensor  # (n, n_marginal)
+
+    @classmethod
+    def by(cls, module, data: WindowData, most: int = sys.maxsize) -> "_Encoded":
+        size, data = rows_per_batch(data, module.n_classes), data.sample(most, seed=0)
+        parts = [module.infer_marginal(x).b for x, _, _ in data.batches(size)]
+        return cls(data, size, torch.cat(parts))
+
+    def batches(self):
+        return zip(self.data.batches(self.size), self.b.split(self.size), strict=True)
 
 
 @torch.no_grad()
@@ -41,6 +64,8 @@ def fit_class_maps(module, train: WindowData, valid: WindowData) -> None:
     folds = consecutive_folds(train)
     if not folds or len(valid) < N_BLOCKS:
         return
+    encoded = [_Encoded.by(module, fold) for fold in folds]
+    judges = _Encoded.by(module, valid, _MOST_JUDGES)
     for i, prior in enumerate(module.priors):
         for forecast in (decoder.start, *decoder.held_out):
             forecast.add_class_maps(None)
@@ -48,7 +73,8 @@ def fit_class_maps(module, train: WindowData, valid: WindowData) -> None:
             continue
         size = _classes_at_once(decoder.start)
         for first in range(0, prior.n_classes, size):
-            _fit_classes(module, i, slice(first, min(first + size, prior.n_classes)), folds, valid)
+            classes = slice(first, min(first + size, prior.n_classes))
+            _fit_classes(module, i, classes, encoded, judges)
 
 
 def _classes_at_once(forecast: LinearForecast) -> int:
@@ -57,7 +83,7 @@ def _classes_at_once(forecast: LinearForecast) -> int:
     return max(1, _PRODUCTS // (n_regressions * n_inputs**2))
 
 
-def _fit_classes(module, i: int, classes: slice, folds: list[WindowData], valid) -> None:
+def _fit_classes(module, i: int, classes: slice, folds: list[_Encoded], valid: _Encoded) -> None:
     """Set the maps of some classes of factor i, if those surely lower the error."""
     decoder, n_classes = module.forecast_decoder, module.priors[i].n_classes
     parts = [
@@ -75,16 +101,20 @@ def _fit_classes(module, i: int, classes: slice, folds: list[WindowData], valid)
         source.set_class_maps(i, classes, maps, n_classes)
 
 
-def _parts(module, forecast: LinearForecast, i: int, classes: slice, data: WindowData):
+def _parts(module, forecast: LinearForecast, i: int, classes: slice, encoded: _Encoded):
     """Yield the responses to some classes, the compressed inputs and the residuals of batches."""
-    for x, y, _ in data.batches(rows_per_batch(data, module.n_classes)):
-        responses = module.infer_marginal(x).responses
-        inputs = regression_inputs(x, forecast.anchors, forecast.joint)
-        residuals = regression_outputs(y - forecast(x, responses), forecast.joint)
-        yield responses[i][:, classes], forecast.compress(inputs), residuals
+    for (x, y, _), b in encoded.batches():
+        responses = module.responses(b)
+        start, seen = forecast.without_classes(x, seeing=True)
+        residuals = y - forecast.add_classes(start, seen, responses)
+        yield (
+            responses[i][:, classes],
+            seen.movedim(2, 0),
+            regression_outputs(residuals, forecast.joint),
+        )
 
 
-def _moments(module, forecast: LinearForecast, i: int, classes: slice, data: WindowData):
+def _moments(module, forecast: LinearForecast, i: int, classes: slice, encoded: _Encoded):
     """Sum products of inputs with inputs and with residuals, weighed by the responses.
 
     They are `(n_regressions, n_classes, n_inputs, n_inputs or n_outputs)`.
@@ -93,16 +123,18 @@ def _moments(module, forecast: LinearForecast, i: int, classes: slice, data: Win
     n_inputs = 1 + forecast.components.shape[1]  # type: ignore[union-attr]  # a fit has components
     shape = n_regressions, classes.stop - classes.start, n_inputs
     sums = [
-        torch.zeros(*shape, n, dtype=torch.float64, device=data.device)
+        torch.zeros(*shape, n, dtype=torch.float64, device=encoded.b.device)
         for n in (n_inputs, n_outputs)
     ]
-    for response, inputs, residuals in _parts(module, forecast, i, classes, data):
-        inputs, residuals = inputs.double(), residuals.double()
-        for some, gated in gate(inputs, response.double()):
-            for total, values in zip(sums, (inputs, residuals), strict=True):
-                products = (gated.mT @ values).unflatten(1, (-1, n_inputs))
-                # One regression for all targets has the sum of theirs.
-                total[:, some] += products.sum_to_size(n_regressions, *products.shape[1:])
+    for response, inputs, residuals in _parts(module, forecast, i, classes, encoded):
+        response, inputs, residuals = response.double(), inputs.double(), residuals.double()
+        for total, values in zip(sums, (inputs, residuals), strict=True):
+            if len(inputs) > n_regressions:  # one for all targets has the sum of their products
+                products = inputs.permute(1, 2, 0) @ values.movedim(1, 0)
+                total += (response.T @ products.flatten(1)).view_as(total)
+                continue
+            for some, gated in gate(inputs, response):
+                total[:, some] += (gated.mT @ values).unflatten(1, (-1, n_inputs))
     return sums
 
 
@@ -117,7 +149,9 @@ def _solve(xx: torch.Tensor, xy: torch.Tensor, penalty: float) -> torch.Tensor:
     return torch.cholesky_solve(xy, torch.linalg.cholesky(penalised))
 
 
-def _best_penalty(module, i: int, classes: slice, valid, candidates: dict) -> float | None:
+def _best_penalty(
+    module, i: int, classes: slice, valid: _Encoded, candidates: dict
+) -> float | None:
     """Choose the penalty with the greatest gain on the validation windows; None without any."""
     forecast = module.forecast_decoder.start
     gains = []

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ._ridge import PENALTIES, Sums, penalised_cholesky
+from ._ridge import PENALTIES, Sums, add_squares, penalised_cholesky
 from ._torch_utils import WindowData, rows_per_batch
 from .nn._layers import WindowFeatures
 from .nn._module import UNLABELLED
@@ -149,7 +149,7 @@ def _solve(sums: ClassSums, valid, features, classes):
         parts = (p.split(list(classes.values())) for p in (means, directions.T, counts))
         for j, m, d, c in zip(classes, *parts, strict=True):
             weight, bias = _fisher_logits(m, d.T, c, mean)
-            candidates[j] += [_Discriminants(weight / t, bias / t, c > 0) for t in TEMPERATURES]
+            candidates[j].append(_Discriminants(weight, bias, c > 0))
     return _least_cross_entropy(candidates, valid, features)
 
 
@@ -169,7 +169,7 @@ def _sum_classes(train, features, classes, current) -> ClassSums:
         n += len(f)
         total += f.sum(0)
         counts += member.sum(0)
-        scatter.addmm_(f.T, f)
+        add_squares(scatter, f)
         sums.addmm_(member.T, f)
     return ClassSums(n, total, scatter, sums, counts)
 
@@ -203,18 +203,31 @@ def _fisher_logits(means, directions, counts, overall_mean):
 
 
 def _least_cross_entropy(candidates, valid, features):
-    """Choose for every factor the candidate with the least cross-entropy on labelled windows."""
-    losses = {j: torch.zeros(len(some), dtype=torch.float64) for j, some in candidates.items()}
+    """Choose for every factor candidate and temperature by the cross-entropy on labelled windows.
+
+    A temperature divides the logits.
+    """
+    shape = len(PENALTIES), len(TEMPERATURES)
+    losses = {j: torch.zeros(shape, dtype=torch.float64) for j in candidates}
     n_logits = sum(len(some[0].bias) for some in candidates.values())
     for x, _, labels in valid.batches(rows_per_batch(valid, n_logits)):
         f = features(x)[0].double()
         for j, some in candidates.items():
-            losses[j] += torch.stack([_cross_entropy(c, f, labels[:, j]) for c in some]).cpu()
-    least = {j: loss.nan_to_num(torch.inf).min(0) for j, loss in losses.items()}
-    return {j: candidates[j][i]._replace(loss=float(loss)) for j, (loss, i) in least.items()}
+            for i, discriminants in enumerate(some):
+                logits = discriminants.logits(f)
+                found = [_cross_entropy(logits / t, labels[:, j]) for t in TEMPERATURES]
+                losses[j][i] += torch.stack(found).cpu()
+    return {j: _chosen(some, losses[j].nan_to_num(torch.inf)) for j, some in candidates.items()}
 
 
-def _cross_entropy(discriminants, f, label):
+def _chosen(candidates: list[_Discriminants], losses: torch.Tensor) -> _Discriminants:
+    i, j = divmod(int(losses.argmin()), losses.shape[1])
+    weight, bias, seen, _ = candidates[i]
+    temperature = TEMPERATURES[j]
+    return _Discriminants(weight / temperature, bias / temperature, seen, float(losses[i, j]))
+
+
+def _cross_entropy(logits, label):
     return torch.nn.functional.cross_entropy(
-        discriminants.logits(f), label, ignore_index=UNLABELLED, reduction="sum"
+        logits, label, ignore_index=UNLABELLED, reduction="sum"
     )

@@ -28,6 +28,9 @@ _CLOSE_CORRELATION = 0.1
 # The basis of the features is fitted to as many windows as hold this many values.
 _BASIS_ENTRIES = 2**24
 
+# Drawn windows that tell the noise of the forecasts.
+_NOISE_WINDOWS = 1024
+
 # Clusters are looked for in this many principal components, which are computed from as many
 # windows as hold this many values (64 MB in single precision).
 _CLUSTER_COMPONENTS = 16
@@ -278,12 +281,13 @@ def fit_basis(train: WindowData, features: WindowFeatures, seed: int) -> None:
 
 @torch.no_grad()
 def forecast_noise(module: DeepDIVE, data: WindowData) -> torch.Tensor:
-    """Root mean squared error of the forecasts, (horizon, n_targets)."""
+    """Root mean squared error of the forecasts, (horizon, n_targets): where training starts."""
+    sample = data.sample(_NOISE_WINDOWS, seed=0)
     squares = sum(
         (module.forecast(x) - y).double().square().sum(0)
-        for x, y, _ in data.batches(rows_per_batch(data, module.n_classes))
+        for x, y, _ in sample.batches(rows_per_batch(data, module.n_classes))
     )
-    return (squares / len(data)).sqrt().float()
+    return (squares / len(sample)).sqrt().float()
 
 
 def _frequencies(counts: torch.Tensor) -> torch.Tensor:

@@ -38,6 +38,10 @@ _HALF_STEPS = (10**-0.5, 10**0.5)
 # Values of series that are summed at once (32 MB in double precision).
 _SERIES_ENTRIES = 2**22
 
+# Columns whose products with all later ones are formed at once, of a sixth of many columns at most:
+# what is on the other side of the diagonal is the same.
+_FEWEST_COLUMNS, _N_COLUMN_BLOCKS = 256, 6
+
 # Principal components of the inputs that class maps see; regressions side by side share them.
 _MOST_COMPONENTS = 128
 _FEWEST_COMPONENTS = 8
@@ -93,7 +97,7 @@ class Moments(Sums):
         self.n += inputs.shape[1]
         self.x += inputs.sum(1)
         self.y += outputs.sum(1)
-        self.xx.baddbmm_(inputs.mT, inputs)
+        add_squares(self.xx, inputs)
         self.xy.baddbmm_(inputs.mT, outputs)
         self.yy += outputs.square().sum((1, 2))
 
@@ -120,6 +124,17 @@ class Moments(Sums):
         cross = (weight * self.xy).sum() + (intercept * (self.y - predicted)).sum()
         error = float(self.yy.sum() + square - 2 * cross)
         return error if math.isfinite(error) else math.inf
+
+
+def add_squares(total: torch.Tensor, values: torch.Tensor) -> None:
+    """Add the products of columns with columns, values' @ values, of `(..., n, n_columns)`."""
+    n_columns = values.shape[-1]
+    size = max(_FEWEST_COLUMNS, -(-n_columns // _N_COLUMN_BLOCKS))
+    for first in range(0, n_columns, size):
+        own = slice(first, first + size)
+        products = values[..., own].mT @ values[..., first:]
+        total[..., own, first:] += products
+        total[..., first + size :, own] += products[..., size:].mT
 
 
 def penalised_cholesky(squares: torch.Tensor, mean: torch.Tensor, penalty: float) -> torch.Tensor:

@@ -35,7 +35,7 @@ _EVALUATION_SEED = 0
 
 # Held-out windows, drawn at random, that an epoch is judged by: more tell little else, for they
 # overlap, and would take up to a fifth of the time. What is kept in the end is calibrated on all.
-_MOST_EVALUATED = 1024
+_MOST_EVALUATED = 512
 
 # Values of linear forecasts, which stay as they are, that are kept of the training windows (64 MB).
 # More are computed again for every batch.

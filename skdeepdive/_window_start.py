@@ -14,8 +14,8 @@ from ._torch_utils import WindowData, rows_per_batch
 from .nn import DeepDIVE
 from .nn._module import SMALLEST_NOISE
 
-# The model is fitted to as many windows as have this many coordinates (64 MB in single precision).
-_ENTRIES = 2**24
+# The model is fitted to as many windows as have this many coordinates (32 MB in single precision).
+_ENTRIES = 2**23
 
 # Means of several factors depend on each other, and so do the noise and the posterior.
 _N_SWEEPS = 5

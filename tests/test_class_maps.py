@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skdeepdive import _class_maps
+from skdeepdive import _class_maps, _ridge
 from skdeepdive._fitting import Sizes, start_module
 from skdeepdive._labels import Factors
 from skdeepdive._torch_utils import Scaling, WindowData
@@ -51,21 +51,27 @@ def test_forecasts_that_depend_on_the_class_are_found(anchored, n_targets):
 
 
 @pytest.mark.parametrize("left_out", [None, 0, 5])
-def test_maps_equal_weighted_ridge_regression_of_each_class(left_out, monkeypatch):
+@pytest.mark.parametrize("shared", [False, True])
+def test_maps_equal_weighted_ridge_regression_of_each_class(shared, left_out, monkeypatch):
     monkeypatch.setattr(_class_maps, "PENALTIES", (1e-9,))
-    train, valid = make_data()
-    module = make_start(train, valid)
+    if shared:
+        monkeypatch.setattr(_ridge, "MAX_JOINT_ENTRIES", 0)
+    train, valid = make_data(n_targets=3 if shared else 1)
+    module = make_start(train, valid, [torch.arange(3) if shared else None])
     decoder = module.forecast_decoder
+    assert decoder.start.joint is not shared
+    assert len(decoder.start.weight) == 1
     x, y, _ = train.batch(slice(None))
     responses = module.responses(module.infer_marginal(x).b)[0].double().numpy()
     folds = np.repeat(np.arange(len(decoder.held_out)), len(train) // len(decoder.held_out))
     before = torch.stack([source(x) for source in decoder.held_out])[folds, np.arange(len(x))]
-    residual = (y - before).flatten(1).double().numpy()
-    seen = decoder.start.compress(x.flatten(1)).double().numpy()
-    used = folds != left_out
+    # A row for every window and target.
+    residual = (y - before).movedim(2, 1).flatten(0, 1).double().numpy()
+    seen = decoder.start.without_classes(x, seeing=True)[1].mT.flatten(0, 1).double().numpy()
+    used = np.repeat(folds != left_out, y.shape[2])
     found = decoder.start if left_out is None else decoder.held_out[left_out]
     for k in range(3):
-        root = np.sqrt(responses[used][:, [k]])
+        root = np.sqrt(np.repeat(responses[:, [k]], y.shape[2], axis=0))[used]
         expected = np.linalg.lstsq(root * seen[used], root * residual[used], rcond=None)[0]
         np.testing.assert_allclose(found.class_maps[0][0, k], expected, atol=1e-3)
 

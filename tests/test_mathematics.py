@@ -67,13 +67,13 @@ class Codes(nn.Module):
 
     def __init__(self, module):
         super().__init__()
-        log_responses = module.log_responses
+        log_joints = module.log_joints
 
         def remember(b):
             self.b = b
-            return log_responses(b)
+            return log_joints(b)
 
-        module.log_responses = remember
+        module.log_joints = remember
 
     def forward(self, a, responses, n_windows):
         return torch.cat([part for part in (self.b, a) if part is not None], dim=1), None

@@ -528,6 +528,29 @@ def test_held_out_forecasts_serve_the_windows_of_their_fold():
     )
 
 
+def test_a_map_that_targets_share_is_that_of_each_of_them():
+    x, generator = make_batch()[0], make_generator(0, CPU)
+    weight, intercept, components, maps, response = (
+        torch.randn(*shape, generator=generator).double()
+        for shape in (
+            (1, N_TIMESTEPS, HORIZON), (1, HORIZON), (N_TIMESTEPS, 3), (1, 4, 4, HORIZON), (N, 4),
+        )
+    )  # fmt: skip
+    forecasts = []
+    for n_copies in (1, N_CHANNELS):
+        forecast = LinearForecast(
+            weight.expand(n_copies, -1, -1),
+            intercept.expand(n_copies, -1),
+            (HORIZON, N_CHANNELS),
+            joint=False,
+            anchors=torch.arange(N_CHANNELS).flip(0),
+            components=components,
+        )
+        forecast.add_class_maps(maps.expand(n_copies, -1, -1, -1))
+        forecasts.append(forecast(x, [response]))
+    torch.testing.assert_close(*forecasts)
+
+
 def test_class_maps_are_weighed_by_the_responses():
     module, (x, _, _) = make_generic(anchors=None), make_batch()
     start, generator = module.forecast_decoder.start, make_generator(0, CPU)
@@ -536,7 +559,7 @@ def test_class_maps_are_weighed_by_the_responses():
     start.add_class_maps(maps)
     start.add_class_maps(None)
     response = torch.rand(N, 4, generator=generator).double()
-    seen = start.compress(x.flatten(1))
+    seen = start.without_classes(x, seeing=True)[1].squeeze(2)
     expected = start(x) + torch.einsum("nk,ni,kio->no", response, seen, maps[0]).unflatten(
         1, (HORIZON, 2)
     )

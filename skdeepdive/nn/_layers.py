@@ -125,7 +125,7 @@ class WindowParts(NamedTuple):
     loc: torch.Tensor
     scale: torch.Tensor
 
-    def of_channels(self, channels: torch.Tensor) -> torch.Tensor:
+    def of_channels(self, channels) -> torch.Tensor:
         """Coefficients and log scale of single channels, `(n, n_own + 1, len(channels))`.
 
         The location is left out: a level that was never seen shall not matter.
@@ -293,18 +293,39 @@ class LinearForecast(nn.Module):
         """
         return self.add_classes(*self.without_classes(x), responses)
 
-    def without_classes(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def without_classes(
+        self, x: torch.Tensor, *, seeing: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Forecast windows as if their classes added nothing; return what these see as well.
 
-        That is `(n, n_inputs_of_maps, 1 or n_targets)`, of no length where there are no maps.
+        That is `(n, n_inputs_of_maps, 1 or n_targets)`, of no length where there are no maps,
+        unless it is asked for.
         """
+        seeing = seeing or any(maps is not None for maps in self.class_maps)
+        if not self.joint and len(self.weight) == 1:
+            return self._by_shared_map(x, seeing)
         inputs = regression_inputs(x, self.anchors, self.joint)
         forecast = self._arrange(inputs @ self.weight + self.intercept.unsqueeze(1))
         if self.anchors is not None:
             forecast = forecast + x[:, -1:, self.anchors]
-        has_maps = any(maps is not None for maps in self.class_maps)
-        seen = self.compress(inputs) if has_maps else inputs[..., :0]
-        return forecast, seen.movedim(0, 2)
+        if not seeing:
+            return forecast, inputs[..., :0].movedim(0, 2)
+        return forecast, self._with_constant((inputs @ self.components).movedim(0, 2))  # type: ignore[operator]
+
+    def _by_shared_map(self, x: torch.Tensor, seeing: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Forecast all targets by one map: windows are mapped as they are, without a copy."""
+        own = x[..., all_or_some(self.anchors, x.shape[2])]  # type: ignore[arg-type]
+        last = own[:, -1:]
+        own = own - last
+        maps = torch.cat([self.weight[0], self.components], dim=1) if seeing else self.weight[0]  # type: ignore[list-item]
+        forecast, seen = project(own, maps).tensor_split([self.weight.shape[2]], dim=1)
+        forecast = forecast + self.intercept[0].unsqueeze(1) + last
+        return forecast, self._with_constant(seen) if seeing else seen
+
+    def _with_constant(self, seen: torch.Tensor) -> torch.Tensor:
+        """Append to `(n, n_components, r)` a constant that a penalty hardly touches: it is large."""
+        # Whoever adds class maps has given components.
+        return pad(seen, (0, 0, 0, 1), value=len(self.components) ** 0.5)  # type: ignore[arg-type]
 
     def add_classes(self, forecast: torch.Tensor, seen: torch.Tensor, responses) -> torch.Tensor:
         """Add to forecasts what the classes have to add, given what they see."""
@@ -317,14 +338,6 @@ class LinearForecast(nn.Module):
     def _arrange(self, outputs: torch.Tensor) -> torch.Tensor:
         """Arrange outputs `(n_regressions, n, n_outputs)` as `(n, horizon, n_targets)`."""
         return outputs[0].unflatten(1, self.future_shape) if self.joint else outputs.movedim(0, 2)
-
-    def compress(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return what class maps see of the inputs, `(1 or n_targets, n, n_components + 1)`.
-
-        The last entry is a constant, so large that a penalty hardly touches it.
-        """
-        # Whoever adds class maps has given components.
-        return pad(inputs @ self.components, (0, 1), value=len(self.components) ** 0.5)  # type: ignore[operator, arg-type]
 
 
 class HeldOut(NamedTuple):
@@ -350,6 +363,11 @@ def apply_class_maps(inputs: torch.Tensor, response: torch.Tensor, *maps: torch.
 
     The mean is under the responses `(n, n_classes)`; maps are those of a `LinearForecast`.
     """
+    if len(inputs) > len(maps[0]):  # all targets have the same: their mean for every window
+        means = [
+            (response @ weight[0].flatten(1)).unflatten(1, weight.shape[2:]) for weight in maps
+        ]
+        return [(inputs.movedim(0, 1) @ mean).movedim(1, 0) for mean in means]
     outputs: list = [0.0 for _ in maps]
     for classes, gated in gate(inputs, response):
         outputs = [
@@ -357,6 +375,12 @@ def apply_class_maps(inputs: torch.Tensor, response: torch.Tensor, *maps: torch.
             for total, weight in zip(outputs, maps, strict=True)
         ]
     return outputs
+
+
+def all_or_some(channels: torch.Tensor, n_channels: int):
+    """Return an index of channels that makes no copy where they are all there are, in order."""
+    every = torch.arange(n_channels, device=channels.device)
+    return slice(None) if torch.equal(channels, every) else channels
 
 
 def gate(inputs: torch.Tensor, response: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:

@@ -40,14 +40,15 @@ SMALLEST_NOISE = 3e-3
 class Latents:
     """q(b | x) and q(a | b, x) with one draw (or the mean) of each; None for an absent part.
 
-    `responses` to b are those of :meth:`DeepDIVE.responses`; `window` and `coordinates` are of the
-    window that they were read from.
+    `joints` are those of :meth:`DeepDIVE.log_joints`, and `responses` what the decoders see of
+    them; `window` and `coordinates` are of the window that they were read from.
     """
 
     qb: Normal | None = None
     qa: Normal | None = None
     b: torch.Tensor | None = None
     a: torch.Tensor | None = None
+    joints: list[torch.Tensor] = field(default_factory=list)
     responses: list[torch.Tensor] = field(default_factory=list)
     window: WindowParts | None = None
     coordinates: torch.Tensor | None = None
@@ -191,7 +192,8 @@ class DeepDIVE(nn.Module):
             return Latents()
         qb = self.marginal_encoder(features, self.priors)
         b = draw(qb, generator)
-        return Latents(qb=qb, b=b, responses=self.responses(b))
+        joints = self.log_joints(b)
+        return Latents(qb=qb, b=b, joints=joints, responses=self._seen_by_decoders(joints))
 
     def generate(self, latents: Latents, x, held_out=None, generator=None):
         """Decode p(x | a, b) and p(y | a, b, x).
@@ -358,12 +360,19 @@ class DeepDIVE(nn.Module):
 
     def responses(self, b: torch.Tensor | None) -> list[torch.Tensor]:
         """RBF responses p(k | b_i) as the decoders see them, `(n, n_classes_i)` for each factor."""
-        return [self._shield(r.exp()) for r in self.log_responses(b)]
+        return self._seen_by_decoders(self.log_joints(b))
+
+    def _seen_by_decoders(self, joints: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [self._shield(joint.softmax(-1)) for joint in joints]
 
     def log_responses(self, b: torch.Tensor | None) -> list[torch.Tensor]:
         """Log p(k | b_i) of every factor, `(n, n_classes_i)` each."""
+        return [joint.log_softmax(-1) for joint in self.log_joints(b)]
+
+    def log_joints(self, b: torch.Tensor | None) -> list[torch.Tensor]:
+        """Log p(b_i, k) of every factor, `(n, n_classes_i)` each."""
         return [
-            prior.log_posterior(b_i) for prior, b_i in zip(self.priors, self._split(b), strict=True)
+            prior.log_joint(b_i) for prior, b_i in zip(self.priors, self._split(b), strict=True)
         ]
 
     def hold_out(self, x: torch.Tensor, folds: torch.Tensor) -> HeldOut:
@@ -403,17 +412,17 @@ class DeepDIVE(nn.Module):
         kl_b = cross_entropy = latents.b.new_zeros(len(labels))
         locs, scales = self._split(latents.qb.loc), self._split(latents.qb.scale)
         draws = self._split(latents.b)
-        for prior, loc, scale, b, label in zip(
-            self.priors, locs, scales, draws, labels.T, strict=True
+        for prior, loc, scale, b, joint, label in zip(
+            self.priors, locs, scales, draws, latents.joints, labels.T, strict=True
         ):
             q = Normal(loc, scale, validate_args=False)
             known = label != UNLABELLED
             label = label.clamp(min=0)
             bound = prior.kl_to_component(q, label) - prior.log_weights[label]
             # Where nothing balances it, the divergence would draw unlabelled windows to the prior.
-            divergence = self._shield(prior.kl(q, b))
+            divergence = self._shield(prior.kl(q, b, joint))
             kl_b = kl_b + torch.where(known, bound, divergence)
-            response = prior.log_posterior(b).gather(1, label.unsqueeze(1)).squeeze(1)
+            response = joint.log_softmax(-1).gather(1, label.unsqueeze(1)).squeeze(1)
             cross_entropy = cross_entropy - response * known
         return kl_b, cross_entropy
 

@@ -15,6 +15,7 @@ from ._layers import (
     LinearForecast,
     WindowFeatures,
     WindowParts,
+    all_or_some,
     linear,
     mlp,
     project,
@@ -24,9 +25,9 @@ from ._priors import RBFMixture
 # Log scales are kept in this range (in units of the standardised data).
 _LOG_SCALE = (-6.0, 3.0)
 
-# Most hidden values of a batch that are kept for the gradient (twice 32 MB in single precision).
+# Most hidden values of a batch that are kept for the gradient (twice 128 MB in single precision).
 # More would take most of the memory of a fit: they are computed again, block by block.
-_KEPT_ENTRIES = 2**23
+_KEPT_ENTRIES = 2**25
 
 
 def _bounded_exp(log_scale: torch.Tensor) -> torch.Tensor:
@@ -283,10 +284,13 @@ class ForecastDecoder(nn.Module):
         anchors = self.start.anchors
         if anchors is not None:
             window = WindowParts(*window)
-            loc, scale = window.loc[..., anchors], window.scale[..., anchors]
-            inputs = torch.cat([(forecast - loc) / scale, window.of_channels(anchors)], dim=1)
-        hidden = self.from_target(inputs.mT) + self.from_fused(fused).unsqueeze(1)
-        correction = self.head(nn.functional.gelu(hidden + self.target_offset)).mT
+            channels = all_or_some(anchors, window.loc.shape[2])
+            loc, scale = window.loc[..., channels], window.scale[..., channels]
+            inputs = torch.cat([(forecast - loc) / scale, window.of_channels(channels)], dim=1)
+        hidden = self.from_target(inputs.mT)
+        hidden += self.from_fused(fused).unsqueeze(1)
+        hidden += self.target_offset
+        correction = self.head(nn.functional.gelu(hidden)).mT
         return self.shrinkage * scale * correction
 
 

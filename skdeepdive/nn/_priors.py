@@ -45,15 +45,10 @@ class RBFMixture(nn.Module):
     def log_joint(self, b: torch.Tensor) -> torch.Tensor:
         """Log p(b, k) = log π_k + log N(b; c_k, 1 / (2 γ_k) I), `(n, n_classes)`."""
         size = max(1, _DIFFERENCES // self.centres.numel())
-        squared = torch.cat(
-            [(part.unsqueeze(-2) - self.centres).square().sum(-1) for part in b.split(size)]
-        )
+        parts = [(part.unsqueeze(-2) - self.centres).square().sum(-1) for part in b.split(size)]
+        squared = torch.cat(parts) if len(parts) > 1 else parts[0]
         log_norm = 0.5 * self.n_dims * (self.log_gamma - math.log(math.pi))
         return self.log_weights + log_norm - self.log_gamma.exp() * squared
-
-    def log_posterior(self, b: torch.Tensor) -> torch.Tensor:
-        """Log p(k | b), the logarithm of the normalised RBF responses, `(n, n_classes)`."""
-        return self.log_joint(b).log_softmax(-1)
 
     def kl_to_component(self, qb: Normal, labels: torch.Tensor) -> torch.Tensor:
         """KL(q(b | x) ‖ N_k) to the component of each window's label, in nats, `(n,)`."""
@@ -61,6 +56,10 @@ class RBFMixture(nn.Module):
         component = Normal(self.centres[labels], scale.expand(-1, self.n_dims), validate_args=False)
         return torch.distributions.kl_divergence(qb, component).sum(-1)
 
-    def kl(self, qb: Normal, b: torch.Tensor) -> torch.Tensor:
-        """One-sample Monte Carlo estimate of KL(q(b | x) ‖ p(b)) at `b` drawn from `qb`, `(n,)`."""
-        return qb.log_prob(b).sum(-1) - self.log_joint(b).logsumexp(-1)
+    @staticmethod
+    def kl(qb: Normal, b: torch.Tensor, joint: torch.Tensor) -> torch.Tensor:
+        """One-sample Monte Carlo estimate of KL(q(b | x) ‖ p(b)) at `b` drawn from `qb`, `(n,)`.
+
+        `joint` is log p(b, k) there.
+        """
+        return qb.log_prob(b).sum(-1) - joint.logsumexp(-1)
