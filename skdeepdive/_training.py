@@ -348,7 +348,8 @@ class _Run:
         """
         share = self.processes.share(len(rows))
         own = rows[share]
-        batch = *self.data.batch(own), self.held_out.of(own)
+        numbers = torch.from_numpy(own).to(self.data.device)
+        batch = *self.data.batch(own), self.held_out.of(numbers)
         noise = self.processes.noise(self.draws.generator, len(rows))
         kl_weight = _schedule.kl_weight(passed) if self.settings.kl_warmup else 1.0
         loss, means = self.phase.loss(self.module, batch, noise, kl_weight)

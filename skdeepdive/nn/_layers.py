@@ -323,7 +323,7 @@ class LinearForecast(nn.Module):
         return forecast, self._with_constant(seen) if seeing else seen
 
     def _with_constant(self, seen: torch.Tensor) -> torch.Tensor:
-        """Append to `(n, n_components, r)` a constant that a penalty hardly touches: it is large."""
+        """Append to `(n, n_components, r)` a constant, too large for a penalty to touch it."""
         # Whoever adds class maps has given components.
         return pad(seen, (0, 0, 0, 1), value=len(self.components) ** 0.5)  # type: ignore[arg-type]
 
@@ -351,10 +351,10 @@ class HeldOut(NamedTuple):
     forecast: torch.Tensor | None = None
     seen: torch.Tensor | None = None
 
-    def of(self, rows) -> "HeldOut":
-        """Return those of some rows."""
+    def of(self, rows: torch.Tensor) -> "HeldOut":
+        """Return those of some rows, given as their numbers."""
         return HeldOut(
-            self.folds[rows], *(None if part is None else part[rows] for part in self[1:])
+            *(None if part is None else part.index_select(0, rows) for part in self)  # type: ignore[arg-type]
         )
 
 
