@@ -280,17 +280,20 @@ def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:
     if not design.joint and train.y.shape[2] > 1:
         pairs.append((True, moments.pooled(), held_out.pooled()))
 
-    def least(pairs, penalties):
-        fits = [
+    def fits(pairs, penalties):
+        return [
             _Fit(scored.squared_error(*fitted.ridge(penalty)), design, penalty, pooled, moments)
             for pooled, fitted, scored in pairs
             for penalty in penalties
         ]
-        return min(fits, key=lambda fit: fit.error)
 
-    best = least(pairs, PENALTIES)
+    def error(fit):
+        return fit.error
+
+    best = min(fits(pairs, PENALTIES), key=error)
     between = [best.penalty * step for step in _HALF_STEPS]
-    return least([pair for pair in pairs if pair[0] == best.pooled], [best.penalty, *between])
+    same = [pair for pair in pairs if pair[0] == best.pooled]
+    return min([best, *fits(same, between)], key=error)
 
 
 def principal_components(moments: Moments) -> torch.Tensor:
