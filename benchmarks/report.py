@@ -88,7 +88,9 @@ the anomalies, and no other method has seen them either. `benchmarks/anomaly.py`
 `fit`, with all that it does, beside loops over the same module and losses that are given
 standardised tensors and evaluate nothing; `benchmarks/training_loop.py` says how. The peak share is
 that of the arithmetic of matrix products. Seconds are those of all of `fit`, and of as many epochs
-of the other loops.
+of the other loops. "best, kept" is the best loop that is also given the linear forecasts of its
+windows, which do not change in training: `fit` keeps them where they take at most 64 MB, a loop
+over the module has them computed in every step.
 """,
     "inference": """## Outputs and the import
 

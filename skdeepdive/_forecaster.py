@@ -132,7 +132,7 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
     history_ : dict of ndarray
         One entry for each epoch: its phase ("marginal", "interleaved", then "forecast"), its
         number, its learning rate (less than the parameter after training diverged), the mean terms
-        of the objective in nats per window on training and validation windows (at most 1,024 of
+        of the objective in nats per window on training and validation windows (at most 512 of
         these, drawn at random), and the validation loss, which early stopping follows; in the
         forecast phase that is the squared error of standardised futures. NaN where a phase has no
         such term.

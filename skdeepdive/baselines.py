@@ -79,7 +79,7 @@ class VAEForecaster(BaseForecaster):
         One entry for each epoch: its phase (always "interleaved", the loop's name for epochs on
         the whole objective), its number, its learning rate (less than the parameter after training
         diverged), the mean terms of the objective in nats per window on training and validation
-        windows (at most 1,024 of these, drawn at random), and the validation loss, which early
+        windows (at most 512 of these, drawn at random), and the validation loss, which early
         stopping follows.
     n_iter_ : int
         Number of epochs run.

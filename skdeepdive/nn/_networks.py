@@ -1,6 +1,7 @@
 """Encoders q(b | x) and q(a | b, x), decoders p(x | a, b) and p(y | a, b, x)."""
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -25,9 +26,9 @@ from ._priors import RBFMixture
 # Log scales are kept in this range (in units of the standardised data).
 _LOG_SCALE = (-6.0, 3.0)
 
-# Most hidden values of a batch that are kept for the gradient (twice 128 MB in single precision).
-# More would take most of the memory of a fit: they are computed again, block by block.
-_KEPT_ENTRIES = 2**25
+# Most hidden values of a batch that are kept for the gradient (twice 64 MB in single precision).
+# More would take most of the memory of a fit: blocks that have them are computed again.
+_KEPT_ENTRIES = 2**24
 
 
 def _bounded_exp(log_scale: torch.Tensor) -> torch.Tensor:
@@ -272,12 +273,12 @@ class ForecastDecoder(nn.Module):
     def correction(self, fused, forecast, window: WindowParts) -> torch.Tensor:
         """Correction of a linear forecast, `(n, horizon, n_targets)`, block by block of windows."""
         n_entries = self.target_offset.numel()
-        compute = self._correction_of_block
-        if torch.is_grad_enabled() and len(fused) * n_entries > _KEPT_ENTRIES:
-            compute = partial(checkpoint, compute, use_reentrant=False, preserve_rng_state=False)
         size = max(1, BLOCK_ENTRIES // n_entries)
         blocks = zip(*(part.split(size) for part in (fused, forecast, *window)), strict=True)
-        return torch.cat([compute(*block) for block in blocks])
+        n_kept = _KEPT_ENTRIES // (size * n_entries) if torch.is_grad_enabled() else sys.maxsize
+        compute = self._correction_of_block
+        again = partial(checkpoint, compute, use_reentrant=False, preserve_rng_state=False)
+        return torch.cat([(compute if i < n_kept else again)(*b) for i, b in enumerate(blocks)])
 
     def _correction_of_block(self, fused, forecast, *window) -> torch.Tensor:
         inputs, scale = forecast, 1.0
