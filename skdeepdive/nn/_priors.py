@@ -8,7 +8,8 @@ from torch.distributions import Normal
 
 from ._layers import make_centres, start_at
 
-# Differences of windows and centres that are formed at once (128 MB in double precision).
+# Differences of windows and centres that are formed at once (128 MB in double precision); those of
+# a training step, which has few windows, stay for the gradient.
 _DIFFERENCES = 2**24
 
 
