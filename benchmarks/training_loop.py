@@ -312,7 +312,12 @@ def compare(size, loops, repeats, max_epochs):
             )
         rounds.append(seconds)
     n_windows = job.n_windows * sum(n_epochs.values())
-    flops = sum(n * job.flops(job.phases[phase]) for phase, n in n_epochs.items())
+    kept = job.with_kept()
+    flops = {
+        each: sum(n * each.flops(each.phases[phase]) for phase, n in n_epochs.items())
+        for each in (job, kept or job)
+    }
+    done = dict.fromkeys(["fit", "best, kept"], flops[kept or job])
     peak, rows = peak_flops(), {}
     for name in rounds[0]:
         taken = median(seconds[name] for seconds in rounds)
@@ -320,7 +325,7 @@ def compare(size, loops, repeats, max_epochs):
         rows[name] = {
             "windows per second": [n_windows / taken, 0.0],
             "relative to the best loop": [ratio, 0.0],
-            "peak share": [flops / taken / peak, 0.0],
+            "peak share": [done.get(name, flops[job]) / taken / peak, 0.0],
             "time in seconds": [taken, 0.0],
         }
     epochs = ", ".join(f"{n} {phase}" for phase, n in n_epochs.items())

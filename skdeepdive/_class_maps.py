@@ -18,7 +18,13 @@ from ._torch_utils import (
     consecutive_folds,
     rows_per_batch,
 )
-from .nn._layers import LinearForecast, apply_class_maps, gate, regression_outputs
+from .nn._layers import (
+    BLOCK_ENTRIES,
+    LinearForecast,
+    apply_class_maps,
+    gate,
+    regression_outputs,
+)
 
 # A factor's maps must gain more than this many standard errors of their mean gain: chance does that
 # about once in a hundred times (Student's t of eight blocks).
@@ -45,7 +51,8 @@ class _Encoded(NamedTuple):
     @classmethod
     def by(cls, module, data: WindowData, most: int = sys.maxsize) -> "_Encoded":
         size, data = rows_per_batch(data, module.n_classes), data.sample(most, seed=0)
-        parts = [module.infer_marginal(x).b for x, _, _ in data.batches(size)]
+        encoder, priors = module.marginal_encoder, module.priors
+        parts = [encoder(module.features(x)[0], priors).loc for x, _, _ in data.batches(size)]
         return cls(data, size, torch.cat(parts))
 
     def batches(self):
@@ -64,23 +71,26 @@ def fit_class_maps(module, train: WindowData, valid: WindowData) -> None:
     folds = consecutive_folds(train)
     if not folds or len(valid) < N_BLOCKS:
         return
+    for forecast in (decoder.start, *decoder.held_out):
+        for _ in module.priors:
+            forecast.add_class_maps(None)
+    n_classes = [prior.n_classes for prior in module.priors]
+    ready = [i for i, n in enumerate(n_classes) if len(train) >= _FEWEST_WINDOWS * n]
+    if not ready:
+        return
     encoded = [_Encoded.by(module, fold) for fold in folds]
     judges = _Encoded.by(module, valid, _MOST_JUDGES)
-    for i, prior in enumerate(module.priors):
-        for forecast in (decoder.start, *decoder.held_out):
-            forecast.add_class_maps(None)
-        if len(train) < _FEWEST_WINDOWS * prior.n_classes:
-            continue
-        size = _classes_at_once(decoder.start)
-        for first in range(0, prior.n_classes, size):
-            classes = slice(first, min(first + size, prior.n_classes))
+    size = _classes_at_once(decoder.start)
+    for i in ready:
+        for first in range(0, n_classes[i], size):
+            classes = slice(first, min(first + size, n_classes[i]))
             _fit_classes(module, i, classes, encoded, judges)
 
 
 def _classes_at_once(forecast: LinearForecast) -> int:
-    n_regressions = 1 if forecast.joint else forecast.future_shape[1]
+    n_regressions, n_outputs = forecast.intercept.shape
     n_inputs = 1 + forecast.components.shape[1]  # type: ignore[union-attr]  # a fit has components
-    return max(1, _PRODUCTS // (n_regressions * n_inputs**2))
+    return max(1, _PRODUCTS // (n_regressions * n_inputs * max(n_inputs, n_outputs)))
 
 
 def _fit_classes(module, i: int, classes: slice, folds: list[_Encoded], valid: _Encoded) -> None:
@@ -128,14 +138,24 @@ def _moments(module, forecast: LinearForecast, i: int, classes: slice, encoded: 
     ]
     for response, inputs, residuals in _parts(module, forecast, i, classes, encoded):
         response, inputs, residuals = response.double(), inputs.double(), residuals.double()
-        for total, values in zip(sums, (inputs, residuals), strict=True):
-            if len(inputs) > n_regressions:  # one for all targets has the sum of their products
-                products = inputs.permute(1, 2, 0) @ values.movedim(1, 0)
-                total += (response.T @ products.flatten(1)).view_as(total)
-                continue
-            for some, gated in gate(inputs, response):
+        if len(inputs) > n_regressions:
+            _add_of_all_targets(sums, response, inputs, residuals)
+            continue
+        for some, gated in gate(inputs, response):
+            for total, values in zip(sums, (inputs, residuals), strict=True):
                 total[:, some] += (gated.mT @ values).unflatten(1, (-1, n_inputs))
     return sums
+
+
+def _add_of_all_targets(sums, response, inputs, residuals) -> None:
+    """Add products to the sums of a regression that all targets share: first those of a window."""
+    size = max(1, BLOCK_ENTRIES // max(total[0, 0].numel() for total in sums))
+    for weight, own, errors in zip(
+        response.split(size), inputs.split(size, dim=1), residuals.split(size, dim=1), strict=True
+    ):
+        for total, values in zip(sums, (own, errors), strict=True):
+            products = own.permute(1, 2, 0) @ values.movedim(1, 0)
+            total += (weight.T @ products.flatten(1)).view_as(total)
 
 
 def _solve(xx: torch.Tensor, xy: torch.Tensor, penalty: float) -> torch.Tensor:

@@ -169,7 +169,7 @@ def _sum_classes(train, features, classes, current) -> ClassSums:
         n += len(f)
         total += f.sum(0)
         counts += member.sum(0)
-        add_squares(scatter, f)
+        add_squares(scatter[None], f[None])
         sums.addmm_(member.T, f)
     return ClassSums(n, total, scatter, sums, counts)
 

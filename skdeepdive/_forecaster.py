@@ -527,8 +527,7 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
 
     def _cluster_proba(self, X: Any) -> list[np.ndarray]:
         def responses(x: torch.Tensor) -> torch.Tensor:
-            latents = self.module_.infer_marginal(x)
-            return torch.cat(self.module_.log_responses(latents.b), dim=1).exp()
+            return torch.cat(self.module_.infer_marginal(x).responses, dim=1)
 
         check_is_fitted(self)
         counts = [len(classes) for classes in self.factor_classes_]

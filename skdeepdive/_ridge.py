@@ -38,8 +38,8 @@ _HALF_STEPS = (10**-0.5, 10**0.5)
 # Values of series that are summed at once (32 MB in double precision).
 _SERIES_ENTRIES = 2**22
 
-# Columns whose products with all later ones are formed at once, of a sixth of many columns at most:
-# what is on the other side of the diagonal is the same.
+# Columns are multiplied with themselves and all later ones block by block, and what is below the
+# diagonal is copied: a sixth of all columns at a time, but no fewer than 256.
 _FEWEST_COLUMNS, _N_COLUMN_BLOCKS = 256, 6
 
 # Principal components of the inputs that class maps see; regressions side by side share them.
@@ -127,14 +127,13 @@ class Moments(Sums):
 
 
 def add_squares(total: torch.Tensor, values: torch.Tensor) -> None:
-    """Add the products of columns with columns, values' @ values, of `(..., n, n_columns)`."""
+    """Add values' @ values, of `(r, n, n_columns)`, to a total that is symmetric as well."""
     n_columns = values.shape[-1]
     size = max(_FEWEST_COLUMNS, -(-n_columns // _N_COLUMN_BLOCKS))
     for first in range(0, n_columns, size):
         own = slice(first, first + size)
-        products = values[..., own].mT @ values[..., first:]
-        total[..., own, first:] += products
-        total[..., first + size :, own] += products[..., size:].mT
+        total[:, own, first:].baddbmm_(values[..., own].mT, values[..., first:])
+        total[:, first + size :, own] = total[:, own, first + size :].mT
 
 
 def penalised_cholesky(squares: torch.Tensor, mean: torch.Tensor, penalty: float) -> torch.Tensor:

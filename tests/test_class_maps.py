@@ -56,6 +56,7 @@ def test_maps_equal_weighted_ridge_regression_of_each_class(shared, left_out, mo
     monkeypatch.setattr(_class_maps, "PENALTIES", (1e-9,))
     if shared:
         monkeypatch.setattr(_ridge, "MAX_JOINT_ENTRIES", 0)
+        monkeypatch.setattr(_class_maps, "BLOCK_ENTRIES", 200)  # products of a few windows at once
     train, valid = make_data(n_targets=3 if shared else 1)
     module = make_start(train, valid, [torch.arange(3) if shared else None])
     decoder = module.forecast_decoder
@@ -74,6 +75,14 @@ def test_maps_equal_weighted_ridge_regression_of_each_class(shared, left_out, mo
         root = np.sqrt(np.repeat(responses[:, [k]], y.shape[2], axis=0))[used]
         expected = np.linalg.lstsq(root * seen[used], root * residual[used], rcond=None)[0]
         np.testing.assert_allclose(found.class_maps[0][0, k], expected, atol=1e-3)
+
+
+def test_a_sample_of_the_held_out_windows_finds_the_same_maps(monkeypatch):
+    train, valid = make_data()
+    expected = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    monkeypatch.setattr(_class_maps, "_MOST_JUDGES", len(valid) - 10)
+    found = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("seed", range(5))

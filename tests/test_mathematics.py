@@ -141,7 +141,7 @@ class Evidence:
         n_latent = self.n_marginal + module.n_conditional
         codes = torch.cat([torch.zeros(1, n_latent), torch.eye(n_latent)]).double()
         b, a = codes.split([self.n_marginal, module.n_conditional], dim=1)
-        responses = [r.exp() for r in module.log_responses(b if self.n_marginal else None)]
+        responses = module.responses(b if self.n_marginal else None)
         latents = Latents(a=a if module.n_conditional else None, b=b, responses=responses)
         fused, _ = module.fusion(latents.a, responses, len(codes))
         px, py = module._decode_window(latents, fused), module.forecast_decoder(fused)
@@ -320,7 +320,7 @@ def test_posterior_of_the_joint_labels_is_the_product_over_factors(class_counts)
     module = make_module(class_counts)
     b = 3 * torch.randn(20, sum(module.factor_dims), generator=make_generator(0, CPU)).double()
     with torch.no_grad():
-        responses = module.log_responses(b)
+        responses = [joint.log_softmax(1) for joint in module.log_joints(b)]
         scales = [prior.scales for prior in module.priors]
     joint = []
     for labels in itertools.product(*map(range, class_counts)):
@@ -342,7 +342,8 @@ def test_cross_entropy_is_that_of_the_joint_labels():
     module, (x, y) = make_module([4, 2, 3]), map(torch.as_tensor, make_windows(24))
     labels = torch.stack([torch.arange(24) % k for k in (4, 2, 3)], 1)
     terms = module.loss(x, y, labels, make_generator(0, CPU))
-    responses = module.log_responses(module.infer(x, make_generator(0, CPU)).b)
+    joints = module.infer(x, make_generator(0, CPU)).joints
+    responses = [joint.log_softmax(1) for joint in joints]
     joint = responses[0][:, :, None, None] + responses[1][:, None, :, None]
     joint = joint + responses[2][:, None, None, :]
     torch.testing.assert_close(joint.exp().sum((1, 2, 3)), torch.ones(24).double())

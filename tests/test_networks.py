@@ -6,7 +6,7 @@ import torch
 
 from skdeepdive._torch_utils import make_generator
 from skdeepdive._training import interleaved_loss
-from skdeepdive.nn import DeepDIVE, _networks
+from skdeepdive.nn import DeepDIVE, _layers, _networks
 from skdeepdive.nn._fusion import CrossAttentionFusion
 from skdeepdive.nn._layers import (
     HeldOut,
@@ -117,7 +117,7 @@ def test_everything_has_its_shape(name, max_features):
         assert latents.b.shape == latents.qb.loc.shape == latents.qb.scale.shape == (N, n_marginal)
     if n_conditional:
         assert latents.a.shape == latents.qa.loc.shape == latents.qa.scale.shape == (N, 5)
-    assert [r.shape for r in module.log_responses(latents.b)] == [(N, k) for k in class_counts]
+    assert [r.shape for r in module.responses(latents.b)] == [(N, k) for k in class_counts]
 
     px, py = module.generate(latents, x)
     assert px.mean.shape == x.shape
@@ -294,7 +294,7 @@ def test_cross_entropy_of_a_factor_reaches_no_other_factor(factor):
 def test_responses_of_a_factor_depend_on_its_own_dimensions_only(factor):
     module = make_generic()
     b = torch.randn(N, 5, generator=make_generator(0, CPU), dtype=torch.float64).requires_grad_()
-    response = module.log_responses(b)[factor].square().sum()
+    response = module.log_joints(b)[factor].log_softmax(1).square().sum()
     (gradient,) = torch.autograd.grad(response, b)
     own = np.repeat([0, 1, 2], module.factor_dims) == factor
     np.testing.assert_array_equal(gradient.any(dim=0).numpy(), own)
@@ -528,22 +528,26 @@ def test_held_out_forecasts_serve_the_windows_of_their_fold():
     )
 
 
-def test_a_map_that_targets_share_is_that_of_each_of_them():
-    x, generator = make_batch()[0], make_generator(0, CPU)
-    weight, intercept, components, maps, response = (
-        torch.randn(*shape, generator=generator).double()
-        for shape in (
-            (1, N_TIMESTEPS, HORIZON), (1, HORIZON), (N_TIMESTEPS, 3), (1, 4, 4, HORIZON), (N, 4),
-        )
+@pytest.mark.parametrize("anchors", [[0, 1, 2], [2, 1, 0], [1, 1], [2, 0]])
+@pytest.mark.parametrize("n_block", [1, 2**20])
+def test_a_map_that_targets_share_is_that_of_each_of_them(anchors, n_block, monkeypatch):
+    monkeypatch.setattr(_layers, "BLOCK_ENTRIES", n_block)
+    generator, n_targets = make_generator(0, CPU), len(anchors)
+    shapes = (
+        (N, N_TIMESTEPS, 3), (1, N_TIMESTEPS, HORIZON), (1, HORIZON), (N_TIMESTEPS, 3),
+        (1, 4, 4, HORIZON), (N, 4),
     )  # fmt: skip
+    x, weight, intercept, components, maps, response = (
+        torch.randn(*shape, generator=generator).double() for shape in shapes
+    )
     forecasts = []
-    for n_copies in (1, N_CHANNELS):
+    for n_copies in (1, n_targets):
         forecast = LinearForecast(
             weight.expand(n_copies, -1, -1),
             intercept.expand(n_copies, -1),
-            (HORIZON, N_CHANNELS),
+            (HORIZON, n_targets),
             joint=False,
-            anchors=torch.arange(N_CHANNELS).flip(0),
+            anchors=torch.tensor(anchors),
             components=components,
         )
         forecast.add_class_maps(maps.expand(n_copies, -1, -1, -1))

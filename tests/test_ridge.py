@@ -8,7 +8,13 @@ from sklearn.linear_model import Ridge
 from skdeepdive import _ridge
 from skdeepdive._ridge import PENALTIES, fit_linear_forecast
 from skdeepdive._series_sums import series_of
-from skdeepdive._torch_utils import Scaling, WindowData, consecutive_folds, count_rows
+from skdeepdive._torch_utils import (
+    Scaling,
+    WindowData,
+    consecutive_folds,
+    count_rows,
+    make_generator,
+)
 from skdeepdive.windows import sliding_windows
 
 CPU = torch.device("cpu")
@@ -337,3 +343,15 @@ def test_rows_gathered_few_at_a_time_are_those_gathered_at_once(rows, monkeypatc
     monkeypatch.setattr("skdeepdive._torch_utils._GATHERED_ENTRIES", 5 * N_TIMESTEPS * N_CHANNELS)
     for found, whole in zip(data.batch(rows), expected, strict=True):
         assert torch.equal(found, whole)
+
+
+@pytest.mark.parametrize("n_columns", [1, 3, 7, 8, 20])
+def test_squares_are_summed_by_halves(n_columns, monkeypatch):
+    monkeypatch.setattr(_ridge, "_FEWEST_COLUMNS", 3)
+    generator = make_generator(0, torch.device("cpu"))
+    values = torch.randn(2, 30, n_columns, generator=generator, dtype=torch.float64)
+    total = torch.zeros(2, n_columns, n_columns, dtype=torch.float64)
+    for part in (values[:, :10], values[:, 10:]):
+        _ridge.add_squares(total, part)
+    torch.testing.assert_close(total, values.mT @ values)
+    assert torch.equal(total, total.mT)

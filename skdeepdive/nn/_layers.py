@@ -126,8 +126,9 @@ class WindowParts(NamedTuple):
     scale: torch.Tensor
 
     def of_channels(self, channels) -> torch.Tensor:
-        """Coefficients and log scale of single channels, `(n, n_own + 1, len(channels))`.
+        """Coefficients and log scale of some channels, `(n, n_own + 1, n_of_them)`.
 
+        `channels` is an index of the last axis.
         The location is left out: a level that was never seen shall not matter.
         """
         return torch.cat([self.own, self.scale.log()], dim=1)[..., channels]
@@ -313,7 +314,7 @@ class LinearForecast(nn.Module):
         return forecast, self._with_constant((inputs @ self.components).movedim(0, 2))  # type: ignore[operator]
 
     def _by_shared_map(self, x: torch.Tensor, seeing: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Forecast all targets by one map: windows are mapped as they are, without a copy."""
+        """Forecast all targets by one map, without bringing windows into the order of targets."""
         own = x[..., all_or_some(self.anchors, x.shape[2])]  # type: ignore[arg-type]
         last = own[:, -1:]
         own = own - last
@@ -323,7 +324,7 @@ class LinearForecast(nn.Module):
         return forecast, self._with_constant(seen) if seeing else seen
 
     def _with_constant(self, seen: torch.Tensor) -> torch.Tensor:
-        """Append to `(n, n_components, r)` a constant, too large for a penalty to touch it."""
+        """Append to `(n, n_components, r)` a constant: so large that a penalty hardly matters."""
         # Whoever adds class maps has given components.
         return pad(seen, (0, 0, 0, 1), value=len(self.components) ** 0.5)  # type: ignore[arg-type]
 
@@ -363,11 +364,8 @@ def apply_class_maps(inputs: torch.Tensor, response: torch.Tensor, *maps: torch.
 
     The mean is under the responses `(n, n_classes)`; maps are those of a `LinearForecast`.
     """
-    if len(inputs) > len(maps[0]):  # all targets have the same: their mean for every window
-        means = [
-            (response @ weight[0].flatten(1)).unflatten(1, weight.shape[2:]) for weight in maps
-        ]
-        return [(inputs.movedim(0, 1) @ mean).movedim(1, 0) for mean in means]
+    if len(inputs) > len(maps[0]):
+        return [_apply_to_all_targets(inputs, response, weight[0]) for weight in maps]
     outputs: list = [0.0 for _ in maps]
     for classes, gated in gate(inputs, response):
         outputs = [
@@ -375,6 +373,19 @@ def apply_class_maps(inputs: torch.Tensor, response: torch.Tensor, *maps: torch.
             for total, weight in zip(outputs, maps, strict=True)
         ]
     return outputs
+
+
+def _apply_to_all_targets(inputs, response, weight) -> torch.Tensor:
+    """Map the inputs of all targets by the same maps, of which every window has a mean of its own.
+
+    `weight` is `(n_classes, n_inputs, n_outputs)`.
+    """
+    size = max(1, BLOCK_ENTRIES // weight[0].numel())
+    parts = []
+    for own, some in zip(inputs.split(size, dim=1), response.split(size), strict=True):
+        mean = (some @ weight.flatten(1)).unflatten(1, weight.shape[1:])
+        parts.append(own.movedim(0, 1) @ mean)
+    return torch.cat(parts).movedim(1, 0)
 
 
 def all_or_some(channels: torch.Tensor, n_channels: int):

@@ -365,10 +365,6 @@ class DeepDIVE(nn.Module):
     def _seen_by_decoders(self, joints: list[torch.Tensor]) -> list[torch.Tensor]:
         return [self._shield(joint.softmax(-1)) for joint in joints]
 
-    def log_responses(self, b: torch.Tensor | None) -> list[torch.Tensor]:
-        """Log p(k | b_i) of every factor, `(n, n_classes_i)` each."""
-        return [joint.log_softmax(-1) for joint in self.log_joints(b)]
-
     def log_joints(self, b: torch.Tensor | None) -> list[torch.Tensor]:
         """Log p(b_i, k) of every factor, `(n, n_classes_i)` each."""
         return [
@@ -420,9 +416,10 @@ class DeepDIVE(nn.Module):
             label = label.clamp(min=0)
             bound = prior.kl_to_component(q, label) - prior.log_weights[label]
             # Where nothing balances it, the divergence would draw unlabelled windows to the prior.
-            divergence = self._shield(prior.kl(q, b, joint))
+            log_density = joint.logsumexp(-1)
+            divergence = self._shield(prior.kl(q, b, log_density))
             kl_b = kl_b + torch.where(known, bound, divergence)
-            response = joint.log_softmax(-1).gather(1, label.unsqueeze(1)).squeeze(1)
+            response = joint.gather(1, label.unsqueeze(1)).squeeze(1) - log_density
             cross_entropy = cross_entropy - response * known
         return kl_b, cross_entropy
 

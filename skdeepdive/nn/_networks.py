@@ -276,16 +276,16 @@ class ForecastDecoder(nn.Module):
         size = max(1, BLOCK_ENTRIES // n_entries)
         blocks = zip(*(part.split(size) for part in (fused, forecast, *window)), strict=True)
         n_kept = _KEPT_ENTRIES // (size * n_entries) if torch.is_grad_enabled() else sys.maxsize
-        compute = self._correction_of_block
+        anchors = self.start.anchors
+        channels = None if anchors is None else all_or_some(anchors, window.loc.shape[2])
+        compute = partial(self._correction_of_block, channels)
         again = partial(checkpoint, compute, use_reentrant=False, preserve_rng_state=False)
         return torch.cat([(compute if i < n_kept else again)(*b) for i, b in enumerate(blocks)])
 
-    def _correction_of_block(self, fused, forecast, *window) -> torch.Tensor:
+    def _correction_of_block(self, channels, fused, forecast, *window) -> torch.Tensor:
         inputs, scale = forecast, 1.0
-        anchors = self.start.anchors
-        if anchors is not None:
+        if channels is not None:
             window = WindowParts(*window)
-            channels = all_or_some(anchors, window.loc.shape[2])
             loc, scale = window.loc[..., channels], window.scale[..., channels]
             inputs = torch.cat([(forecast - loc) / scale, window.of_channels(channels)], dim=1)
         hidden = self.from_target(inputs.mT)

@@ -58,9 +58,9 @@ class RBFMixture(nn.Module):
         return torch.distributions.kl_divergence(qb, component).sum(-1)
 
     @staticmethod
-    def kl(qb: Normal, b: torch.Tensor, joint: torch.Tensor) -> torch.Tensor:
+    def kl(qb: Normal, b: torch.Tensor, log_density: torch.Tensor) -> torch.Tensor:
         """One-sample Monte Carlo estimate of KL(q(b | x) ‖ p(b)) at `b` drawn from `qb`, `(n,)`.
 
-        `joint` is log p(b, k) there.
+        `log_density` is log p(b) there.
         """
-        return qb.log_prob(b).sum(-1) - joint.logsumexp(-1)
+        return qb.log_prob(b).sum(-1) - log_density
