@@ -489,17 +489,21 @@ class BaseForecaster(
         compute: Callable[[torch.Tensor], torch.Tensor],
         finish: Callable[[np.ndarray], np.ndarray] = lambda values: values,
     ) -> np.ndarray:
-        """Check windows and compute something of them, batch by batch: all outputs start here."""
+        """Check windows and compute something of each, batch by batch: all outputs start here.
+
+        `finish` takes what was computed to the units of the data, one value of the first axis for
+        every window: of a batch, while that is in the cache.
+        """
         windows = self._check_windows(X)
         batch_size = count_rows(_INFERENCE_ENTRIES, windows[0].size, self._n_classes())
+
+        def of_batch(start: int) -> np.ndarray:
+            values = compute(self._to_tensor(windows[start : start + batch_size])).cpu().numpy()
+            with np.errstate(over="ignore", invalid="ignore"):
+                return _match_precision("X", finish(values), windows)
+
         with threads_for(min(len(windows), batch_size) * windows[0].size), torch.inference_mode():
-            parts = [
-                compute(self._to_tensor(windows[start : start + batch_size])).cpu().numpy()
-                for start in range(0, len(windows), batch_size)
-            ]
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = finish(np.concatenate(parts))
-        return _match_precision("X", found, windows)
+            return np.concatenate([of_batch(n) for n in range(0, len(windows), batch_size)])
 
     def _n_classes(self) -> int:
         """Count the classes that every window has a response to."""

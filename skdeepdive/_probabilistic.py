@@ -64,10 +64,10 @@ class ProbabilisticForecaster(BaseForecaster):
         def to_units(both):
             deviation = both[:, 1] * self._y_scaling.scale
             futures = self._to_futures(both[:, 0])
-            return np.stack([futures, deviation.reshape(futures.shape)])
+            return np.stack([futures, deviation.reshape(futures.shape)], axis=1)
 
-        forecast, deviation = self._infer(X, forecast_and_deviation, to_units)
-        return forecast, deviation
+        both = self._infer(X, forecast_and_deviation, to_units)
+        return both[:, 0].copy(), both[:, 1].copy()
 
     def predict_quantiles(self, X: ArrayLike, quantiles: ArrayLike = (0.1, 0.5, 0.9)) -> np.ndarray:
         """Forecast quantiles of the future of windows.
