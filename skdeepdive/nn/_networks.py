@@ -26,9 +26,9 @@ from ._priors import RBFMixture
 # Log scales are kept in this range (in units of the standardised data).
 _LOG_SCALE = (-6.0, 3.0)
 
-# Most hidden values of a batch that are kept for the gradient (twice 64 MB in single precision).
+# Most hidden values of a batch that are kept for the gradient (twice 16 MB in single precision).
 # More would take most of the memory of a fit: blocks that have them are computed again.
-_KEPT_ENTRIES = 2**24
+_KEPT_ENTRIES = 2**22
 
 
 def _bounded_exp(log_scale: torch.Tensor) -> torch.Tensor:
