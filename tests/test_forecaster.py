@@ -636,12 +636,23 @@ def test_permuted_windows_give_permuted_outputs(fitted, name):
 
 
 @pytest.mark.parametrize("n_entries", [1, PERIOD, 100, 2**22])
-@pytest.mark.parametrize("name", ["predict", "transform", "reconstruct", "predict_cluster_proba"])
-def test_the_batch_size_of_inference_changes_nothing(fitted, monkeypatch, n_entries, name):
+@pytest.mark.parametrize(
+    "output",
+    [
+        lambda model, X: model.predict(X),
+        lambda model, X: np.stack(model.predict(X, return_std=True)),
+        lambda model, X: model.predict_quantiles(X),
+        lambda model, X: model.score_samples(X),
+        lambda model, X: model.transform(X),
+        lambda model, X: model.reconstruct(X),
+        lambda model, X: model.predict_cluster_proba(X),
+    ],
+)
+def test_the_batch_size_of_inference_changes_nothing(fitted, monkeypatch, n_entries, output):
     X, _, _ = make_windows()
-    expected = getattr(fitted, name)(X)
+    expected = output(fitted, X)
     monkeypatch.setattr("skdeepdive._base_forecaster._INFERENCE_ENTRIES", n_entries)
-    np.testing.assert_allclose(getattr(fitted, name)(X), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(output(fitted, X), expected, rtol=0, atol=1e-12)
 
 
 def test_the_order_of_windows_in_memory_changes_nothing(fitted):
