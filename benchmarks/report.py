@@ -102,8 +102,7 @@ check what they are given, standardise it, and return arrays in the units of the
 
 One size changes at a time: of 8,000 windows of 96 steps and 8 channels, 24 steps ahead and with one
 factor. A fit takes one epoch in every phase on one thread; memory is what it takes beside the
-series, and beside what an earlier fit of 50 windows took: that is too little to tell for windows of
-3,072 values (384 steps, or 32 channels).
+series, and beside what an earlier fit of 50 windows took.
 
 ![Seconds and megabytes of a fit against windows, time steps, channels, horizon and
 factors](scaling.png)
