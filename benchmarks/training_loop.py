@@ -312,7 +312,6 @@ def compare(size, loops, repeats, max_epochs):
             )
         rounds.append(seconds)
     n_windows = job.n_windows * sum(n_epochs.values())
-    kept = job.with_kept()
     flops = {
         each: sum(n * each.flops(each.phases[phase]) for phase, n in n_epochs.items())
         for each in (job, kept or job)

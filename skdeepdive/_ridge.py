@@ -286,9 +286,7 @@ def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:
             for penalty in penalties
         ]
 
-    def error(fit):
-        return fit.error
-
+    error = operator.attrgetter("error")
     best = min(fits(pairs, PENALTIES), key=error)
     between = [best.penalty * step for step in _HALF_STEPS]
     same = [pair for pair in pairs if pair[0] == best.pooled]

@@ -348,7 +348,7 @@ def test_rows_gathered_few_at_a_time_are_those_gathered_at_once(rows, monkeypatc
 @pytest.mark.parametrize("n_columns", [1, 3, 7, 8, 20])
 def test_squares_are_summed_by_halves(n_columns, monkeypatch):
     monkeypatch.setattr(_ridge, "_FEWEST_COLUMNS", 3)
-    generator = make_generator(0, torch.device("cpu"))
+    generator = make_generator(0, CPU)
     values = torch.randn(2, 30, n_columns, generator=generator, dtype=torch.float64)
     total = torch.zeros(2, n_columns, n_columns, dtype=torch.float64)
     for part in (values[:, :10], values[:, 10:]):
