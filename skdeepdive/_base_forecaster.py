@@ -1,8 +1,7 @@
 """What all estimators share: windows checked, scaled and trained on; arrays out again."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -410,19 +409,19 @@ class BaseForecaster(
         futures = y.reshape(len(y), self.horizon_, self.n_targets_)
         return windows, futures, check_validation_split(len(windows), self.validation_fraction)
 
-    @contextmanager
-    def _training_settings(
+    def _train(
         self,
+        fit: Callable[[Settings], Trained],
         inputs: list[np.ndarray],
         n_valid: int,
         device: torch.device,
         end_epoch: Callable,
         checkpoint: Checkpoint | None = None,
         **changes: Any,
-    ) -> Iterator[Settings]:
-        """Yield what the training loop is told; meanwhile progress is shown, and threads capped.
+    ) -> None:
+        """Fit with the settings of the training loop, show progress meanwhile, keep the result.
 
-        `inputs` is all that the result depends on beside the parameters, beginning with windows.
+        `inputs` is all that this depends on beside the parameters, beginning with windows.
         Of several processes the first one shows progress, and calls back.
         """
         processes = self._processes()
@@ -456,7 +455,8 @@ class BaseForecaster(
         verbose = self.verbose if processes.is_first else 0
         n_values = settings.batch_size * self.n_timesteps_ * self.n_channels_
         with threads_for(n_values), progress(verbose, settings.max_epochs) as show:
-            yield settings
+            trained = fit(settings)
+        self._keep(trained, device)
 
     def _seed(self, checkpoint: Checkpoint | None) -> int:
         """Return the seed; without a `random_state`, that of a fit which is to be resumed."""

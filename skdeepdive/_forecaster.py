@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -447,11 +448,9 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         elif classes is not None:
             raise ValueError("'classes' are those of 'factors', which must be given too, got None.")
         inputs = [windows, futures] if factors is None else [windows, futures, factors.codes]
-        with self._training_settings(inputs, n_valid, device, **told) as settings:
-            trained = fit_module(
-                windows, futures, factors, n_valid, self._sizes(), settings, device
-            )
-        self._keep(trained, device)
+        sizes = self._sizes()
+        fit = partial(fit_module, windows, futures, factors, n_valid, sizes, device=device)
+        self._train(fit, inputs, n_valid, device, **told)
 
     def _fit_further(
         self, X: Any, y: Any, factors: Any, classes: Any, device: torch.device, **told: Any
@@ -468,9 +467,8 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         memory = memory and Memory.from_plain(memory, device)
         start = Trained(self.module_, self._x_scaling, self._y_scaling, factors, [], memory)
         inputs = [windows, futures, factors.codes, *plain_module(self.module_)["weights"].values()]
-        with self._training_settings(inputs, n_valid, device, **told) as settings:
-            trained = fit_further(windows, futures, factors, n_valid, start, settings, device)
-        self._keep(trained, device)
+        fit = partial(fit_further, windows, futures, factors, n_valid, start, device=device)
+        self._train(fit, inputs, n_valid, device, **told)
 
     def _check_sizes(self) -> None:
         """Raise where parameters ask for another module than the one that is to learn further."""

@@ -1,6 +1,7 @@
 """Variational autoencoders to compare with, on the same encoder and decoder blocks."""
 
 import os
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -192,10 +193,8 @@ class VAEForecaster(BaseForecaster):
         self._check_parameters()
         device = resolve_device(self.device)
         windows, futures, n_valid = self._take_data(X, y)
-        inputs = [windows, futures]
-        with self._training_settings(inputs, n_valid, device, kl_warmup=True, **told) as settings:
-            trained = fit_vae(windows, futures, n_valid, self._make_module, settings, device)
-        self._keep(trained, device)
+        fit = partial(fit_vae, windows, futures, n_valid, self._make_module, device=device)
+        self._train(fit, [windows, futures], n_valid, device, kl_warmup=True, **told)
 
     def _make_module(
         self,

@@ -1,9 +1,13 @@
 """Fits and forecasts of small windows take one thread, and leave every thread count as it was."""
 
+import itertools
+import linecache
+import sys
 import threading
 
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 from joblib import Parallel, cpu_count, delayed, parallel_config
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
@@ -153,3 +157,82 @@ def test_the_number_of_threads_does_not_change_the_model(several):
         torch.set_num_threads(1)
         np.testing.assert_array_equal(make_model().fit(X, y).predict(X), forecast)
         torch.set_num_threads(several["torch"])
+
+
+# Interrupts
+
+
+def interrupt_at(n, action):
+    """Press Ctrl-C in the nth line of the cap; return whether the action was long enough."""
+    lines = itertools.count()
+
+    def watch(frame, event, argument):
+        path = frame.f_code.co_filename
+        if path not in (_torch_utils.__file__, threadpoolctl.__file__):
+            return None
+        # Python looks for no signals there before a block begins, or a lock is released.
+        is_block = linecache.getline(path, frame.f_lineno).lstrip().startswith(("with ", "try:"))
+        if event == "line" and not is_block and next(lines) == n:
+            raise KeyboardInterrupt
+        return watch
+
+    before = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        action()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def cap_and_lift():
+    with threads_for(1):
+        pass
+
+
+def test_an_interrupt_in_any_line_leaves_the_threads_as_they_were(several):
+    cap_and_lift()
+    lines = 0
+    while interrupt_at(lines, cap_and_lift):
+        assert thread_counts() == several, lines
+        lines += 1
+    assert lines > 50
+
+
+def test_a_cap_whose_end_never_began_is_lifted_with_the_next(several):
+    threads_for(1).__enter__()
+    assert set(thread_counts().values()) == {1}
+    cap_and_lift()
+    assert thread_counts() == several
+
+
+def test_a_cap_may_be_lifted_while_another_is_put_on(several, monkeypatch):
+    def holder():
+        with threads_for(1):
+            yield
+
+    def both():
+        torch.get_num_threads()  # torch sets those of a new thread when it is first asked
+        counts.append(thread_counts())
+        orphan, original = holder(), torch.set_num_threads
+        next(orphan)
+
+        def collect(n):
+            monkeypatch.setattr(torch, "set_num_threads", original)
+            orphan.close()  # as Python does wherever it collects garbage
+            original(n)
+
+        monkeypatch.setattr(torch, "set_num_threads", collect)
+        with threads_for(1):
+            assert torch.set_num_threads is original
+        counts.append(thread_counts())
+
+    counts = []
+    thread = threading.Thread(target=both, daemon=True)
+    thread.start()
+    thread.join(30)
+    before, after = counts
+    assert before == after
+    assert thread_counts() == several
