@@ -3,6 +3,7 @@
 import os
 import sys
 import warnings
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def message_of(action):
 
 
 def main(folder):
-    distributed.init_process_group("gloo")
+    distributed.init_process_group("gloo", timeout=timedelta(minutes=4))
     warnings.simplefilter("error")
     rank, (X, y, labels) = distributed.get_rank(), make_windows()
     found = {}

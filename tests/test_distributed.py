@@ -28,19 +28,20 @@ def together(tmp_path_factory):
     """What two processes under torchrun find, and what they print."""
     folder = tmp_path_factory.mktemp("ranks")
     command = "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"
-    done = subprocess.run(
-        [sys.executable, *command, str(SCRIPT), str(folder)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    printed = folder / "stderr"
+    with printed.open("w") as file:  # of a pipe, processes that hang would keep the other end
+        done = subprocess.run(
+            [sys.executable, *command, str(SCRIPT), str(folder)],
+            stderr=file,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            timeout=300,
+        )
+    assert done.returncode == 0, printed.read_text()
     ranks = []
     for rank in range(2):
         with np.load(folder / f"{rank}.npz") as file:
             ranks.append(dict(file))
-    return *ranks, done.stderr
+    return *ranks, printed.read_text()
 
 
 def test_all_processes_have_the_same_model_to_the_last_bit(together):
