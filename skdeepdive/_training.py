@@ -19,6 +19,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from . import _schedule
+from ._adam import Adam
 from ._checkpoint import Checkpoint, State
 from ._distributed import Processes
 from ._torch_utils import (
@@ -278,8 +279,7 @@ class _Run:
     def _state(self) -> State:
         tensors = _copies(self.module.state_dict(), "module.")
         tensors |= {f"best.{name}": weights for name, weights in self.best.weights.items()}
-        for i, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= _copies(moments, f"optimizer.{i}.")
+        tensors |= _copies(self.optimizer.moments(), "optimizer.")
         tensors["best_loss"] = torch.tensor(self.best.loss, dtype=torch.float64)
         tensors["noise"] = self.draws.generator.get_state()
         record = {
@@ -308,22 +308,14 @@ class _Run:
         self.draws.generator.set_state(tensors["noise"])
         self.draws.order.bit_generator.state = record["order"]
 
-    def _optimizer(self, moments: dict[str, torch.Tensor] | None = None) -> torch.optim.Optimizer:
-        rates = self.phase.rates
-        optimizer = torch.optim.Adam(
-            [
-                {"params": parameters, "lr": self.learning_rate * rates[name]}
-                for name, parameters in self.module.parameter_groups().items()
-                if name in rates
-            ],
-            fused=True,
-        )
-        state: dict[int, dict] = {}
-        for name, tensor in (moments or {}).items():
-            i, _, moment = name.partition(".")
-            state.setdefault(int(i), {})[moment] = tensor.clone()  # the optimizer changes it
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-        return optimizer
+    def _optimizer(self, moments: dict[str, torch.Tensor] | None = None) -> Adam:
+        rates = {
+            parameter: self.learning_rate * self.phase.rates[name]
+            for name, parameters in self.module.parameter_groups().items()
+            if name in self.phase.rates
+            for parameter in parameters
+        }
+        return Adam(rates, moments)
 
     def _run_epoch(self) -> dict[str, float]:
         """Train for an epoch and evaluate; return the mean terms.
@@ -357,22 +349,23 @@ class _Run:
             return self._step_together(loss, means, len(own) / len(rows))
         value = loss.item()
         if math.isfinite(value):
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
         return value, means
 
     def _step_together(self, loss, means, weight: float) -> tuple[float, dict[str, torch.Tensor]]:
         """Take a step by the sum of what the processes found, each with the weight of its share."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         (weight * loss).backward()
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        parameters = self.optimizer.parameters
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         means = {name: weight * mean for name, mean in means.items()}
         total = weight * loss.detach()
-        self.processes.add_up([total, *means.values(), *(p.grad for p in parameters)])
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        self.processes.add_up([total, *means.values(), *gradients])
         value = total.item()
         if math.isfinite(value):
             self.optimizer.step()

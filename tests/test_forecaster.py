@@ -865,6 +865,14 @@ def test_a_fresh_process_trains_the_same_model(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
 
+def test_a_fit_does_not_load_the_compiler_of_torch(tmp_path):
+    load = "import sys, numpy; from skdeepdive import DeepDIVEForecaster"
+    fit = (
+        "DeepDIVEForecaster(n_hidden=8, max_epochs=1).fit(numpy.eye(40)[..., None], numpy.eye(40))"
+    )
+    run_python(f"{load}; {fit}; assert 'torch._dynamo' not in sys.modules")
+
+
 def test_a_clone_is_unfitted_and_has_the_same_parameters(fitted):
     X, _, _ = make_windows()
     cloned = clone(fitted)

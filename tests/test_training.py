@@ -10,6 +10,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from skdeepdive import _schedule, _training
+from skdeepdive._adam import Adam
 from skdeepdive._fitting import Sizes, start_module
 from skdeepdive._labels import Factors
 from skdeepdive._progress import progress
@@ -729,3 +730,27 @@ def test_every_epoch_is_reported_once_and_in_order(latent):
     history = train(*make_start(latent), settings)
     assert records == history
     assert all("validation_loss" in record for record in records)
+
+
+def test_steps_are_those_of_adam_and_go_on_from_its_moments():
+    generator = torch.Generator().manual_seed(0)
+    own = [torch.nn.Parameter(torch.randn(n, 2, generator=generator)) for n in (1, 3, 4)]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in own]
+    rates = [0.1, 0.01, 0.1]
+    optimizer = Adam(dict(zip(own, rates, strict=True)))
+    reference = torch.optim.Adam(
+        [{"params": [p], "lr": rate} for p, rate in zip(theirs, rates, strict=True)]
+    )
+    for step in range(6):
+        for i, (p, q) in enumerate(zip(own, theirs, strict=True)):
+            if step % (i + 1) == 0:
+                p.grad = torch.randn(p.shape, generator=generator)
+                q.grad = p.grad.clone()
+        optimizer.step()
+        reference.step()
+        for p, q in zip(own, theirs, strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-6, atol=1e-7)
+        optimizer.zero_grad()
+        reference.zero_grad()
+        if step == 2:
+            optimizer = Adam(dict(zip(own, rates, strict=True)), optimizer.moments())
