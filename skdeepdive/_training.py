@@ -277,8 +277,9 @@ class _Run:
         )
 
     def _state(self) -> State:
-        tensors = _copies(self.module.state_dict(), "module.")
-        tensors |= {f"best.{name}": weights for name, weights in self.best.weights.items()}
+        tensors = {f"best.{name}": weights for name, weights in self.best.weights.items()}
+        if self.best.n_epochs_since:
+            tensors |= _copies(self.module.state_dict(), "last.")
         tensors |= _copies(self.optimizer.moments(), "optimizer.")
         tensors["best_loss"] = torch.tensor(self.best.loss, dtype=torch.float64)
         tensors["noise"] = self.draws.generator.get_state()
@@ -295,7 +296,7 @@ class _Run:
     def _restore(self, state: State, n_rollbacks: int) -> None:
         """Take up a state of the phase, after some number of rollbacks."""
         record, tensors = state.record, state.tensors
-        self.module.load_state_dict(_part(tensors, "module."))
+        self.module.load_state_dict(_part(tensors, "last.") or _part(tensors, "best."))
         self.epoch, self.n_rollbacks = record["epoch"], n_rollbacks
         self.history = list(record["history"])
         self.best = BestWeights(
