@@ -8,7 +8,7 @@ validation windows.
 import functools
 import math
 import operator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -34,6 +34,9 @@ _LOST = 100 * _ROUNDING
 
 # To the penalties between the best of them and its neighbours.
 _HALF_STEPS = (10**-0.5, 10**0.5)
+
+# Random sums of outputs that a penalty is chosen by, where there are more outputs than twice that.
+_N_SUMS = 64
 
 # Values of series that are summed at once (32 MB in double precision).
 _SERIES_ENTRIES = 2**22
@@ -105,6 +108,19 @@ class Moments(Sums):
         """Sum the side-by-side regressions to one that they share."""
         sums = (m.sum(0, keepdim=True) for m in (self.x, self.y, self.xx, self.xy, self.yy))
         return Moments(self.n * len(self.x), *sums)
+
+    def sketched(self) -> "Moments":
+        """Put random sums of the outputs in the place of many.
+
+        Squared errors of regressions on them differ as those on the outputs do, in expectation
+        (Johnson and Lindenstrauss, 1984). The squares of the outputs stay as they are.
+        """
+        n_outputs = self.y.shape[1]
+        if n_outputs <= 2 * _N_SUMS:
+            return self
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], (n_outputs, _N_SUMS))
+        sums = torch.from_numpy(signs / math.sqrt(_N_SUMS)).to(self.y)
+        return replace(self, y=self.y @ sums, xy=self.xy @ sums)
 
     def ridge(self, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Return weight and intercept.
@@ -279,18 +295,22 @@ def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:
     if not design.joint and train.y.shape[2] > 1:
         pairs.append((True, moments.pooled(), held_out.pooled()))
 
-    def fits(pairs, penalties):
-        return [
-            _Fit(scored.squared_error(*fitted.ridge(penalty)), design, penalty, pooled, moments)
-            for pooled, fitted, scored in pairs
-            for penalty in penalties
-        ]
+    def fit(pooled, fitted, scored):
+        penalty = _best_penalty(fitted.sketched(), scored.sketched())
+        error = scored.squared_error(*fitted.ridge(penalty))
+        return _Fit(error, design, penalty, pooled, moments)
 
-    error = operator.attrgetter("error")
-    best = min(fits(pairs, PENALTIES), key=error)
-    between = [best.penalty * step for step in _HALF_STEPS]
-    same = [pair for pair in pairs if pair[0] == best.pooled]
-    return min([best, *fits(same, between)], key=error)
+    return min((fit(*pair) for pair in pairs), key=operator.attrgetter("error"))
+
+
+def _best_penalty(fitted: Moments, scored: Moments) -> float:
+    """Return the best of the penalties, and then of those between it and its neighbours."""
+
+    def error(penalty):
+        return scored.squared_error(*fitted.ridge(penalty))
+
+    best = min(PENALTIES, key=error)
+    return min([best, *(best * step for step in _HALF_STEPS)], key=error)
 
 
 def principal_components(moments: Moments) -> torch.Tensor:

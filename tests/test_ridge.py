@@ -192,6 +192,31 @@ def test_squared_error_from_moments_is_that_of_the_windows(n_regressions):
     assert make_moments(x, y).squared_error(weight, intercept) == pytest.approx(error, rel=1e-10)
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("noise", [0.1, 3.0, 30.0])
+def test_random_sums_of_many_outputs_choose_the_penalty_that_all_of_them_do(noise, seed):
+    rng = np.random.default_rng(seed)
+    weight = rng.normal(size=(30, 4)) @ rng.normal(size=(4, 300))  # outputs have much in common
+
+    def moments(n):
+        x = rng.normal(size=(1, n, 30))
+        y = x @ weight + noise * (rng.normal(size=(n, 4)) @ rng.normal(size=(4, 300)))
+        return make_moments(torch.from_numpy(x), torch.from_numpy(y))
+
+    fitted, scored = moments(60), moments(200)
+    few = fitted.sketched(), scored.sketched()
+    assert few[0].xy.shape == (1, 30, 64)
+    assert few[0].sketched() is few[0]
+    errors, shown = ({p: s.squared_error(*f.ridge(p)) for p in PENALTIES}
+                     for f, s in [(fitted, scored), few])  # fmt: skip
+    chosen = _ridge._best_penalty(*few)
+    assert scored.squared_error(*fitted.ridge(chosen)) <= 1.01 * min(errors.values())
+    spread = max(errors.values()) - min(errors.values())
+    for p in PENALTIES[1:]:
+        difference = errors[p] - errors[PENALTIES[0]]
+        assert shown[p] - shown[PENALTIES[0]] == pytest.approx(difference, abs=0.4 * spread)
+
+
 @pytest.mark.parametrize("anchors", [ANCHORS, None])
 @pytest.mark.parametrize(("n_train", "noise"), [(30, 0.3), (60, 3.0), (300, 0.3)])
 def test_no_candidate_beats_the_chosen_forecast_on_validation(n_train, noise, anchors):
