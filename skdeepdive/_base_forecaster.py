@@ -207,18 +207,20 @@ class BaseForecaster(
             )
         if len(y) < 2:
             raise ValueError("'y' must hold at least two windows: R² of a single one is undefined.")
-        # R² is the same in any unit; in that of the model nothing overflows.
-        true, found = (self._standardised(futures) for futures in (y, forecast))
+        # R² is the same in any unit, from any zero. In that of the model nothing overflows; counted
+        # from the first future, all that equal it are 0 to the last bit.
+        true, found = (self._in_model_units(futures, y[:1]) for futures in (y, forecast))
         with naming("sample_weight"), np.errstate(over="ignore", invalid="ignore"):
             score = r2_score(true, found, sample_weight=sample_weight)
         if not np.isfinite(score):
             raise ValueError("'y' is too far from the forecasts for R² to be a number.")
         return score
 
-    def _standardised(self, y: np.ndarray) -> np.ndarray:
-        """Return futures in units of the model, a row for each window."""
-        futures = y.reshape(len(y), self.horizon_, self.n_targets_)
-        return self._y_scaling.apply(futures, np.float64).reshape(len(y), -1)
+    def _in_model_units(self, y: np.ndarray, zero: np.ndarray) -> np.ndarray:
+        """Return what futures differ from one in units of the model, a row for each window."""
+        difference = np.subtract(y, zero, dtype=np.float64)
+        difference = difference.reshape(len(y), self.horizon_, self.n_targets_)
+        return (difference / self._y_scaling.scale).reshape(len(y), -1)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
         """Name the latent dimensions.
@@ -258,13 +260,13 @@ class BaseForecaster(
         NotFittedError
             Before `fit`.
         TypeError
-            If something cannot be put into the file: an estimator of another class than those of
-            this package, a `random_state` that is a RandomState instance, labels of factors that
-            are neither numbers nor strings of at most 1000 characters.
+            If `path` is no path; if something cannot be put into the file: an estimator of another
+            class than those of this package, a `random_state` that is a RandomState instance,
+            labels of factors that are neither numbers nor strings of at most 1000 characters.
         ValueError
             If a parameter was set to an invalid value after `fit`.
         OSError
-            If the file cannot be written.
+            If the file cannot be written: `path` is a folder, or in one that does not exist.
         ImportError
             If safetensors is not installed.
 
@@ -281,8 +283,7 @@ class BaseForecaster(
         Examples
         --------
         >>> import tempfile
-        >>> from pathlib import Path
-        >>> import numpy as np
+        >>>         >>> import numpy as np
         >>> from skdeepdive import sliding_windows
         >>> from skdeepdive.baselines import VAEForecaster
         >>> load = 5 + np.sin(2 * np.pi * np.arange(200) / 24)
@@ -317,6 +318,8 @@ class BaseForecaster(
 
         Raises
         ------
+        TypeError
+            If `path` is no path.
         ValueError
             If the file is damaged or no such file, holds an estimator of another class, or is in
             the format of another release.
@@ -404,8 +407,8 @@ class BaseForecaster(
         windows = self._check_windows(X)
         y = _to_futures("y", y, len(windows))
         if y.shape[1:] != self._future_shape:
-            expected = ", ".join(map(str, ("n_samples", *self._future_shape)))
-            raise ValueError(f"'y' must have shape ({expected}) as before, got {y.shape}.")
+            expected = str(("n_samples", *self._future_shape)).replace("'", "")
+            raise ValueError(f"'y' must have shape {expected} as before, got {y.shape}.")
         futures = y.reshape(len(y), self.horizon_, self.n_targets_)
         return windows, futures, check_validation_split(len(windows), self.validation_fraction)
 

@@ -11,7 +11,7 @@ import torch
 from ._adaptation import ForecastErrors, adapt_linear_forecast
 from ._class_maps import fit_class_maps
 from ._discriminants import class_sums, fit_discriminants, refit_discriminants
-from ._labels import Factors, no_factors
+from ._labels import FOUND, Factors, no_factors
 from ._memory import Memory
 from ._noise import fit_noise, update_noise
 from ._ridge import fit_linear_forecast
@@ -360,7 +360,7 @@ def discover_clusters(
     )
     sample = scaling.apply(X[rows]).reshape(len(rows), size)
     if (sample == sample[0]).all():
-        return Factors(["cluster"], [np.arange(1)], np.zeros((len(X), 1), dtype=np.int64))
+        return Factors([FOUND], [np.arange(1)], np.zeros((len(X), 1), dtype=np.int64))
     n_components = min(_CLUSTER_COMPONENTS, *sample.shape)
     pca = PCA(n_components, svd_solver="randomized", random_state=seed).fit(sample)
     step = max(1, _CLUSTER_ENTRIES // size)
@@ -373,7 +373,7 @@ def discover_clusters(
     n_clusters = _count_distinct(X[:n_fit], scaling, n_clusters)
     kmeans = KMeans(n_clusters, n_init=5, random_state=seed).fit(scores[:n_fit])
     codes = kmeans.predict(scores).astype(np.int64)
-    return Factors(["cluster"], [np.arange(n_clusters)], codes[:, None])
+    return Factors([FOUND], [np.arange(n_clusters)], codes[:, None])
 
 
 def _count_distinct(X: np.ndarray, scaling: Scaling, most: int) -> int:

@@ -1,6 +1,6 @@
 """Labels of windows, as users hand them in, as codes of classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ UNLABELLED = -1
 # What NumPy makes of the marks of unlabelled entries in an array of strings.
 _STRINGIFIED = {"-1", "nan", "None", "<NA>"}
 _RESERVED = "conditional"
+# The factor that a fit without factors finds.
+FOUND = "cluster"
 # NumPy's kinds of flags, numbers, strings, dates and spans of time; objects can be any of them.
 _KINDS = "biufUMmO"
 # Above it not every integer is among the floats.
@@ -57,8 +59,10 @@ def check_labels_of_factors(name: str, values: Any, known: Factors) -> dict[int,
     for factor, label in values.items():
         j = known.names.index(factor)
         classes = known.classes[j].tolist()
-        with naming(name, "must give factors one of their labels"):
+        try:
             is_class = label in classes
+        except ValueError:  # an array is neither equal to a label nor unequal
+            is_class = False
         if not is_class:
             raise ValueError(
                 f"'{name}' must give factor '{factor}' one of its labels {shortened(classes)}, got "
@@ -89,7 +93,11 @@ def check_known_factors(factors: Any, n_samples: int, known: Factors) -> Factors
         return Factors(known.names, known.classes, codes)
     names, columns = _factor_columns(factors)
     if names != known.names:
-        raise ValueError(f"'factors' must have the columns {known.names} as before, got {names}.")
+        was_found = known.names == [FOUND]
+        advice = " A model begun without 'factors' takes none later." if was_found else ""
+        raise ValueError(
+            f"'factors' must have the columns {known.names} as before, got {names}.{advice}"
+        )
     classes = dict(zip(names, known.classes, strict=True))
     return _encode_columns(names, columns, n_samples, classes)
 
@@ -176,8 +184,8 @@ def _encode(
     codes = np.full(len(column), UNLABELLED, dtype=np.int64)
     if classes is None:
         known = _check_known(subject, known, column[~unknown].tolist())
-        if known.dtype.kind == "f" and unknown.any() and np.abs(known).max() <= _MOST_INTEGER:
-            known = known.astype(np.int64)  # integers, until NaN came among them
+        if known.dtype.kind == "f" and np.abs(known).max() <= _MOST_INTEGER:
+            known = known.astype(np.int64)  # as where NaN came among them, or might have
         classes, codes[~unknown] = _distinct(subject, known)
     else:
         codes[~unknown] = _codes(subject, known, classes)
@@ -208,7 +216,8 @@ def _check_known(subject: str, known: np.ndarray, labels: list) -> np.ndarray:
             known = np.array(labels)
         if len({isinstance(label, str) for label in labels}) > 1:
             raise TypeError(f"{subject} mixes strings with other labels.")
-    if known.ndim > 1 or known.dtype.kind not in _KINDS:
+    is_set = any(isinstance(label, Set) for label in labels)  # what is a subset sorts nothing
+    if is_set or known.ndim > 1 or known.dtype.kind not in _KINDS:
         raise TypeError(
             f"{subject} must hold labels that are strings or integers, got {shortened(labels[0])}."
         )
@@ -220,8 +229,8 @@ def _check_values(subject: str, known: np.ndarray) -> None:
     if known.dtype.kind == "U" and _STRINGIFIED.intersection(known):
         marks = sorted(map(str, _STRINGIFIED.intersection(known)))
         raise ValueError(
-            f"{subject} has the string labels {marks}: NumPy made strings of what marks unlabelled "
-            "entries. Pass an array of dtype object, with None instead."
+            f"{subject} has the string labels {marks}, which NumPy makes of what marks unlabelled "
+            "entries. Mark these with None, in an array of dtype object."
         )
     if known.dtype.kind == "f" and not np.isfinite(known).all():
         raise ValueError(f"{subject} must hold finite labels, got infinity.")
@@ -239,8 +248,8 @@ def _codes(subject: str, labels: np.ndarray, classes: np.ndarray) -> list[int]:
     if new:
         raise ValueError(
             f"{subject} has the label {shortened(new[0])}, which is not among its classes: "
-            f"{shortened(classes.tolist())}. All classes must be known from the first on: name "
-            "them in 'classes' of the first partial_fit, or fit anew."
+            f"{shortened(classes.tolist())}. A model that learns further keeps its classes: name "
+            "all of them in 'classes' of its first partial_fit, or fit a new one."
         )
     return [code[label] for label in labels.tolist()]
 

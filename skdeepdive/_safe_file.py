@@ -29,11 +29,18 @@ def write(path: str | os.PathLike, state: dict[str, Any], estimator_class: type)
     Raises
     ------
     TypeError
-        If the class is somebody else's, or something in the state has no place in the file.
+        If it is no path, the class is somebody else's, or something in the state has no place in
+        the file.
     ValueError
         If something in the state is invalid: what is written can be read.
+    OSError
+        If the file cannot be there.
     """
-    library, path = import_safetensors(), Path(path).resolve()  # a link stays
+    library, path = import_safetensors(), _to_path(path).resolve()  # a link stays
+    if path.is_dir():
+        raise IsADirectoryError(f"'path' must be a file, got the folder '{path}'.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"'path' must be in a folder that exists, got '{path}'.")
     document = json.dumps(to_document(state, estimator_class), allow_nan=False)
     arrays = dict(zip(_SCALINGS, (*state["_x_scaling"], *state["_y_scaling"]), strict=True))
     arrays |= {f"module.{name}": array for name, array in state["module_"]["weights"].items()}
@@ -57,7 +64,7 @@ def read(path: str | os.PathLike, estimator_class: type) -> dict[str, Any]:
     ValueError
         If the file is not what it should be.
     """
-    library, path = import_safetensors(), Path(path)
+    library, path = import_safetensors(), _to_path(path)
     if path.exists() and not path.is_file():
         raise ValueError(f"'path' must be a file, got '{path}'.")
     with path.open("rb") as file:
@@ -66,6 +73,12 @@ def read(path: str | os.PathLike, estimator_class: type) -> dict[str, Any]:
         except (ValueError, library.SafetensorError) as error:
             problem = str(error).rstrip(".")
             raise ValueError(f"'{path}' is no {estimator_class.__name__}: {problem}.") from error
+
+
+def _to_path(path: Any) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"'path' must be a string or a path, got {path!r}.")
+    return Path(path)
 
 
 def _read(file: BinaryIO, estimator_class: type[Any], library) -> dict[str, Any]:

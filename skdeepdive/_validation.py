@@ -1,5 +1,6 @@
 """Where arguments are checked: shapes, values and parameters; labels are in `_labels`."""
 
+import math
 import numbers
 import os
 import re
@@ -216,7 +217,10 @@ def check_fitted_shape(X: Any, window_shape: tuple[int, ...]) -> None:
     if (len(shape) == 2 and len(window_shape) == 1) or shape[1:] == window_shape:
         return
     expected = ", ".join(map(str, ("n_samples", *window_shape)))
-    advice = " Reshape your data: X.reshape(1, -1) is one window." if len(shape) == 1 else ""
+    advice = ""
+    if math.prod(shape) == math.prod(window_shape):
+        one = ", ".join(map(str, (1, *window_shape)))
+        advice = f" Reshape your data: X.reshape({one}) is one window."
     raise ValueError(f"'X' must have shape ({expected}), as in fit, got {shape}.{advice}")
 
 
@@ -265,6 +269,8 @@ def check_futures(y: Any, n_samples: int) -> np.ndarray:
 
 def check_validation_split(n_samples: int, validation_fraction: float) -> int:
     """Return the number of windows held out: at least one, and at least one must be left."""
+    if n_samples == 1:
+        raise ValueError("'X' must hold at least two windows, as one is held out, got 1 sample.")
     n_valid = max(1, round(validation_fraction * n_samples))
     if n_valid >= n_samples:
         raise ValueError(

@@ -209,6 +209,11 @@ def test_discovered_clusters_can_be_asked_for():
         (lambda m, X: m.counterfactual(X, {"hour": 3}), ValueError, r"among \['state'\], got 'ho"),
         (lambda m, X: m.counterfactual(X, {"state": "x"}), ValueError, "one of its labels .* got"),
         (lambda m, X: m.counterfactual(X, {}), TypeError, "'factors' must be a dict of labels"),
+        (
+            lambda m, X: m.counterfactual(X, {"state": np.array(["low", "low"])}),
+            ValueError,
+            r"'factors' must give factor 'state' one of its labels .*, got array",
+        ),
         (lambda m, X: m.counterfactual(X, "low"), TypeError, "'factors' must be a dict .* 'low'"),
         (lambda m, X: m.counterfactual(X[:, 1:], {"state": "low"}), ValueError, "23 features"),
         (lambda m, X: m.traverse(X, "hour_0", [1]), ValueError, "'dimension' must be one of stat"),

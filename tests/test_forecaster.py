@@ -291,7 +291,6 @@ def test_fit_transform_passes_factors_on(fitted):
         pytest.param(lambda hour: 100 * hour - 500, id="spaced integers"),
         pytest.param(lambda hour: np.array([f"at {h:02d}" for h in hour]), id="strings"),
         pytest.param(lambda hour: hour < 6, id="booleans"),
-        pytest.param(lambda hour: hour + 0.0, id="whole floats"),
         pytest.param(lambda hour: np.datetime64("2020-01-01") + hour, id="dates"),
     ],
 )
@@ -304,6 +303,16 @@ def test_clusters_come_back_in_the_labels_given(labels):
     assert set(assigned.tolist()) <= set(factors.tolist())
     assert (assigned == factors).mean() > 0.8
     np.testing.assert_array_equal(model.factor_classes_[0], np.unique(factors))
+
+
+@pytest.mark.parametrize("unlabelled", [0, 5])
+def test_whole_floats_are_integers_with_and_without_nan_among_them(unlabelled):
+    X, y, hour = make_windows()
+    factors = hour + 0.0
+    factors[:unlabelled] = np.nan
+    assigned = make_model().fit(X, y, factors=factors).predict_cluster(X)
+    assert assigned.dtype == np.int64
+    assert (assigned == hour).mean() > 0.8
 
 
 @pytest.mark.parametrize("unknown", [-1, None, np.nan])
@@ -745,6 +754,17 @@ def test_the_score_is_r2_over_all_steps_and_targets(shape, weighted):
     assert expected > 0.9
 
 
+@pytest.mark.parametrize("constant", [0.0, 0.7, 1.0, 1e6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_step_that_never_changes_counts_as_zero_as_scikit_learn_has_it(fitted, constant, dtype):
+    X, y, _ = make_windows()
+    y = y.copy()
+    y[:, 1] = constant
+    rest = np.delete(y, 1, axis=1), np.delete(fitted.predict(X), 1, axis=1)
+    expected = r2_score(*rest) * (y.shape[1] - 1) / y.shape[1]
+    assert fitted.score(X.astype(dtype), y.astype(dtype)) == pytest.approx(expected, rel=1e-4)
+
+
 # Side effects
 
 
@@ -1003,7 +1023,7 @@ _OUTPUTS = ["predict", "transform", "reconstruct", "predict_cluster", "predict_c
     [
         (lambda X: X[:, :5], "X has 5 features, but DeepDIVEForecaster is expecting 12"),
         (lambda X: X[..., None], r"'X' must have shape \(n_samples, 12\), as in fit, got"),
-        (lambda X: X[0], "'X' must have shape.*Reshape"),
+        (lambda X: X[0], r"'X' must have shape.*Reshape your data: X\.reshape\(1, 12\) is one"),
         (lambda X: X[:0], "0 sample"),
         (lambda X: put(X, np.nan), "'X' must be finite.*NaN"),
         (lambda X: put(X, np.inf), "'X' must be finite.*inf"),
@@ -1029,6 +1049,16 @@ def test_other_channels_and_time_steps_than_in_fit_are_rejected(fitted_3d, chang
     X, _, _ = make_windows(n_channels=3)
     with pytest.raises(ValueError, match=r"'X' must have shape \(n_samples, 12, 3\), as in fit"):
         fitted_3d.predict(change(X))
+
+
+@pytest.mark.parametrize("of_one", [lambda X: X[0], lambda X: X[0].ravel()])
+def test_a_single_window_is_rejected_with_advice_that_helps(fitted_3d, of_one):
+    X, _, _ = make_windows(n_channels=3)
+    with pytest.raises(ValueError, match="Reshape your data: X.reshape") as raised:
+        fitted_3d.predict(of_one(X))
+    shape = re.search(r"X\.reshape\((.*?)\)", str(raised.value))[1]
+    X_of_one = of_one(X).reshape(*map(int, shape.split(", ")))
+    np.testing.assert_allclose(fitted_3d.predict(X_of_one), fitted_3d.predict(X[:1]), rtol=1e-12)
 
 
 def test_columns_in_another_order_than_in_fit_are_rejected():

@@ -566,8 +566,10 @@ def test_a_link_to_a_file_stays(tmp_path):
 
 
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        fitted("VAE")[0].save(tmp_path / "none" / "model")
+    with pytest.raises(
+        FileNotFoundError, match="'path' must be in a folder that exists, got '.*m'"
+    ):
+        fitted("VAE")[0].save(tmp_path / "none" / "m")
 
 
 def test_a_folder_that_must_not_be_written_to_is_an_error(tmp_path):
@@ -580,9 +582,17 @@ def test_a_folder_that_must_not_be_written_to_is_an_error(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("path", [None, 3, b"model"])
+def test_what_is_no_path_is_an_error_that_names_it(path):
+    with pytest.raises(TypeError, match="'path' must be a string or a path, got "):
+        fitted("VAE")[0].save(path)
+    with pytest.raises(TypeError, match="'path' must be a string or a path, got "):
+        VAEForecaster.load(path)
+
+
 def test_a_folder_is_not_replaced_by_a_file(tmp_path):
     (tmp_path / "model").mkdir()
-    with pytest.raises(OSError, match="model"):
+    with pytest.raises(IsADirectoryError, match="'path' must be a file, got the folder '.*model'"):
         fitted("VAE")[0].save(tmp_path / "model")
     assert os.listdir(tmp_path) == ["model"]
     with pytest.raises(ValueError, match="'path' must be a file, got '.*model'"):

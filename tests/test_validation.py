@@ -133,6 +133,7 @@ def test_labels_given_are_not_changed():
 @pytest.mark.parametrize(
     ("factors", "error", "message"),
     [
+        pytest.param([{1}, {2}, {1}, {3}], TypeError, "'factor0'.*got {1}", id="sets"),
         pytest.param(["a", 1, "b", 2], TypeError, "'factor0'.*mixes strings", id="mixed types"),
         pytest.param([0.5, 1.2, 3.3, 4.1], ValueError, "discrete labels.*0.5", id="continuous"),
         pytest.param(
@@ -263,10 +264,15 @@ def test_validation_holds_out_its_fraction_and_at_least_one_window(n_samples, fr
     assert check_validation_split(n_samples, fraction) == n_valid
 
 
-@pytest.mark.parametrize(("n_samples", "fraction"), [(1, 0.2), (2, 0.9), (100, 0.999)])
+@pytest.mark.parametrize(("n_samples", "fraction"), [(2, 0.9), (100, 0.999)])
 def test_a_split_that_leaves_nothing_to_train_on_is_rejected(n_samples, fraction):
     with pytest.raises(ValueError, match=f"'validation_fraction' {fraction} leaves none of the"):
         check_validation_split(n_samples, fraction)
+
+
+def test_a_single_window_is_rejected_whatever_the_fraction():
+    with pytest.raises(ValueError, match="'X' must hold at least two windows, .* got 1 sample"):
+        check_validation_split(1, 0.2)
 
 
 # Values
@@ -514,7 +520,7 @@ def test_infinite_labels_are_rejected():
 
 @pytest.mark.parametrize("mark", [-1, np.nan, None])
 def test_marks_that_numpy_made_strings_of_are_rejected(mark):
-    with pytest.raises(ValueError, match="NumPy made strings of what marks unlabelled entries"):
+    with pytest.raises(ValueError, match="which NumPy makes of what marks unlabelled entries"):
         check_factors(np.array(["a", str(mark), "b", "a"]), 4)
 
 

@@ -118,6 +118,20 @@ def test_shapes_cannot_change(cut, message):
         model.fit(*cut(X, y), phase)
 
 
+def test_a_future_of_one_step_is_asked_for_by_its_shape():
+    X, y, _ = make_windows()
+    model = make_model().fit(X, y[:, 0])
+    with pytest.raises(ValueError, match=r"'y' must have shape \(n_samples,\) as before, got"):
+        model.fit(X, y)
+
+
+def test_clusters_that_were_found_cannot_be_given_labels_later():
+    X, y, phase = make_windows()
+    model = make_model().fit(X, y)
+    with pytest.raises(ValueError, match="A model begun without 'factors' takes none later"):
+        model.fit(X, y, phase)
+
+
 def test_names_of_factors_cannot_change():
     X, y, phase = make_windows()
     model = make_model().fit(X, y, phase)
