@@ -25,8 +25,8 @@ train, test = split_windows(origin, horizon=24, dates=["2014-11-01"], index=load
 # %%
 # A plane for the hour
 # --------------------
-# With two dimensions the hour has a plane of its own. (The default of 16 reads labels better, but
-# needs principal axes to be looked at.)
+# With two dimensions the hour has a plane of its own. (The default of 16 reads labels better; then
+# the first two of them are drawn, and the lines are left out.)
 model = DeepDIVEForecaster(n_marginal=2, n_hidden=64, max_epochs=5, random_state=0)
 model.fit(X[train], y[train], factors=hours.iloc[train])
 display = EmbeddingDisplay.from_estimator(model, X[test], hours.iloc[test], cmap="twilight")

@@ -116,10 +116,10 @@ class EmbeddingDisplay:
         factor : str or int, default=0
             Name or number of the factor.
         part : {"marginal", "conditional"}, default="marginal"
-            "marginal": the dimensions of the factor, where there are two. Of more, the first two
-            principal axes of its RBF centres, without contours, since the windows do not lie in
-            that plane; where all centres are equally far from each other it is one of many, as
-            low shares of variance say. A single one against the number of the window.
+            "marginal": the first two dimensions of the factor, in which its RBF centres start on a
+            circle, in the order of the labels. Where there are more the contours are left out,
+            since the windows do not lie in that plane. A single one is drawn against the number
+            of the window.
             "conditional": the first two principal axes of the windows' conditional dimensions.
         cmap : str or matplotlib Colormap, default=None
             Colours of the classes, in their order; "twilight" suits cyclic ones such as hours.
@@ -278,14 +278,13 @@ def _posterior(prior: Any, b: np.ndarray) -> np.ndarray:
 def _marginal_plane(
     b: np.ndarray, name: str, prior: Any
 ) -> tuple[np.ndarray, tuple[str, str], dict]:
-    """Return points, names of axes, and centres and p(k | b) where the plane is all of b."""
+    """Return points, names of axes, centres, and p(k | b) where the plane is all of b."""
     centres = prior.centres
     if b.shape[1] == 1:
         return *_against_number(b, f"{name}_0"), {"centres": centres}
+    axis_names = f"{name}_0", f"{name}_1"
     if b.shape[1] > 2:
-        axes = PCA(2).fit(centres)
-        view = {"centres": axes.transform(centres)}
-        return axes.transform(b), _axis_names(f"{name}, centres'", axes), view
+        return b[:, :2], axis_names, {"centres": centres[:, :2]}
     both = np.vstack([b, centres])
     margin = 0.05 * np.ptp(both, axis=0)
     low, high = both.min(axis=0) - margin, both.max(axis=0) + margin
@@ -293,7 +292,7 @@ def _marginal_plane(
     plane = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     shares = _posterior(prior, plane).T.reshape(len(centres), _N_GRID, _N_GRID)
     view = {"centres": centres, "grid": (x, y), "posterior": shares}
-    return b, (f"{name}_0", f"{name}_1"), view
+    return b, axis_names, view
 
 
 def _conditional_plane(a: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
@@ -306,17 +305,13 @@ def _conditional_plane(a: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:
     if len(a) < 2:
         raise ValueError("'X' must have at least two windows for principal axes, got one.")
     axes = PCA(2).fit(a)
-    return axes.transform(a), _axis_names("conditional,", axes)
+    first, second = (
+        f"conditional, principal axis {i} ({share:.0%} of variance)"
+        for i, share in enumerate(axes.explained_variance_ratio_, start=1)
+    )
+    return axes.transform(a), (first, second)
 
 
 def _against_number(values: np.ndarray, name: str) -> tuple[np.ndarray, tuple[str, str]]:
     """Return points of a single dimension and the number of the window, and their names."""
     return np.column_stack([values, np.arange(len(values))]), (name, "number of the window")
-
-
-def _axis_names(what: str, axes: PCA) -> tuple[str, str]:
-    first, second = (
-        f"{what} principal axis {i} ({share:.0%} of variance)"
-        for i, share in enumerate(axes.explained_variance_ratio_, start=1)
-    )
-    return first, second
