@@ -45,6 +45,7 @@ values. It is measured in the units of the source, where the largest channels de
 by the training rows, where those that change most afterwards decide; and as the mean of the
 channels' own. CORR is the mean of the channels' correlations. MSE and MAE are of standardised
 values. Seconds hold all from tuning to forecasting, but not the search for the settings of NHITS.
+"Seasonal naive" repeats the last day or the last week, whichever the validation windows prefer.
 """,
     "time_to_accuracy": """\
 ## Time to accuracy
