@@ -140,7 +140,8 @@ class BaseForecaster(
         n_latent = len(self.get_feature_names_out())
         if array.shape[1] != n_latent:
             raise ValueError(
-                f"'Z' must have {n_latent} columns, one a latent dimension, got {array.shape[1]}."
+                f"'Z' must have {n_latent} columns, one for each latent dimension, got "
+                f"{array.shape[1]}."
             )
         with torch.inference_mode():
             like = self._parameter

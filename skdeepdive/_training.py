@@ -261,7 +261,7 @@ class _Run:
         )
         advice = "Lower 'learning_rate', or look for extreme values in 'X' and 'y'."
         if self.n_rollbacks == _MOST_ROLLBACKS:
-            raise FloatingPointError(f"{problem} So it had with larger ones. {advice}")
+            raise FloatingPointError(f"{problem} Larger ones had failed as well. {advice}")
         again = self.n_rollbacks > self.good.record["n_rollbacks"]
         self._restore(self.good, self.n_rollbacks + 1)
         if again:
