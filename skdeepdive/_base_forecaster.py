@@ -284,7 +284,8 @@ class BaseForecaster(
         Examples
         --------
         >>> import tempfile
-        >>>         >>> import numpy as np
+        >>> from pathlib import Path
+        >>> import numpy as np
         >>> from skdeepdive import sliding_windows
         >>> from skdeepdive.baselines import VAEForecaster
         >>> load = 5 + np.sin(2 * np.pi * np.arange(200) / 24)
