@@ -36,6 +36,7 @@ from ._validation import (
     check_validation_split,
     check_window_shape,
     naming,
+    shape_text,
     to_windows,
 )
 from ._version import __version__
@@ -409,7 +410,7 @@ class BaseForecaster(
         windows = self._check_windows(X)
         y = _to_futures("y", y, len(windows))
         if y.shape[1:] != self._future_shape:
-            expected = str(("n_samples", *self._future_shape)).replace("'", "")
+            expected = shape_text(self._future_shape)
             raise ValueError(f"'y' must have shape {expected} as before, got {y.shape}.")
         futures = y.reshape(len(y), self.horizon_, self.n_targets_)
         return windows, futures, check_validation_split(len(windows), self.validation_fraction)

@@ -370,8 +370,8 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         Returns
         -------
         labels : ndarray of shape (n_samples,) or (n_samples, n_factors)
-            In the labels given to `fit`: one column for each factor, in the order of
-            `factor_names_`; a single factor gives a single dimension.
+            In the labels given to `fit`, whole floats as integers: one column for each factor, in
+            the order of `factor_names_`; a single factor gives a single dimension.
 
         Raises
         ------

@@ -216,7 +216,8 @@ def _check_known(subject: str, known: np.ndarray, labels: list) -> np.ndarray:
             known = np.array(labels)
         if len({isinstance(label, str) for label in labels}) > 1:
             raise TypeError(f"{subject} mixes strings with other labels.")
-    is_set = any(isinstance(label, Set) for label in labels)  # what is a subset sorts nothing
+    # Sets are compared by what they hold, which does not sort them.
+    is_set = known.dtype.kind == "O" and any(isinstance(label, Set) for label in labels)
     if is_set or known.ndim > 1 or known.dtype.kind not in _KINDS:
         raise TypeError(
             f"{subject} must hold labels that are strings or integers, got {shortened(labels[0])}."

@@ -306,6 +306,7 @@ def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:
 def _best_penalty(fitted: Moments, scored: Moments) -> float:
     """Return the best of the penalties, and then of those between it and its neighbours."""
 
+    @functools.cache
     def error(penalty):
         return scored.squared_error(*fitted.ridge(penalty))
 

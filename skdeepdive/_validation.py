@@ -216,12 +216,18 @@ def check_fitted_shape(X: Any, window_shape: tuple[int, ...]) -> None:
     shape = tuple(X.shape)
     if (len(shape) == 2 and len(window_shape) == 1) or shape[1:] == window_shape:
         return
-    expected = ", ".join(map(str, ("n_samples", *window_shape)))
     advice = ""
     if math.prod(shape) == math.prod(window_shape):
         one = ", ".join(map(str, (1, *window_shape)))
         advice = f" Reshape your data: X.reshape({one}) is one window."
-    raise ValueError(f"'X' must have shape ({expected}), as in fit, got {shape}.{advice}")
+    raise ValueError(
+        f"'X' must have shape {shape_text(window_shape)}, as in fit, got {shape}.{advice}"
+    )
+
+
+def shape_text(of_one: tuple[int, ...]) -> str:
+    """Name the shape of an array, given that of what every window has in it."""
+    return str(("n_samples", *of_one)).replace("'", "")
 
 
 def check_numeric(name: str, values: Any) -> Any:
