@@ -20,7 +20,7 @@ from paper import fit, make_parser, scores, write_table
 
 from skdeepdive import DeepDIVEForecaster
 from skdeepdive.nn import DeepDIVE
-from skdeepdive.nn._layers import LinearForecast
+from skdeepdive.nn.linear_forecast import LinearForecast
 
 
 class Concatenation(torch.nn.Module):
@@ -104,15 +104,15 @@ def no_class_maps(module, train, valid):
 
 
 def variant(replacement):
-    return patch("skdeepdive._fitting.DeepDIVE", replacement)
+    return patch("skdeepdive._start.start.DeepDIVE", replacement)
 
 
 def start(name, replacement):
-    return patch(f"skdeepdive._fitting.fit_{name}", replacement)
+    return patch(f"skdeepdive._start.start.fit_{name}", replacement)
 
 
 def rates(phase, **relative):
-    return patch.dict(f"skdeepdive._schedule.{phase}_RATES", relative)
+    return patch.dict(f"skdeepdive._train.schedule.{phase}_RATES", relative)
 
 
 def row(*changes, **parameters):
@@ -128,13 +128,13 @@ WITHOUT_DISCRIMINANTS = (
 )
 ROWS = {
     "defaults": row(),
-    "concatenation": row(patch("skdeepdive.nn._module.CrossAttentionFusion", Concatenation)),
+    "concatenation": row(patch("skdeepdive.nn.module.CrossAttentionFusion", Concatenation)),
     "shared trunk": row(
         variant(SharedTrunk), rates("MARGINAL", trunk=0.3), rates("INTERLEAVED", trunk=1.0)
     ),
     "joint training": row(
         variant(Joint),
-        patch("skdeepdive._schedule.MARGINAL_EPOCHS", 0),
+        patch("skdeepdive._train.schedule.MARGINAL_EPOCHS", 0),
         rates("INTERLEAVED", marginal=1.0),
     ),
     "no forecast phase": row(variant(NoForecastPhase)),

@@ -23,7 +23,7 @@ from memory import make_series
 from threadpoolctl import threadpool_limits
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
-from skdeepdive._base_forecaster import _INFERENCE_ENTRIES
+from skdeepdive._estimators.base import _INFERENCE_ENTRIES
 
 SHAPES = {"168 x 10": (168, 10), "24 x 1": (24, 1)}
 OUTPUTS = {"predict": "forecast", "transform": "embed"}

@@ -29,11 +29,12 @@ from benchmark_data import LOADERS
 from paper import accuracies, make_parser, write_table
 from torch.nn.functional import nll_loss
 
-from skdeepdive import _schedule, _training
+from skdeepdive._train import schedule
+from skdeepdive._train.phases import phases_of
 from skdeepdive.nn import DeepDIVE
-from skdeepdive.nn._module import Latents
+from skdeepdive.nn.module import Latents
 
-phases = _training._phases
+phases = phases_of
 
 
 class Softmax(DeepDIVE):
@@ -56,14 +57,16 @@ class Softmax(DeepDIVE):
 
 def labels_alone(module, settings):
     """Return the first phase only, with the epochs of both in which DeepDIVE learns labels."""
-    n_epochs = _schedule.MARGINAL_EPOCHS + settings.max_epochs
+    n_epochs = schedule.MARGINAL_EPOCHS + settings.max_epochs
     first, *_ = phases(module, settings)
     return [replace(first, max_epochs=n_epochs, patience=settings.patience)]
 
 
 def classifier(*changes):
     """Return the row of a softmax classifier."""
-    return reader(variant(Softmax), patch("skdeepdive._training._phases", labels_alone), *changes)
+    return reader(
+        variant(Softmax), patch("skdeepdive._train.loop.phases_of", labels_alone), *changes
+    )
 
 
 def reader(*changes, **parameters):

@@ -44,9 +44,11 @@ from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from skdeepdive import DeepDIVEForecaster, _fitting, _training, sliding_windows
-from skdeepdive._torch_utils import make_generator
-from skdeepdive.nn._layers import HeldOut
+from skdeepdive import DeepDIVEForecaster, sliding_windows
+from skdeepdive._data.devices import make_generator
+from skdeepdive._train import loop as training
+from skdeepdive._train import phases
+from skdeepdive.nn.linear_forecast import HeldOut
 
 # Windows, time steps, channels, horizon.
 SIZES = {
@@ -71,8 +73,8 @@ class Job:
     def __init__(self, module, data, settings):
         self.module, self.batch_size = copy.deepcopy(module), settings.batch_size
         self.learning_rate, self.n_windows = settings.learning_rate, len(data)
-        self.phases = {phase.name: phase for phase in _training._phases(self.module, settings)}
-        self.held_out = _training._hold_out(self.module, data)
+        self.phases = {phase.name: phase for phase in phases.phases_of(self.module, settings)}
+        self.held_out = training._hold_out(self.module, data)
         self.tensors = [*data.batch(slice(None)), self.held_out.folds]
 
     def with_kept(self):
@@ -115,10 +117,10 @@ def fit(X, y, factors, max_epochs):
 
     def train(module, data, valid, settings):
         jobs.append((copy.deepcopy(module), data, settings))
-        return _training.train(module, data, valid, settings)
+        return training.train(module, data, valid, settings)
 
     model = DeepDIVEForecaster(max_epochs=max_epochs, random_state=0)
-    with mock.patch.object(_fitting, "train", train):
+    with mock.patch("skdeepdive._estimators.fit.train", train):
         start = time.perf_counter()
         model.fit(X, y, factors=factors)
         seconds = time.perf_counter() - start

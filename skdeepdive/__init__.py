@@ -4,7 +4,7 @@
 import sklearn  # noqa: F401
 import torch  # noqa: F401
 
-from ._forecaster import DeepDIVEForecaster
+from ._estimators.deepdive import DeepDIVEForecaster
 from ._version import __version__ as __version__
 from .windows import calendar_factors, sliding_windows, split_windows
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from ._base_forecaster import BaseForecaster, Self
-from ._callbacks import with_callbacks
-from ._fitting_vae import fit_vae
-from ._torch_utils import resolve_device
-from ._validation import check_number
-from .nn._layers import WindowFeatures
-from .nn._vae import VAE, BetaTCVAE
+from ._data.checks import check_number
+from ._data.devices import resolve_device
+from ._estimators.base import BaseForecaster, Self
+from ._estimators.callbacks import with_callbacks
+from ._estimators.fit import fit_vae
+from .nn.features import WindowFeatures
+from .nn.vae import VAE, BetaTCVAE
 
 __all__ = ["BetaTCVAEForecaster", "VAEForecaster"]
 

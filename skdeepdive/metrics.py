@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length
 
-from ._labels import check_factors
-from ._validation import check_choice, check_finite, check_integer, check_numeric, naming, to_floats
+from ._data.checks import check_choice, check_integer, check_numeric, naming, to_floats
+from ._data.labels import check_factors
+from ._data.rows import check_finite
 
 __all__ = ["corr_score", "mutual_information_gap", "rrse_score"]
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
-from ._validation import naming, shortened
+from ._data.checks import naming, shortened
 
 __all__ = ["calendar_factors", "sliding_windows", "split_windows"]
 

@@ -11,11 +11,11 @@ from sklearn.base import clone
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from skdeepdive import sliding_windows, split_windows
-from skdeepdive._torch_utils import make_generator
+from skdeepdive._data.devices import make_generator
 from skdeepdive.baselines import BetaTCVAEForecaster, VAEForecaster
 from skdeepdive.datasets import load_electricity
-from skdeepdive.nn._layers import WindowFeatures
-from skdeepdive.nn._vae import VAE, BetaTCVAE, aggregate_log_density, decompose_kl
+from skdeepdive.nn.features import WindowFeatures
+from skdeepdive.nn.vae import VAE, BetaTCVAE, aggregate_log_density, decompose_kl
 
 N_TIMESTEPS, HORIZON = 48, 24
 ESTIMATORS = [VAEForecaster, BetaTCVAEForecaster]

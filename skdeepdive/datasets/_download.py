@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sklearn.datasets import get_data_home
 
-from skdeepdive._validation import check_flag, check_integer, check_number
+from skdeepdive._data.checks import check_flag, check_integer, check_number
 
 _TIMEOUT = 30.0
 _CHUNK = 2**20

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
-from skdeepdive._validation import check_choice
+from skdeepdive._data.checks import check_choice
 from skdeepdive.datasets._base import load_description, make_calendar_bunch
 from skdeepdive.datasets._download import BadFileError, Remote, open_cache
 

@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils.extmath import softmax
 from sklearn.utils.validation import check_is_fitted
 
-from .._validation import check_choice
+from .._data.checks import check_choice
 from ._axes import OKABE_ITO, check_matplotlib, every_so_many, make_axes, make_colours
 from ._factors import check_factor, encode_labels, predict_labels, take_labels
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .._labels import check_factors
-from .._validation import check_index
+from .._data.checks import check_index
+from .._data.labels import check_factors
 
 
 def check_factor(estimator: Any, factor: Any) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from .._validation import check_futures, check_index, check_quantiles
+from .._data.checks import check_futures, check_index, check_quantiles
 from ._axes import FORECAST, FUTURE, PAST, check_matplotlib, make_axes
 from ._windows import count_windows, take_window, to_courses
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from .._validation import check_integer
+from .._data.checks import check_integer
 from ..metrics import _information_gaps, _normalised_information
 from ._axes import check_matplotlib, every_so_many, make_axes
 

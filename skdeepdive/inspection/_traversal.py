@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from .._validation import check_dimension, check_index, check_values
+from .._data.checks import check_dimension, check_index, check_values
 from ._axes import check_matplotlib
 from ._windows import take_window, to_courses
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import check_index
+from .._data.checks import check_index
 
 
 def take_window(values: Any, sample: Any) -> Any:

@@ -1,5 +1,5 @@
 """The networks of DeepDIVE: PyTorch only, nothing of scikit-learn."""
 
-from ._module import DeepDIVE
+from .module import DeepDIVE
 
 __all__ = ["DeepDIVE"]

@@ -1,0 +1,602 @@
+"""What all estimators share: windows checked, scaled and trained on; arrays out again."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, TransformerMixin
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.metadata_routing import UNUSED
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .._data.batches import count_rows
+from .._data.checks import (
+    check_batch_size,
+    check_fitted_shape,
+    check_flag,
+    check_futures,
+    check_integer,
+    check_number,
+    check_numeric,
+    check_path,
+    check_validation_split,
+    check_window_shape,
+    naming,
+    shape_text,
+    to_windows,
+)
+from .._data.devices import to_array, to_numpy_dtype, to_tensor
+from .._data.rows import check_finite
+from .._data.threads import threads_for
+from .._saving import file
+from .._saving.plain import Networks, from_plain, make_module, plain_module, to_plain
+from .._train.checkpoint import Checkpoint, digest
+from .._train.distributed import Processes
+from .._train.phases import Settings
+from .._version import __version__
+from .callbacks import CallbackSupportMixin, begin_fit, end_fit, never_stop
+from .fit import Trained
+from .progress import progress
+
+# Finiteness is checked apart, in chunks: windows are views that must not be copied.
+_X_CHECKS = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": False}
+
+# Values of the windows in one batch of inference: few enough for the cache (8 MB in doubles).
+_INFERENCE_ENTRIES = 2**20
+
+# Parameters that a fit may be resumed with other values of.
+_WITHOUT_EFFECT = ("checkpoint_path", "verbose")
+Self = TypeVar("Self", bound="BaseForecaster")
+
+
+class BaseForecaster(
+    CallbackSupportMixin, MultiOutputMixin, RegressorMixin, TransformerMixin, BaseEstimator
+):
+    """Forecast, embed and reconstruct windows with a trained module.
+
+    Estimators implement `_fit`, which ends in `_keep`, and `_embed` and `_latent_names`. Their
+    module, a `_MODULE`, offers `forecast` and `decode_embedding`, and a `configuration` from which
+    `blank` makes another.
+    """
+
+    # scikit-learn takes every argument but X and y for metadata; embeddings are none.
+    __metadata_request__inverse_transform = {"Z": UNUSED}  # noqa: RUF012
+
+    _MODULE: type[Networks]
+    module_: Networks
+
+    # Parameters that are positive integers; estimators add their own.
+    _SIZES: tuple[str, ...] = ("n_hidden", "max_epochs", "n_iter_no_change")
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Forecast the future of windows.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        y : ndarray of the shape of `y` given to `fit`, n_samples aside
+            In the units of `y`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
+        """
+        return self._infer(X, lambda x: self.module_.forecast(x), self._to_futures)
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Embed windows into the latent space.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_latent)
+            Posterior means of the latent dimensions, which :meth:`get_feature_names_out` names.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
+        """
+        return self._infer(X, self._embed)
+
+    def inverse_transform(self, Z: ArrayLike) -> np.ndarray:
+        """Decode windows from embeddings.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, n_latent)
+            Embeddings as :meth:`transform` returns them.
+
+        Returns
+        -------
+        X : ndarray of the shape given to `fit`, n_samples aside
+            In the units of `X`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `Z` has another number of columns than there are latent dimensions.
+        """
+        check_is_fitted(self)
+        Z = check_numeric("Z", to_array("Z", Z))
+        with naming("Z"), np.errstate(over="ignore"):
+            array: np.ndarray = check_array(Z, dtype=[np.float64, np.float32], input_name="Z")
+        n_latent = len(self.get_feature_names_out())
+        if array.shape[1] != n_latent:
+            raise ValueError(
+                f"'Z' must have {n_latent} columns, one for each latent dimension, got "
+                f"{array.shape[1]}."
+            )
+        with torch.inference_mode():
+            like = self._parameter
+            embedding = torch.tensor(
+                np.ascontiguousarray(array), dtype=like.dtype, device=like.device
+            )
+            decoded = self.module_.decode_embedding(embedding).cpu().numpy()
+        return _match_precision("Z", self._to_windows(decoded), array)
+
+    def reconstruct(self, X: ArrayLike) -> np.ndarray:
+        """Decode windows from their own embeddings.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        X_reconstructed : ndarray of the shape of `X`
+            In the units of `X`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
+        """
+        return self._infer(
+            X, lambda x: self.module_.decode_embedding(self._embed(x)), self._to_windows
+        )
+
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Coefficient of determination R² of the forecasts.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+        y : array-like of the shape given to `fit`, n_samples aside
+            The true futures.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the windows.
+
+        Returns
+        -------
+        score : float
+            Mean of R² over all steps and targets of the future.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `y` has another shape than the forecasts, holds NaN or infinity, or is a single
+            window, of which R² is not defined; or as for :meth:`predict`.
+        """
+        from sklearn.metrics import r2_score  # half of what importing this package would take
+
+        forecast = self.predict(X)
+        y = _to_futures("y", y, len(forecast))
+        if y.shape != forecast.shape:
+            raise ValueError(
+                f"'y' must have shape {forecast.shape}, as the forecasts, got {y.shape}."
+            )
+        if len(y) < 2:
+            raise ValueError("'y' must hold at least two windows: R² of a single one is undefined.")
+        # R² is the same in any unit, from any zero. In that of the model nothing overflows; counted
+        # from the first future, all that equal it are 0 to the last bit.
+        true, found = (self._in_model_units(futures, y[:1]) for futures in (y, forecast))
+        with naming("sample_weight"), np.errstate(over="ignore", invalid="ignore"):
+            score = r2_score(true, found, sample_weight=sample_weight)
+        if not np.isfinite(score):
+            raise ValueError("'y' is too far from the forecasts for R² to be a number.")
+        return score
+
+    def _in_model_units(self, y: np.ndarray, zero: np.ndarray) -> np.ndarray:
+        """Return what futures differ from one in units of the model, a row for each window."""
+        difference = np.subtract(y, zero, dtype=np.float64)
+        difference = difference.reshape(len(y), self.horizon_, self.n_targets_)
+        return (difference / self._y_scaling.scale).reshape(len(y), -1)
+
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
+        """Name the latent dimensions.
+
+        Parameters
+        ----------
+        input_features : ignored
+            Present for consistency with scikit-learn.
+
+        Returns
+        -------
+        names : ndarray of str
+            In the order of the columns of :meth:`transform`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self)
+        return np.asarray(self._latent_names(), dtype=object)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Save the fitted model to a file that can be opened without trusting it.
+
+        One safetensors file: the weights as arrays, everything else as JSON in its header. It
+        needs safetensors (``pip install "skdeepdive[io]"``). The file appears at one stroke; where
+        writing fails, what was at `path` stays.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to save; a file that is there is replaced.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError
+            If `path` is no path; if something cannot be put into the file: an estimator of another
+            class than those of this package, a `random_state` that is a RandomState instance,
+            labels of factors that are neither numbers nor strings of at most 1000 characters.
+        ValueError
+            If a parameter was set to an invalid value after `fit`.
+        OSError
+            If the file cannot be written: `path` is a folder, or in one that does not exist.
+        ImportError
+            If safetensors is not installed.
+
+        See Also
+        --------
+        load : Open the file.
+
+        Notes
+        -----
+        Kept are the parameters, everything that `fit` learned and the choice of
+        ``set_output``; requests for metadata routing are not. pickle, joblib and skops keep
+        those too.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from skdeepdive import sliding_windows
+        >>> from skdeepdive.baselines import VAEForecaster
+        >>> load = 5 + np.sin(2 * np.pi * np.arange(200) / 24)
+        >>> X, y, _ = sliding_windows(load, n_timesteps=48, horizon=24)
+        >>> model = VAEForecaster(n_hidden=8, max_epochs=1, random_state=0).fit(X, y)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(Path(folder) / "load.safetensors")
+        ...     loaded = VAEForecaster.load(Path(folder) / "load.safetensors")
+        >>> bool((loaded.predict(X) == model.predict(X)).all())
+        True
+        """
+        check_is_fitted(self)
+        file.write(path, self.__getstate__(), type(self))
+
+    @classmethod
+    def load(cls: type[Self], path: str | os.PathLike) -> Self:
+        """Open a model that :meth:`save` wrote.
+
+        Nothing in the file is run, and the memory it takes is bounded by its size, so that it need
+        not be trusted: it is checked before the weights are read.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        model : estimator of this class
+            Its outputs are those of the saved model, bit by bit. It computes on the device of the
+            saved one, or on the CPU where this machine has no such device; with ``device="auto"``
+            the machine decides anew.
+
+        Raises
+        ------
+        TypeError
+            If `path` is no path.
+        ValueError
+            If the file is damaged or no such file, holds an estimator of another class, or is in
+            the format of another release.
+        OSError
+            If there is no file, or it cannot be read.
+        ImportError
+            If safetensors is not installed.
+
+        See Also
+        --------
+        save : Write the file.
+        """
+        model = cls.__new__(cls)
+        model.__setstate__(file.read(path, cls))
+        return model
+
+    def _take_over_fit(self: Self, X: Any, y: Any, *labels: Any) -> Self:
+        """Fit a copy and become it, so that a fit that fails leaves the estimator as it was."""
+        path = check_path("checkpoint_path", self.checkpoint_path)
+        processes = self._processes()
+        end_epoch, checkpoint = never_stop, None
+
+        def begin() -> None:
+            nonlocal end_epoch, checkpoint
+            end_epoch = begin_fit(self, X, y)
+            checkpoint = path and Checkpoint(path)
+
+        processes.first(begin)
+        fitted = self._shallow_copy()
+        fitted._fit(X, y, *labels, end_epoch=end_epoch, checkpoint=checkpoint)
+        # While an error can still leave everything as it was.
+        processes.first(lambda: end_fit(self, X, y, fitted.__dict__))
+        self._become(fitted)
+        processes.first(lambda: checkpoint and checkpoint.is_done and checkpoint.remove())
+        return self
+
+    def _processes(self) -> Processes:
+        """Return the processes that fit together."""
+        return Processes()
+
+    def _become(self, fitted: "BaseForecaster") -> None:
+        self.__dict__ = fitted.__dict__  # at one stroke, for interrupts and other threads
+
+    def _shallow_copy(self: Self) -> Self:
+        copied = self.__new__(type(self))  # the way of copy.copy would take the module apart
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def _check_parameters(self) -> None:
+        if self.n_channels is not None:
+            check_integer("n_channels", self.n_channels, otherwise=" or None")
+        for name in self._SIZES:
+            check_integer(name, getattr(self, name))
+        check_batch_size(self.batch_size)
+        check_flag("early_stopping", self.early_stopping)
+        check_integer("verbose", self.verbose, minimum=0)
+        check_path("checkpoint_path", self.checkpoint_path)
+        check_number("learning_rate", self.learning_rate)
+        check_number("validation_fraction", self.validation_fraction, upper=1.0)
+
+    def _take_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
+        """Check windows and futures, note their shapes, and count the windows to hold out."""
+        X = check_numeric("X", to_array("X", X))
+        if len(X.shape) != 2:
+            check_window_shape(X, self.n_channels)
+        with naming("X"):
+            X = validate_data(self, X, **_X_CHECKS, ensure_min_samples=2)
+        check_window_shape(X, self.n_channels)
+        windows = to_windows(X, self.n_channels)
+        check_finite("X", windows)
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        y = _to_futures("y", y, len(X))
+        futures = y.reshape(*y.shape, *(1,) * (3 - y.ndim))
+        self._window_shape, self._future_shape = X.shape[1:], y.shape[1:]
+        self.n_timesteps_, self.n_channels_ = windows.shape[1:]
+        self.horizon_, self.n_targets_ = futures.shape[1:]
+        return windows, futures, check_validation_split(len(X), self.validation_fraction)
+
+    def _take_more_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
+        """Check windows and futures that must have the shapes of those fitted before."""
+        windows = self._check_windows(X)
+        y = _to_futures("y", y, len(windows))
+        if y.shape[1:] != self._future_shape:
+            expected = shape_text(self._future_shape)
+            raise ValueError(f"'y' must have shape {expected} as before, got {y.shape}.")
+        futures = y.reshape(len(y), self.horizon_, self.n_targets_)
+        return windows, futures, check_validation_split(len(windows), self.validation_fraction)
+
+    def _train(
+        self,
+        fit: Callable[[Settings], Trained],
+        inputs: list[np.ndarray],
+        n_valid: int,
+        device: torch.device,
+        end_epoch: Callable,
+        checkpoint: Checkpoint | None = None,
+        **changes: Any,
+    ) -> None:
+        """Fit with the settings of the training loop, show progress meanwhile, keep the result.
+
+        `inputs` is all that this depends on beside the parameters, beginning with windows.
+        Of several processes the first one shows progress, and calls back.
+        """
+        processes = self._processes()
+
+        def attributes(trained: Callable[[], Trained]) -> dict[str, Any]:
+            copied = self._shallow_copy()
+            copied._keep(trained(), device)
+            return copied.__dict__
+
+        def report(history: list[dict], trained: Callable[[], Trained]) -> bool:
+            show(history[-1])
+            name = "{phase} epoch {epoch}".format(**history[-1])
+            return processes.first(lambda: end_epoch(name, partial(attributes, trained)))
+
+        settings = Settings(
+            max_epochs=self.max_epochs,
+            batch_size=self._batch_size(len(inputs[0]) - n_valid),
+            learning_rate=float(self.learning_rate),
+            patience=self.n_iter_no_change if self.early_stopping else None,
+            seed=processes.first(lambda: self._seed(checkpoint)),
+            report=report,
+            checkpoint=checkpoint,
+            processes=processes,
+        )
+        settings = replace(settings, **changes)
+        if checkpoint or processes.size > 1:
+            identity = self._identity(inputs, device, settings.seed)
+            processes.check_alike(identity)
+        if checkpoint:
+            checkpoint.identify(identity)
+        verbose = self.verbose if processes.is_first else 0
+        n_values = settings.batch_size * self.n_timesteps_ * self.n_channels_
+        with threads_for(n_values), progress(verbose, settings.max_epochs) as show:
+            trained = fit(settings)
+        self._keep(trained, device)
+
+    def _seed(self, checkpoint: Checkpoint | None) -> int:
+        """Return the seed; without a `random_state`, that of a fit which is to be resumed."""
+        saved = checkpoint.seed() if checkpoint and self.random_state is None else None
+        return make_seed(self.random_state) if saved is None else saved
+
+    def _identity(self, inputs: list[np.ndarray], device: torch.device, seed: int) -> dict:
+        """Return what tells a fit from others whose checkpoints are of no use to it."""
+        parameters = self.get_params(deep=False)
+        parameters = {k: v for k, v in parameters.items() if k not in _WITHOUT_EFFECT}
+        facts = {"random_state": seed, "device": device.type, "data": digest(inputs)}
+        return {"estimator": type(self).__name__, "version": __version__, **parameters, **facts}
+
+    def _batch_size(self, n_fit: int) -> int:
+        if self.batch_size == "auto":
+            return min(256, max(16, n_fit // 32))
+        return int(self.batch_size)  # NumPy's small integers overflow where Python's do not
+
+    def _keep(self, trained: Trained, device: torch.device) -> None:
+        # The way of a saved model: the fitted one has the same numbers in the same order in memory.
+        self.module_ = make_module(self._MODULE, **plain_module(trained.module), device=device)
+        self.device_ = str(device)
+        self._x_scaling, self._y_scaling = trained.x_scaling, trained.y_scaling
+        self.history_ = _columns(trained.history)
+        self.n_iter_ = sum(record["phase"] == "interleaved" for record in trained.history)
+
+    def _infer(
+        self,
+        X: Any,
+        compute: Callable[[torch.Tensor], torch.Tensor],
+        finish: Callable[[np.ndarray], np.ndarray] = lambda values: values,
+    ) -> np.ndarray:
+        """Check windows and compute something of each, batch by batch: all outputs start here.
+
+        `finish` takes what was computed to the units of the data, one value of the first axis for
+        every window: of a batch, while that is in the cache.
+        """
+        windows = self._check_windows(X)
+        batch_size = count_rows(_INFERENCE_ENTRIES, windows[0].size, self._n_classes())
+
+        def of_batch(start: int) -> np.ndarray:
+            values = compute(self._to_tensor(windows[start : start + batch_size])).cpu().numpy()
+            with np.errstate(over="ignore", invalid="ignore"):
+                return _match_precision("X", finish(values), windows)
+
+        with threads_for(min(len(windows), batch_size) * windows[0].size), torch.inference_mode():
+            return np.concatenate([of_batch(n) for n in range(0, len(windows), batch_size)])
+
+    def _n_classes(self) -> int:
+        """Count the classes that every window has a response to."""
+        return 0
+
+    def _check_windows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        X = check_numeric("X", to_array("X", X))
+        check_fitted_shape(X, self._window_shape)
+        with naming("X"):
+            X = validate_data(self, X, reset=False, **_X_CHECKS)
+        windows = to_windows(X, self.n_channels_)
+        check_finite("X", windows)
+        return windows
+
+    def _to_tensor(self, windows: np.ndarray) -> torch.Tensor:
+        like = self._parameter
+        return to_tensor(self._x_scaling.apply(windows, to_numpy_dtype(like.dtype)), like.device)
+
+    def _to_windows(self, values: np.ndarray) -> np.ndarray:
+        return self._x_scaling.invert(values).reshape(len(values), *self._window_shape)
+
+    def _to_futures(self, values: np.ndarray) -> np.ndarray:
+        return self._y_scaling.invert(values).reshape(len(values), *self._future_shape)
+
+    @property
+    def _parameter(self) -> torch.Tensor:
+        """A parameter of the networks, for their device and precision."""
+        return next(self.module_.parameters())
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return plain Python and NumPy, so that a model opens wherever there is this package."""
+        return to_plain(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(from_plain(state, type(self)))
+
+
+def _to_futures(name: str, y: Any, n_samples: int) -> np.ndarray:
+    """Return the futures of some windows as an array of finite numbers."""
+    y = check_futures(check_numeric(name, to_array(name, y)), n_samples)
+    check_finite(name, y.reshape(len(y), -1, 1))
+    return y
+
+
+def _match_precision(name: str, values: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """Single precision for single-precision inputs, double for all others."""
+    dtype = np.dtype(np.float32 if inputs.dtype == np.float32 else np.float64)
+    with np.errstate(over="ignore"):
+        matched = values.astype(dtype, copy=False)
+    if not np.isfinite(matched).all():
+        raise ValueError(
+            f"'{name}' must be closer to what was given to fit: what follows from it is beyond the "
+            f"range of {dtype}."
+        )
+    return matched
+
+
+def make_seed(random_state: Any) -> int:
+    """Return an integer seed that follows from `random_state`."""
+    if random_state is None:  # fresh entropy: check_random_state would draw from NumPy's global one
+        return int(np.random.default_rng().integers(2**31))
+    try:
+        if isinstance(random_state, bool):  # the integers 0 and 1 to check_random_state
+            raise ValueError("a boolean is no seed")
+        return int(check_random_state(random_state).randint(2**31 - 1))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "'random_state' must be an integer from 0 to 2**32 - 1, a RandomState instance or "
+            f"None, got {random_state!r}."
+        ) from error
+
+
+def _columns(history: list[dict]) -> dict[str, np.ndarray]:
+    """One array for each name in the records, NaN where a record lacks it."""
+    names = dict.fromkeys(name for record in history for name in record)
+    columns = {"phase": np.array([], dtype=str), "epoch": np.array([], dtype=int)}  # of no records
+    return columns | {
+        name: np.array([record.get(name, np.nan) for record in history]) for name in names
+    }

@@ -1,0 +1,545 @@
+"""DeepDIVE as an estimator: arrays and factors in, forecasts and clusters out."""
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from .._data.checks import LATENTS, check_choice, check_flag
+from .._data.devices import resolve_device, to_array
+from .._data.labels import Factors, check_factors, check_known_factors, check_same_classes
+from .._saving.plain import plain_module
+from .._start.continuation import Memory
+from .._start.start import Sizes
+from .._train.distributed import Processes
+from ..nn.module import DeepDIVE
+from .base import BaseForecaster, Self
+from .callbacks import Method, never_stop, with_callbacks
+from .explanation import ExplainableForecaster
+from .fit import Trained, fit_further, fit_module
+from .probabilistic import ProbabilisticForecaster
+
+
+def _has_marginal(estimator: "DeepDIVEForecaster") -> bool:
+    if estimator.latent == "conditional":
+        raise AttributeError(
+            "latent='conditional' has no marginal dimensions, so there are no clusters to predict."
+        )
+    return True
+
+
+def _where_marginal(method: Method) -> Method:
+    """Offer a method where there are marginal dimensions; type checkers see its signature."""
+    return available_if(_has_marginal)(method)
+
+
+class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
+    """Forecast time-series windows with a variational autoencoder that one can look inside.
+
+    A window is encoded into *marginal* dimensions, one group for each factor (a label known for
+    the training windows, such as hour, weekday or gait type), and *conditional* dimensions, all
+    the rest. An RBF layer reads every factor from its own marginal dimensions alone.
+    Cross-attention fuses both parts, and two decoders turn them into the window and its future.
+
+    Training starts in closed form. The forecast is a ridge regression from the window plus, where
+    they help, a map for every class, weighed by how likely the class is; the marginal dimensions
+    start at Fisher's linear discriminants of the labels, which unlabelled windows refine; the
+    conditional dimensions start at the principal components of what the classes leave over of the
+    windows. Labels, reconstruction and a latent correction of the forecast are then trained
+    interleaved: every mini-batch takes a step for labels and for the rest, on parameters of their
+    own, so that neither objective disturbs the other. (Discovered clusters are an exception: the
+    reconstruction shapes them.) In the end the correction starts anew from the finished latent
+    dimensions, and the validation windows say how much of it is kept. Data are standardised
+    inside, and forecasts come in the units of `y`.
+
+    Parameters
+    ----------
+    n_channels : int or None, default=None
+        Number of channels of a flattened 2-D `X`, whose columns run over the channels of the first
+        time step, then those of the second, and so on. None: 2-D input has one channel.
+    latent : {"both", "conditional", "marginal"}, default="both"
+        The latent parts. "conditional" is a variational autoencoder with a forecast branch, which
+        ignores factors; "marginal" keeps the factors' dimensions alone.
+    n_clusters : int, default=8
+        Number of clusters to discover where no factors are given; fewer where there are fewer
+        distinct windows.
+    n_marginal : int, default=16
+        Most marginal dimensions of a factor; it never has more than its number of classes less
+        one, which already place all classes at equal distances.
+    n_conditional : int, default=16
+        Number of conditional dimensions.
+    n_hidden : int, default=256
+        Width of the hidden layers.
+    max_epochs : int, default=20
+        Most passes over the training windows. Up to ten on the labels alone come before them and
+        end after three without improvement; as many on the forecast alone come after them and end
+        after two without.
+    batch_size : int or "auto", default="auto"
+        Windows in a gradient step. "auto" takes a 32nd of the training windows, but between 16 and
+        256, so that a few windows train for enough steps.
+    learning_rate : float, default=1e-3
+        Step size of Adam for the conditional path; that of the marginal path follows from it.
+    early_stopping : bool, default=True
+        Stop when the loss on the validation windows (the negative lower bound plus the
+        cross-entropies) has not improved for `n_iter_no_change` epochs, and keep the weights of
+        its best epoch. False: run `max_epochs` epochs and keep the last weights; the validation
+        windows then choose the penalties of the closed-form start and the shrinkage of the
+        correction only.
+    validation_fraction : float, default=0.2
+        Part of the windows, the last in their order, that is held out for validation. Windows
+        overlap, so a random part would leak; those whose futures reach into the held-out ones are
+        not trained on.
+    n_iter_no_change : int, default=5
+        Patience of early stopping, in epochs.
+    warm_start : bool, default=False
+        Let a further `fit` start from the fitted model, in its scaling and with its classes, for
+        fine-tuning on new data. Shapes and the names of the factors must be the same, and a label
+        one of the classes. A ridge regression of the forecast's errors on the new windows is added
+        to the forecast where the new validation windows gain by it; its correction is trained anew.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial weights, the order of the batches and the draws of the latent
+        variables. An integer gives the same result every time on the same machine. No global
+        generator is used.
+    device : str, default="auto"
+        A torch device such as "cpu" or "cuda:0"; "auto" takes CUDA where there is one.
+    checkpoint_path : str, path-like or None, default=None
+        A file that `fit` keeps while it trains, with all that is needed to go on from the end of
+        the last epoch. The same fit, once more, then resumes one that was killed, and has the
+        result that it would have had: to the last bit on the same machine. The file goes when
+        `fit` is done. Every fit needs a path of its own, and safetensors. None: no file.
+    verbose : int, default=0
+        1 shows progress on standard error: a bar where tqdm is installed, otherwise one line an
+        epoch. 2 shows every term, in one line an epoch.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The trained networks.
+    device_ : str
+        Where they compute, such as "cpu" or "cuda:0".
+    factor_names_ : list of str
+        Names of the factors: the columns of `factors`, "factor0" and so on, or "cluster".
+    factor_classes_ : list of ndarray
+        Labels of every factor, sorted.
+    factor_priors_ : list of Bunch
+        The mixture over the marginal dimensions of every factor, one normal component for each
+        class: its frequency `weights` (n_classes,), its `centres` (n_classes, n_dims), the centres
+        of the RBF layer, and its deviation `scales` (n_classes,), in units of :meth:`transform`.
+    history_ : dict of ndarray
+        One entry for each epoch: its phase ("marginal", "interleaved", then "forecast"), its
+        number, its learning rate (less than the parameter after training diverged), the mean terms
+        of the objective in nats per window on training and validation windows (at most 512 of
+        these, drawn at random), and the validation loss, which early stopping follows; in the
+        forecast phase that is the squared error of standardised futures. NaN where a phase has no
+        such term.
+    n_iter_ : int
+        Number of interleaved epochs run.
+    n_timesteps_, n_channels_, horizon_, n_targets_ : int
+        Shapes of windows and futures.
+    n_features_in_ : int
+        Size of the second axis of `X`.
+    feature_names_in_ : ndarray of str
+        Column names of `X`, where it was a DataFrame with string columns.
+
+    See Also
+    --------
+    skdeepdive.sliding_windows : Cut a series into windows and futures.
+    skdeepdive.calendar_factors : Labels from timestamps.
+
+    Notes
+    -----
+    Training runs in single precision, everything after it in double, so that the result for a
+    window does not depend on which others come along. Results are float32 for float32 input,
+    otherwise float64. Clusters are started by KMeans on the windows' principal components. The
+    columns of an embedding are the marginal dimensions of every factor, such as "hour_0", then the
+    conditional ones, such as "conditional_0".
+
+    Where torch's default process group is initialised (``torch.distributed``, as under torchrun),
+    its processes fit together, each its share of every batch. All must call `fit` with the same
+    windows and parameters, and all get the same model.
+
+    References
+    ----------
+    .. [1] Wong, Cheu, Chiam, Srinivasan, "Disentangled Interleaving Variational Encoding",
+       arXiv:2501.08710.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skdeepdive import DeepDIVEForecaster, sliding_windows
+    >>> time = np.arange(400)
+    >>> load = 5 + np.sin(2 * np.pi * time / 24)
+    >>> X, y, origin = sliding_windows(load, n_timesteps=48, horizon=24)
+    >>> model = DeepDIVEForecaster(max_epochs=2, random_state=0)
+    >>> model.fit(X, y, factors=origin % 24).predict(X[-1:]).shape
+    (1, 24)
+    >>> int(model.predict_cluster(X[-1:])[0]), int(origin[-1] % 24)
+    (15, 15)
+    """
+
+    _MODULE = DeepDIVE
+    module_: DeepDIVE
+    _SIZES = (*BaseForecaster._SIZES, "n_clusters", "n_marginal", "n_conditional")
+
+    def __init__(
+        self,
+        n_channels: int | None = None,
+        *,
+        latent: str = "both",
+        n_clusters: int = 8,
+        n_marginal: int = 16,
+        n_conditional: int = 16,
+        n_hidden: int = 256,
+        max_epochs: int = 20,
+        batch_size: int | str = "auto",
+        learning_rate: float = 1e-3,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.2,
+        n_iter_no_change: int = 5,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "auto",
+        checkpoint_path: str | os.PathLike | None = None,
+        verbose: int = 0,
+    ):
+        self.n_channels = n_channels
+        self.latent = latent
+        self.n_clusters = n_clusters
+        self.n_marginal = n_marginal
+        self.n_conditional = n_conditional
+        self.n_hidden = n_hidden
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.device = device
+        self.checkpoint_path = checkpoint_path
+        self.verbose = verbose
+
+    @with_callbacks
+    def fit(self: Self, X: ArrayLike, y: ArrayLike, factors: ArrayLike | None = None) -> Self:
+        """Train on windows and their futures.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_timesteps) or (n_samples, n_timesteps, n_channels)
+            Windows, in chronological order. Read-only views such as those of
+            :func:`~skdeepdive.sliding_windows` are never copied as a whole.
+        y : array-like of shape (n_samples,), (n_samples, horizon) or \
+                (n_samples, horizon, n_targets)
+            The future of every window.
+        factors : array-like or DataFrame of shape (n_samples,) or (n_samples, n_factors), \
+                default=None
+            Labels of every window: strings or integers; -1, None or NaN where unknown. The columns
+            of a DataFrame name the factors. None: clusters are discovered.
+
+        Returns
+        -------
+        self : DeepDIVEForecaster
+
+        Raises
+        ------
+        ValueError
+            If a value or shape is not as described: NaN or infinity, arrays of different length,
+            fewer than two windows or none left for validation, a factor with a single class or
+            no labelled window; a `checkpoint_path` that holds anything but a checkpoint of the
+            same fit; processes that are to fit together, but not the same, or in batches of fewer
+            windows than there are processes. An estimator that was fitted before stays as it was.
+        TypeError
+            If a parameter has the wrong type.
+        FloatingPointError
+            If a term of the objective becomes NaN or infinite, in the smallest steps too.
+        MemoryError
+            If a batch does not fit into memory.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a term becomes NaN or infinite: training then goes on from its last good epoch in
+            steps of a tenth, up to three times.
+            If training is interrupted (Ctrl-C): the model has its best weights so far. Interrupted
+            before or after training, once more, or among several processes, `fit` raises
+            KeyboardInterrupt and leaves the estimator as it was.
+        """
+        return self._take_over_fit(X, y, factors)
+
+    def partial_fit(
+        self: Self,
+        X: ArrayLike,
+        y: ArrayLike,
+        factors: ArrayLike | None = None,
+        classes: Mapping[str, ArrayLike] | ArrayLike | None = None,
+    ) -> Self:
+        """Learn from one more chunk of windows, of a stream or of data larger than memory.
+
+        The first call fits its chunk as `fit` does, but with one epoch in every phase of the
+        training. It decides on the scaling of the data and on the form of the linear forecast, so
+        its chunk should be a typical one. In every later call the linear forecast and the
+        discriminants of the labels, which have a closed form, are fitted to all chunks so far, by
+        sums over their windows; the networks train on the new chunk alone, for one epoch in every
+        phase. A last part of every chunk (`validation_fraction`) is held out.
+
+        After `fit` all calls are later ones; what they add to the linear forecast is then fitted
+        to the windows since, and the labels are learnt by the networks alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_timesteps) or (n_samples, n_timesteps, n_channels)
+            Windows, in chronological order; some hundreds or more, for the networks to gain by
+            them.
+        y : array-like of shape (n_samples,), (n_samples, horizon) or \
+                (n_samples, horizon, n_targets)
+            The future of every window.
+        factors : array-like or DataFrame of shape (n_samples,) or (n_samples, n_factors), \
+                default=None
+            Labels of every window, as in :meth:`fit`. None in a later call: none is known.
+        classes : dict of str to array-like, or array-like of a single factor, default=None
+            All labels of factors, by the factors' names, where the first chunk does not have them
+            all. Later calls do not need it.
+
+        Returns
+        -------
+        self : DeepDIVEForecaster
+            `history_` and `n_iter_` grow by the new epochs.
+
+        Raises
+        ------
+        ValueError
+            As in :meth:`fit`; if shapes, or the names of factors, differ from those of the first
+            call; if a label is none of its factor's classes. An estimator that was fitted before
+            stays as it was.
+        TypeError
+            If a parameter has the wrong type.
+        FloatingPointError
+            If a term of the objective becomes NaN or infinite, in the smallest steps too.
+        MemoryError
+            If a batch does not fit into memory.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If a term becomes NaN or infinite: training then goes on from its last good epoch in
+            steps of a tenth, up to three times.
+            If training is interrupted (Ctrl-C): the model has its best weights so far. Interrupted
+            before or after training, or once more, it raises KeyboardInterrupt and leaves the
+            estimator as it was.
+
+        Notes
+        -----
+        The sums do not grow with the number of windows, but with the square of their length: they
+        take about ``24 * d**2`` bytes, with d the number of values in a window (or its time steps,
+        times the square root of the number of targets, where every target is forecast from its own
+        channel alone), and are a part of pickles. :meth:`save` leaves them out; a model that was
+        loaded goes on as after `fit`. What classes add to the linear forecast is fitted in the
+        first call only. Discovered clusters are those of the first chunk.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skdeepdive import DeepDIVEForecaster, sliding_windows
+        >>> load = 5 + np.sin(2 * np.pi * np.arange(1200) / 24)
+        >>> model = DeepDIVEForecaster(random_state=0)
+        >>> for days in np.split(load, 3):
+        ...     X, y, origin = sliding_windows(days, n_timesteps=48, horizon=24)
+        ...     model = model.partial_fit(X, y, origin % 24, classes=np.arange(24))
+        >>> model.predict(X[-1:]).shape
+        (1, 24)
+        """
+        fitted = self._shallow_copy()
+        fitted._partial_fit(X, y, factors, classes)
+        self._become(fitted)
+        return self
+
+    @_where_marginal
+    def predict_cluster(self, X: ArrayLike) -> np.ndarray:
+        """Assign windows to the cluster of the greatest RBF response, for every factor.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,) or (n_samples, n_factors)
+            In the labels given to `fit`, whole floats as integers: one column for each factor, in
+            the order of `factor_names_`; a single factor gives a single dimension.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
+        """
+        proba = self._cluster_proba(X)
+        columns = [
+            classes[p.argmax(axis=1)]
+            for classes, p in zip(self.factor_classes_, proba, strict=True)
+        ]
+        if len(columns) == 1:
+            return columns[0]
+        if len({column.dtype.kind for column in columns}) > 1:
+            columns = [column.astype(object) for column in columns]
+        return np.stack(columns, axis=1)
+
+    @_where_marginal
+    def predict_cluster_proba(self, X: ArrayLike) -> np.ndarray | list[np.ndarray]:
+        """Cluster posterior p(k | b), the normalised RBF responses, for every factor.
+
+        It is taken at the posterior mean of b, so it leaves out how uncertain b itself is.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes), or a list of them
+            Columns in the order of `factor_classes_`. A list, with one array for each factor, where
+            there are several factors.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
+        """
+        proba = self._cluster_proba(X)
+        return proba[0] if len(proba) == 1 else proba
+
+    def _processes(self) -> Processes:
+        return Processes.current()
+
+    def _fit(self, X: Any, y: Any, factors: Any, **told: Any) -> None:
+        self._check_parameters()
+        device = resolve_device(self.device)
+        if self.warm_start and self.__sklearn_is_fitted__():
+            self._fit_further(X, y, factors, None, device, **told)
+        else:
+            self._fit_anew(X, y, factors, None, device, **told)
+
+    def _partial_fit(self, X: Any, y: Any, factors: Any, classes: Any) -> None:
+        self._check_parameters()
+        device = resolve_device(self.device)
+        once = {"incremental": True, "max_epochs": 1, "patience": None, "end_epoch": never_stop}
+        if not self.__sklearn_is_fitted__():
+            self._fit_anew(X, y, factors, classes, device, **once)
+            return
+        history, n_iter = self.history_, self.n_iter_
+        self._fit_further(X, y, factors, classes, device, **once)
+        self.history_, self.n_iter_ = _appended(history, self.history_), n_iter + self.n_iter_
+
+    def _fit_anew(
+        self, X: Any, y: Any, factors: Any, classes: Any, device: torch.device, **told: Any
+    ) -> None:
+        windows, futures, n_valid = self._take_data(X, y)
+        if factors is not None:
+            factors = check_factors(to_array("factors", factors), len(windows), classes)
+        elif classes is not None:
+            raise ValueError("'classes' are those of 'factors', which must be given too, got None.")
+        inputs = [windows, futures] if factors is None else [windows, futures, factors.codes]
+        sizes = self._sizes()
+        fit = partial(fit_module, windows, futures, factors, n_valid, sizes, device=device)
+        self._train(fit, inputs, n_valid, device, **told)
+
+    def _fit_further(
+        self, X: Any, y: Any, factors: Any, classes: Any, device: torch.device, **told: Any
+    ) -> None:
+        self._check_sizes()
+        windows, futures, n_valid = self._take_more_data(X, y)
+        no_codes = np.empty((0, len(self.factor_names_)), dtype=np.int64)
+        known = Factors(self.factor_names_, self.factor_classes_, no_codes)
+        if classes is not None:
+            check_same_classes(classes, known)
+        factors = to_array("factors", factors) if known.names else None
+        factors = check_known_factors(factors, len(windows), known)
+        memory = getattr(self, "_memory", None)
+        memory = memory and Memory.from_plain(memory, device)
+        start = Trained(self.module_, self._x_scaling, self._y_scaling, factors, [], memory)
+        inputs = [windows, futures, factors.codes, *plain_module(self.module_)["weights"].values()]
+        fit = partial(fit_further, windows, futures, factors, n_valid, start, device=device)
+        self._train(fit, inputs, n_valid, device, **told)
+
+    def _check_sizes(self) -> None:
+        """Raise where parameters ask for another module than the one that is to learn further."""
+        sizes, module = self._sizes(), self.module_
+        given = {
+            "n_hidden": sizes.n_hidden,
+            "n_conditional": sizes.n_conditional,
+            "latent": bool(sizes.n_marginal),
+        }
+        fitted = {
+            "n_hidden": module.n_hidden,
+            "n_conditional": module.n_conditional,
+            "latent": module.has_marginal,
+        }
+        changed = [f"'{name}'" for name in given if given[name] != fitted[name]]
+        if changed:
+            raise ValueError(
+                f"{', '.join(changed)} must stay as when the model was first fitted for it to "
+                "learn further. Fit it anew with warm_start=False."
+            )
+
+    def _keep(self, trained: Trained, device: torch.device) -> None:
+        super()._keep(trained, device)
+        self.factor_names_ = trained.factors.names
+        self.factor_classes_ = trained.factors.classes
+        self._memory = trained.memory and trained.memory.to_plain()
+
+    def _check_parameters(self) -> None:
+        check_choice("latent", self.latent, LATENTS)
+        check_flag("warm_start", self.warm_start)
+        super()._check_parameters()
+
+    def _sizes(self) -> Sizes:
+        return Sizes(
+            n_marginal=0 if self.latent == "conditional" else self.n_marginal,
+            n_conditional=0 if self.latent == "marginal" else self.n_conditional,
+            n_hidden=self.n_hidden,
+            n_clusters=self.n_clusters,
+        )
+
+    def _latent_names(self) -> list[str]:
+        names = [
+            f"{name}_{j}"
+            for name, n_dims in zip(self.factor_names_, self.module_.factor_dims, strict=True)
+            for j in range(n_dims)
+        ]
+        return names + [f"conditional_{j}" for j in range(self.module_.n_conditional)]
+
+    def _n_classes(self) -> int:
+        return self.module_.n_classes
+
+    def _embed(self, x: torch.Tensor) -> torch.Tensor:
+        return self.module_.embed(x)
+
+    def _cluster_proba(self, X: Any) -> list[np.ndarray]:
+        def responses(x: torch.Tensor) -> torch.Tensor:
+            return torch.cat(self.module_.infer_marginal(x).responses, dim=1)
+
+        check_is_fitted(self)
+        counts = [len(classes) for classes in self.factor_classes_]
+        return np.split(self._infer(X, responses), np.cumsum(counts)[:-1], axis=1)
+
+
+def _appended(history: dict[str, np.ndarray], more: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Put the epochs of one history after those of another; NaN where either lacks a term."""
+
+    def column(part: dict[str, np.ndarray], name: str) -> np.ndarray:
+        return part.get(name, np.full(len(part["epoch"]), np.nan))
+
+    return {
+        name: np.concatenate([column(history, name), column(more, name)])
+        for name in {**history, **more}
+    }

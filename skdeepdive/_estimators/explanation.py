@@ -1,0 +1,228 @@
+"""What a forecast is made of, and what it would be had a window been another."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.utils import Bunch
+from sklearn.utils.validation import check_is_fitted
+
+from .._data.checks import check_dimension, check_values
+from .._data.labels import Factors, check_labels_of_factors
+from ..nn.module import DeepDIVE
+from .base import BaseForecaster
+
+
+class ExplainableForecaster(BaseForecaster):
+    """A forecaster with factors in its latent space, that can be asked why and what if."""
+
+    module_: DeepDIVE
+    factor_names_: list[str]
+    factor_classes_: list[np.ndarray]
+
+    @property
+    def factor_priors_(self) -> list[Bunch]:
+        """Mixture over the marginal dimensions of every factor, in units of `transform`.
+
+        Each is a Bunch of `weights` (n_classes,), `centres` (n_classes, n_dims) and `scales`
+        (n_classes,): frequency, centre and standard deviation of the normal component of every
+        class, in the order of `factor_classes_`. The list is empty without marginal dimensions.
+        """
+        check_is_fitted(self)
+        return [
+            Bunch(
+                weights=prior.log_weights.exp().numpy(force=True),
+                centres=prior.centres.numpy(force=True).copy(),
+                scales=prior.scales.numpy(force=True),
+            )
+            for prior in self.module_.priors
+        ]
+
+    def counterfactual(self, X: ArrayLike, factors: Mapping[str, Any]) -> Bunch:
+        """Tell what windows and forecasts would be, had factors taken other labels.
+
+        The marginal dimensions of a factor are put at the centre of the label, all others stay. The
+        window changes by as much as what is decoded from the latent dimensions does, so that it
+        keeps what is its own; the forecast is that of the changed window and dimensions.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+        factors : dict of str to label
+            The labels to assume, by the names of their factors (`factor_names_`).
+
+        Returns
+        -------
+        what_if : Bunch
+            forecast : ndarray of the shape of `y` given to `fit`, n_samples aside
+                In the units of `y`.
+            window : ndarray of the shape of `X`
+                In the units of `X`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If there is no such factor or label, if `X` has another shape than in `fit`, or holds
+            NaN or infinity.
+        TypeError
+            If `factors` is no dict, or is empty.
+
+        See Also
+        --------
+        traverse : Move along a single latent dimension.
+
+        Notes
+        -----
+        A label stands for what goes with it in the training windows, not for what it causes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skdeepdive import DeepDIVEForecaster, sliding_windows
+        >>> load = np.sin(2 * np.pi * np.arange(400) / 24)
+        >>> X, y, origin = sliding_windows(load, n_timesteps=48, horizon=24)
+        >>> model = DeepDIVEForecaster(max_epochs=2, random_state=0)
+        >>> model = model.fit(X, y, factors=origin % 24)
+        >>> model.counterfactual(X[:3], {"factor0": 12}).forecast.shape
+        (3, 24)
+        """
+        check_is_fitted(self)
+        known = Factors(self.factor_names_, self.factor_classes_, np.empty((0, 0)))
+        labels = check_labels_of_factors("factors", factors, known)
+
+        def change(z):
+            for factor, label in labels.items():
+                z = self.module_.set_factor(z, factor, label)
+            return z
+
+        return self._intervene(X, change)
+
+    def traverse(self, X: ArrayLike, dimension: str | int, values: ArrayLike) -> Bunch:
+        """Tell what windows and forecasts would be, had a latent dimension other values.
+
+        As :meth:`counterfactual`, for a single dimension.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+        dimension : str or int
+            Name of the dimension as in :meth:`get_feature_names_out`, or its position.
+        values : array-like of shape (n_values,)
+            What it is to be, in units of :meth:`transform`; a priori a conditional dimension has
+            mean 0 and deviation 1.
+
+        Returns
+        -------
+        what_if : Bunch
+            forecast : ndarray of the shape of `y` given to `fit`, and (n_values,)
+                In the units of `y`; the last axis runs over `values`.
+            window : ndarray of the shape of `X`, and (n_values,)
+                In the units of `X`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If there is no such dimension, if `values` are not finite numbers in one dimension, if
+            `X` has another shape than in `fit`, or holds NaN or infinity.
+        """
+        names = self.get_feature_names_out().tolist()
+        position = check_dimension("dimension", dimension, names)
+
+        def change_to(value):
+            def change(z):
+                changed = z.clone()
+                changed[:, position] = value
+                return changed
+
+            return change
+
+        steps = [self._intervene(X, change_to(v)) for v in check_values("values", values)]
+        return Bunch(
+            forecast=np.stack([step.forecast for step in steps], axis=-1),
+            window=np.stack([step.window for step in steps], axis=-1),
+        )
+
+    def attribute(self, X: ArrayLike) -> Bunch:
+        """Split forecasts into what each part of the model contributes.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        parts : Bunch
+            Arrays of the shape of the forecasts, in the units of `y`, whose sum is the forecast:
+
+            level : ndarray
+                The last value of the series that a target continues; the mean of the training
+                futures where none is known to correspond.
+            linear : ndarray
+                The linear map from the window to its future, for a window of unknown classes.
+            window : ndarray
+                What the networks read from the window beside the latent dimensions.
+            factors : dict of str to ndarray
+                What knowing the classes of each factor adds.
+            conditional : ndarray
+                What knowing the conditional dimensions adds; zero where there are none.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
+
+        Notes
+        -----
+        What factors and conditional dimensions add is their Shapley value: the mean, over all
+        orders in which they may become known, of the change in the forecast. An unknown factor has
+        the frequencies of its classes, unknown conditional dimensions their mean a priori. All
+        subsets of them are forecast, 2 to the power of their number.
+
+        References
+        ----------
+        .. [1] Lundberg, Lee (2017). A unified approach to interpreting model predictions. Advances
+           in Neural Information Processing Systems 30.
+        """
+        parts = self._infer(X, lambda x: self.module_.attribute_forecast(x), self._to_parts)
+        level, linear, window, *shares = np.moveaxis(parts, 1, 0)
+        if self.module_.n_conditional:
+            *shares, conditional = shares
+        else:
+            conditional = np.zeros_like(level)
+        factors = dict(zip(self.factor_names_, shares, strict=True))
+        return Bunch(
+            level=level, linear=linear, window=window, factors=factors, conditional=conditional
+        )
+
+    def _to_parts(self, values: np.ndarray) -> np.ndarray:
+        """Return parts of forecasts in the units of y; the first carries what scaling took away."""
+        parts = values * self._y_scaling.scale
+        parts[:, 0] += self._y_scaling.loc
+        return parts.reshape(*parts.shape[:2], *self._future_shape)
+
+    def _intervene(self, X: ArrayLike, change: Callable[[torch.Tensor], torch.Tensor]) -> Bunch:
+        def both(x):
+            window, forecast = self.module_.intervene(x, change)
+            return torch.cat([window.flatten(1), forecast.flatten(1)], dim=1)
+
+        n_entries = self.n_timesteps_ * self.n_channels_
+
+        def to_units(values):
+            window = values[:, :n_entries].reshape(-1, self.n_timesteps_, self.n_channels_)
+            forecast = values[:, n_entries:].reshape(-1, self.horizon_, self.n_targets_)
+            found = (self._to_windows(window), self._to_futures(forecast))
+            return np.concatenate([part.reshape(len(values), -1) for part in found], axis=1)
+
+        values = self._infer(X, both, to_units)
+        return Bunch(
+            forecast=values[:, n_entries:].reshape(-1, *self._future_shape),
+            window=values[:, :n_entries].reshape(-1, *self._window_shape),
+        )

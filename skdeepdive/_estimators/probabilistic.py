@@ -1,0 +1,228 @@
+"""Forecasts as distributions: spread, quantiles and samples; and how usual a window is."""
+
+from typing import Literal, overload
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
+
+from .._data.checks import check_flag, check_integer, check_quantiles
+from .._data.devices import make_generator
+from ..nn.module import DeepDIVE
+from .base import BaseForecaster, make_seed
+
+# The variance of the latent part of a forecast is estimated from at least as many draws.
+_LEAST_DRAWS = 16
+
+
+class ProbabilisticForecaster(BaseForecaster):
+    """A forecaster whose module knows the noise of its forecasts."""
+
+    module_: DeepDIVE
+
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> np.ndarray: ...
+
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def predict(
+        self, X: ArrayLike, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Forecast the future of windows.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+        return_std : bool, default=False
+            Whether to return how far the futures are expected to be from the forecasts.
+
+        Returns
+        -------
+        y : ndarray of the shape of `y` given to `fit`, n_samples aside
+            In the units of `y`.
+        y_std : ndarray of the same shape
+            Root mean square of the errors to be expected, in the units of `y`. Only with
+            `return_std`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
+        """
+        if not check_flag("return_std", return_std):
+            return super().predict(X)
+
+        def forecast_and_deviation(x):
+            forecast, scale = self.module_.forecast_and_scale(x)
+            deviation = scale * self.module_.noise.errors.square().mean(0).sqrt()
+            return torch.stack([forecast, deviation], dim=1)
+
+        def to_units(both):
+            deviation = both[:, 1] * self._y_scaling.scale
+            futures = self._to_futures(both[:, 0])
+            return np.stack([futures, deviation.reshape(futures.shape)], axis=1)
+
+        both = self._infer(X, forecast_and_deviation, to_units)
+        return both[:, 0].copy(), both[:, 1].copy()
+
+    def predict_quantiles(self, X: ArrayLike, quantiles: ArrayLike = (0.1, 0.5, 0.9)) -> np.ndarray:
+        """Forecast quantiles of the future of windows.
+
+        They are conformal: the quantiles of the errors that forecasts made on the held-out
+        windows, in units of a scale that depends on the window (its own variation, and its
+        classes). So an interval between two of them covers as nominal, over many windows that
+        are to the held-out ones as they are to each other.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+        quantiles : float or array-like of shape (n_quantiles,), default=(0.1, 0.5, 0.9)
+            Between 0 and 1, exclusive. Those that so few held-out windows cannot tell are the
+            least or the greatest error seen.
+
+        Returns
+        -------
+        y_quantiles : ndarray of the shape of `y` given to `fit`, and (n_quantiles,)
+            In the units of `y`; the last axis runs over `quantiles` in their order. It is absent
+            for a single float.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If a quantile is not between 0 and 1, if `X` has another shape than in `fit`, or
+            holds NaN or infinity.
+
+        References
+        ----------
+        .. [1] Lei, G'Sell, Rinaldo, Tibshirani, Wasserman (2018). Distribution-free predictive
+           inference for regression. Journal of the American Statistical Association, 113(523).
+        """
+        check_is_fitted(self)
+        levels = check_quantiles("quantiles", quantiles)
+        errors = self.module_.noise.errors.cpu().numpy()
+        # The i-th of n ordered errors is the quantile i / (n + 1) of a further one.
+        of_errors = np.quantile(errors, np.atleast_1d(levels), axis=0, method="weibull")
+        of_errors = torch.from_numpy(of_errors).to(self._parameter)
+
+        def compute(x):
+            forecast, scale = self.module_.forecast_and_scale(x)
+            return forecast.unsqueeze(1) + scale.unsqueeze(1) * of_errors
+
+        found = self._infer(X, compute, self._to_many_futures)
+        return found[..., 0] if levels.ndim == 0 else found
+
+    def sample(
+        self,
+        X: ArrayLike,
+        n_samples: int = 100,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> np.ndarray:
+        """Draw futures of windows.
+
+        The latent variables are drawn from their posterior, and what the forecasts then leave over
+        from the errors on the held-out windows, a whole future at a time: steps and targets of a
+        draw go together as those of the data do. The spread is that of
+        :meth:`predict_quantiles`.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+        n_samples : int, default=100
+            Number of futures to draw for each window.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws. None: they differ from call to call.
+
+        Returns
+        -------
+        y_samples : ndarray of the shape of `y` given to `fit`, and (n_samples,)
+            In the units of `y`; the last axis runs over the draws.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `n_samples` is not positive, if `X` has another shape than in `fit`, or holds NaN or
+            infinity.
+        TypeError
+            If `n_samples` is not an integer.
+        """
+        check_is_fitted(self)
+        check_integer("n_samples", n_samples)
+        generator = make_generator(make_seed(random_state), self._parameter.device)
+        n_draws = max(n_samples, _LEAST_DRAWS)
+
+        def compute(x):
+            return self.module_.draw_futures(x, n_draws, generator)[:, :n_samples]
+
+        return self._infer(X, compute, self._to_many_futures)
+
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
+        """Lower bound of the log density of windows: the lower, the more unusual.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            In nats, of windows standardised as inside the model: the reconstruction less both
+            divergences of :meth:`score_terms`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
+
+        See Also
+        --------
+        score_terms : Where it comes from.
+        """
+        terms = self.score_terms(X)
+        return terms["reconstruction"] - terms["kl_a"] - terms["kl_b"]
+
+    def score_terms(self, X: ArrayLike) -> dict[str, np.ndarray]:
+        """Terms of the lower bound of the log density of windows, log p(x).
+
+        Futures have no part in them. Expectations are means over draws of the latent variables
+        that are the same for every window and in every call.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        terms : dict of ndarray of shape (n_samples,)
+            In nats: "reconstruction", the expectation of log p(x | a, b); "kl_a" and "kl_b", the
+            divergences of the conditional and of the marginal dimensions from their priors. They
+            say why a window is unusual: its course cannot be told by the latent variables, or it
+            takes unlikely ones.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
+
+        See Also
+        --------
+        score_samples : The bound itself.
+        """
+        terms = self._infer(X, lambda x: torch.stack(self.module_.bound_terms(x), dim=1))
+        return dict(zip(("reconstruction", "kl_a", "kl_b"), terms.T, strict=True))
+
+    def _to_many_futures(self, values: np.ndarray) -> np.ndarray:
+        """Return futures `(n, n_futures, horizon, n_targets)` in the shape and units of `y`."""
+        futures = self._y_scaling.invert(values)
+        return np.moveaxis(futures.reshape(*values.shape[:2], *self._future_shape), 1, -1)

@@ -1,0 +1,160 @@
+"""A fitted estimator in one safetensors file, which nothing is run from.
+
+Its header holds a JSON document about the estimator; its arrays are those of the module and of the
+scalings. They are read only once their shapes are those of the module that the document describes.
+"""
+
+import io
+import json
+import math
+import os
+import reprlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .document import check_document, to_document, to_state
+from .plain import Networks, blank_module
+from .safetensors import import_safetensors, parse_json, read_header, replace_file
+
+_KEY = "skdeepdive"  # of the document among the metadata
+_SCALINGS = ("x_loc", "x_scale", "y_loc", "y_scale")
+
+
+def write(path: str | os.PathLike, state: dict[str, Any], estimator_class: type) -> None:
+    """Write the state of a fitted estimator to a file, which appears at one stroke.
+
+    Raises
+    ------
+    TypeError
+        If it is no path, the class is somebody else's, or something in the state has no place in
+        the file.
+    ValueError
+        If something in the state is invalid: what is written can be read.
+    OSError
+        If the file cannot be there.
+    """
+    library, path = import_safetensors(), _to_path(path).resolve()  # a link stays
+    if path.is_dir():
+        raise IsADirectoryError(f"'path' must be a file, got the folder '{path}'.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"'path' must be in a folder that exists, got '{path}'.")
+    document = json.dumps(to_document(state, estimator_class), allow_nan=False)
+    arrays = dict(zip(_SCALINGS, (*state["_x_scaling"], *state["_y_scaling"]), strict=True))
+    arrays |= {f"module.{name}": array for name, array in state["module_"]["weights"].items()}
+    content = library.numpy.save(arrays, {_KEY: document})
+    _check_content(content, estimator_class, library)
+    replace_file(path, content)
+
+
+def _check_content(content: bytes, estimator_class: type, library) -> None:
+    try:
+        _read(io.BytesIO(content), estimator_class, library)
+    except ValueError as error:
+        raise ValueError(f"The model cannot be saved to a file: {error}.") from error
+
+
+def read(path: str | os.PathLike, estimator_class: type) -> dict[str, Any]:
+    """Read the state of an estimator of a class from a file.
+
+    Raises
+    ------
+    ValueError
+        If the file is not what it should be.
+    """
+    library, path = import_safetensors(), _to_path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"'path' must be a file, got '{path}'.")
+    with path.open("rb") as file:
+        try:
+            return _read(file, estimator_class, library)
+        except (ValueError, library.SafetensorError) as error:
+            problem = str(error).rstrip(".")
+            raise ValueError(f"'{path}' is no {estimator_class.__name__}: {problem}.") from error
+
+
+def _to_path(path: Any) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"'path' must be a string or a path, got {path!r}.")
+    return Path(path)
+
+
+def _read(file: BinaryIO, estimator_class: type[Any], library) -> dict[str, Any]:
+    header, n_bytes = read_header(file)
+    metadata = header.pop("__metadata__", None)
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(_KEY), str):
+        raise ValueError("it may be a safetensors file, but not one of skdeepdive")
+    document = parse_json(metadata[_KEY])
+    check_document(document, estimator_class)
+    _check_header(header, document, estimator_class._MODULE, n_bytes)
+    file.seek(0)
+    arrays = library.numpy.load(file.read())
+    _check_values(arrays, document["configuration"]["window_shape"][1])
+    return _to_state(document, arrays)
+
+
+def _check_header(header: dict, document: dict, module_class: type[Networks], n_bytes: int) -> None:
+    """Raise unless the arrays are those of the module, and all that is in the file."""
+    configuration = document["configuration"]
+    # A factor has four arrays: so few modules are made that they take little more than the header.
+    if 4 * len(configuration.get("class_counts", [])) > len(header):
+        raise ValueError("it has fewer arrays than factors")
+    expected = _expected(configuration, module_class)
+    for problem, names in (
+        ("lacks the arrays", expected.keys() - header.keys()),
+        ("has the unknown arrays", header.keys() - expected.keys()),
+    ):
+        if names:
+            raise ValueError(f"it {problem} {_some(names)}")
+    for name, (dtype, shape) in expected.items():
+        found = header[name]
+        found = [found.get("dtype"), found.get("shape")] if isinstance(found, dict) else found
+        if found != [dtype, shape]:
+            raise ValueError(
+                f"its array {name} must be {[dtype, shape]}, got {reprlib.repr(found)}"
+            )
+    expected_bytes = sum(8 * math.prod(shape) for _, shape in expected.values())
+    if expected_bytes != n_bytes:
+        raise ValueError(f"its arrays take {expected_bytes} bytes, but it holds {n_bytes}")
+
+
+def _expected(
+    configuration: dict, module_class: type[Networks]
+) -> dict[str, tuple[str, list[int]]]:
+    """Type and shape of every array."""
+    (_, n_channels), (_, n_targets) = configuration["window_shape"], configuration["future_shape"]
+    counts = (n_channels, n_channels, n_targets, n_targets)
+    expected = {name: ("F64", [count]) for name, count in zip(_SCALINGS, counts, strict=True)}
+    for name, tensor in blank_module(module_class, configuration).state_dict().items():
+        dtype = "F64" if tensor.is_floating_point() else "I64"
+        expected[f"module.{name}"] = dtype, list(tensor.shape)
+    return expected
+
+
+def _some(names: Iterable[str], n_most: int = 3) -> str:
+    names = sorted(names)
+    more = f" and {len(names) - n_most} more" if len(names) > n_most else ""
+    return ", ".join(names[:n_most]) + more
+
+
+def _check_values(arrays: dict[str, np.ndarray], n_channels: int) -> None:
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"its array {name} holds NaN or infinity")
+        if name in ("x_scale", "y_scale") and (array <= 0).any():
+            raise ValueError(f"its array {name} must be positive")
+        if array.dtype.kind == "i" and ((array < 0) | (array >= n_channels)).any():
+            raise ValueError(f"its array {name} must hold numbers of channels")
+
+
+def _to_state(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    x_loc, x_scale, y_loc, y_scale = (arrays.pop(name) for name in _SCALINGS)
+    weights = {name.removeprefix("module."): array for name, array in arrays.items()}
+    return {
+        **to_state(document),
+        "module_": {"configuration": document["configuration"], "weights": weights},
+        "_x_scaling": (x_loc, x_scale),
+        "_y_scaling": (y_loc, y_scale),
+    }

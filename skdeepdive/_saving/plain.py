@@ -1,0 +1,189 @@
+"""A fitted estimator as plain Python and NumPy, which is what every pickle of it holds."""
+
+import inspect
+import mmap
+import os
+import warnings
+from typing import Any, Literal
+
+import numpy as np
+import sklearn
+import torch
+from sklearn.exceptions import InconsistentVersionWarning
+from torch.overrides import TorchFunctionMode
+
+from .._data.batches import Scaling
+from .._data.devices import device_or_cpu, for_inference
+from .._version import __version__
+from ..nn.module import DeepDIVE
+from ..nn.vae import VAE
+
+# What estimators fit.
+Networks = DeepDIVE | VAE
+
+# To be raised with every change of the state, of a module's configuration or parameters, or of a
+# constant in the networks: whatever would make another model of the numbers in an older state.
+FORMAT = 1
+VERSIONS = {
+    "_sklearn_version": sklearn.__version__,
+    "_skdeepdive_version": __version__,
+    "_skdeepdive_format": FORMAT,
+}
+_SCALINGS = ("_x_scaling", "_y_scaling")
+
+
+def to_plain(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of an estimator with versions, and without torch and our own classes.
+
+    Parameters
+    ----------
+    attributes : dict
+        Fitted or not.
+
+    Returns
+    -------
+    state : dict
+        `module_` has become ``{"configuration": dict, "weights": dict of ndarray}``, scalings have
+        become tuples of their two arrays.
+    """
+    state = {**attributes, **VERSIONS}
+    if isinstance(state["device"], torch.device):
+        state["device"] = str(state["device"])
+    if isinstance(state["checkpoint_path"], os.PathLike):
+        state["checkpoint_path"] = os.fspath(state["checkpoint_path"])
+    if "module_" in state:
+        state["module_"] = plain_module(state["module_"])
+        state |= {name: (state[name].loc, state[name].scale) for name in _SCALINGS}
+    return state
+
+
+def from_plain(state: dict[str, Any], estimator_class: type[Any]) -> dict[str, Any]:
+    """Return the attributes that `to_plain` made a state of.
+
+    A fitted estimator comes back on the device it was on, or on the CPU where this machine lacks
+    it; with ``device="auto"`` the machine decides anew. Parameters that came later than the state
+    have their defaults.
+
+    Warns
+    -----
+    InconsistentVersionWarning
+        If the state is of another version of scikit-learn.
+    UserWarning
+        If it is of a version of this package with another format.
+    """
+    attributes = {**_defaults(estimator_class), **state}
+    _warn_of_versions(
+        estimator_class.__name__,
+        attributes.pop("_sklearn_version", "unknown"),
+        attributes.pop("_skdeepdive_version", "unknown"),
+        attributes.pop("_skdeepdive_format", 0),
+    )
+    if "module_" in attributes:
+        wanted = attributes["device"] if attributes["device"] == "auto" else attributes["device_"]
+        device = device_or_cpu(wanted)
+        attributes["device_"] = str(device)
+        attributes["module_"] = make_module(
+            estimator_class._MODULE, **attributes["module_"], device=device
+        )
+        attributes |= {name: Scaling(*map(np.array, attributes[name])) for name in _SCALINGS}
+    return attributes
+
+
+def _defaults(estimator_class: type) -> dict[str, Any]:
+    parameters = inspect.signature(estimator_class).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def _warn_of_versions(name: str, sklearn_version: str, version: str, state_format: int) -> None:
+    if sklearn_version != sklearn.__version__:
+        warnings.warn(
+            InconsistentVersionWarning(
+                estimator_name=name,
+                current_sklearn_version=sklearn.__version__,
+                original_sklearn_version=sklearn_version,
+            ),
+            stacklevel=4,
+        )
+    if state_format != FORMAT:
+        warnings.warn(
+            f"This {name} was saved by skdeepdive {version} in format {state_format}, but "
+            f"skdeepdive {__version__} reads format {FORMAT}: it may fail or give other results. "
+            "Fit it again, or open it with the version that saved it.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def plain_module(module: Networks) -> dict[str, Any]:
+    """Return the configuration of a module, and its parameters and buffers as NumPy arrays.
+
+    They are on the CPU, in double precision or 64-bit integers.
+    """
+    weights = {}
+    for name, tensor in module.state_dict().items():
+        dtype = torch.float64 if tensor.is_floating_point() else torch.int64
+        weights[name] = tensor.detach().cpu().to(dtype).contiguous().numpy()
+    return {"configuration": module.configuration, "weights": weights}
+
+
+class _ShapesOnly(TorchFunctionMode):
+    """Make tensors without memory in this thread: ``with torch.device("meta")`` sets a global."""
+
+    _MAKERS = frozenset({torch.empty, torch.full, torch.ones, torch.zeros})
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        options = dict(kwargs or {})
+        if function in self._MAKERS and options.get("device") is None:
+            options["device"] = "meta"
+        return function(*args, **options)
+
+
+def blank_module(module_class: type[Networks], configuration: dict[str, Any]) -> Networks:
+    """Make a module whose tensors have shapes but take no memory.
+
+    Raises
+    ------
+    ValueError
+        If there can be no module of this configuration.
+    """
+    try:
+        with _ShapesOnly():
+            return module_class.blank(**configuration)
+    except RuntimeError as error:  # sizes whose product is beyond 64 bits
+        raise ValueError(f"a module has impossible sizes: {error}") from error
+
+
+@torch.inference_mode(False)
+def make_module(
+    module_class: type[Networks],
+    configuration: dict[str, Any],
+    weights: dict[str, np.ndarray],
+    device: torch.device,
+) -> Networks:
+    """Make the module that `plain_module` took apart, ready for inference on a device."""
+    module = blank_module(module_class, configuration)
+    tensors = {name: _to_tensor(array) for name, array in weights.items()}
+    module.load_state_dict(tensors, assign=True)
+    return for_inference(module, device)
+
+
+def _to_tensor(array: np.ndarray) -> torch.Tensor:
+    """Copy an array, but let what is mapped from a file stay there."""
+    if (
+        isinstance(array, np.memmap)
+        and isinstance(array.base, mmap.mmap)
+        and array.size
+        and array.filename
+    ):
+        return torch.from_numpy(_private_mapping(array.filename, array))
+    # A copy in torch's memory is aligned like any other tensor: on that the last digits depend.
+    return torch.tensor(array, device="cpu")
+
+
+def _private_mapping(filename: str, array: np.memmap) -> np.memmap:
+    """Map the same part of the file anew, such that writing to it changes memory alone.
+
+    PyTorch knows no tensors that must not be written to.
+    """
+    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
+    return np.memmap(filename, array.dtype, "c", array.offset, array.shape, order)

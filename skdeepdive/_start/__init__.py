@@ -1,0 +1,1 @@
+"""Closed forms that training starts from: regressions, discriminants, factor analysis."""

@@ -1,0 +1,177 @@
+"""What the classes of a factor add to the linear forecast, fitted in closed form.
+
+Each class has a map of its own, from the leading principal components of the regression's inputs
+to the residuals of the forecast so far. A window is forecast by the mean of the maps under its RBF
+responses p(k | b): locally weighted ridge regression, one factor after the other.
+"""
+
+import sys
+from typing import NamedTuple
+
+import torch
+
+from .._data.batches import N_BLOCKS, WindowData, WindowSample, consecutive_folds, rows_per_batch
+from ..nn.layers import BLOCK_ENTRIES
+from ..nn.linear_forecast import LinearForecast, regression_outputs
+from ..nn.mixing import apply_class_maps, gate
+from .sums import PENALTIES
+
+# A factor's maps must gain more than this many standard errors of their mean gain: chance does that
+# about once in a hundred times (Student's t of eight blocks).
+_SURE_GAIN = 3.0
+
+# Held-out windows, drawn at random, that judge maps: they overlap.
+_MOST_JUDGES = 2048
+
+# With fewer windows a class there is none beside the one that is forecast: nothing is sure of maps.
+_FEWEST_WINDOWS = 2
+
+# Products of inputs of the classes that are fitted at once (64 MB in double precision, and as much
+# for every fold): hundreds of classes.
+_PRODUCTS = 2**23
+
+
+class _Encoded(NamedTuple):
+    """Windows, how many make a batch, and the means of their marginal dimensions."""
+
+    data: WindowData | WindowSample
+    size: int
+    b: torch.Tensor  # (n, n_marginal)
+
+    @classmethod
+    def by(cls, module, data: WindowData, most: int = sys.maxsize) -> "_Encoded":
+        size, data = rows_per_batch(data, module.n_classes), data.sample(most, seed=0)
+        encoder, priors = module.marginal_encoder, module.priors
+        parts = [encoder(module.features(x)[0], priors).loc for x, _, _ in data.batches(size)]
+        return cls(data, size, torch.cat(parts))
+
+    def batches(self):
+        return zip(self.data.batches(self.size), self.b.split(self.size), strict=True)
+
+
+@torch.no_grad()
+def fit_class_maps(module, train: WindowData, valid: WindowData) -> None:
+    """Add the maps of every factor that surely lower the error on the validation windows.
+
+    Residuals are those of forecasts which have not seen the window, and the forecasts that are
+    held out for this purpose get maps that have not seen it either. Of few windows nothing is sure.
+    Classes of one factor that are too many for memory take turns, as factors do.
+    """
+    decoder = module.forecast_decoder
+    folds = consecutive_folds(train)
+    if not folds or len(valid) < N_BLOCKS:
+        return
+    for forecast in (decoder.start, *decoder.held_out):
+        for _ in module.priors:
+            forecast.add_class_maps(None)
+    n_classes = [prior.n_classes for prior in module.priors]
+    ready = [i for i, n in enumerate(n_classes) if len(train) >= _FEWEST_WINDOWS * n]
+    if not ready:
+        return
+    encoded = [_Encoded.by(module, fold) for fold in folds]
+    judges = _Encoded.by(module, valid, _MOST_JUDGES)
+    size = _classes_at_once(decoder.start)
+    for i in ready:
+        for first in range(0, n_classes[i], size):
+            classes = slice(first, min(first + size, n_classes[i]))
+            _fit_classes(module, i, classes, encoded, judges)
+
+
+def _classes_at_once(forecast: LinearForecast) -> int:
+    n_regressions, n_outputs = forecast.intercept.shape
+    n_inputs = 1 + forecast.components.shape[1]  # type: ignore[union-attr]  # a fit has components
+    return max(1, _PRODUCTS // (n_regressions * n_inputs * max(n_inputs, n_outputs)))
+
+
+def _fit_classes(module, i: int, classes: slice, folds: list[_Encoded], valid: _Encoded) -> None:
+    """Set the maps of some classes of factor i, if those surely lower the error."""
+    decoder, n_classes = module.forecast_decoder, module.priors[i].n_classes
+    parts = [
+        _moments(module, source, i, classes, fold)
+        for source, fold in zip(decoder.held_out, folds, strict=True)
+    ]
+    xx, xy = (sum(sums) for sums in zip(*parts, strict=True))
+    candidates = {penalty: _solve(xx, xy, penalty).float() for penalty in PENALTIES}
+    penalty = _best_penalty(module, i, classes, valid, candidates)
+    if penalty is None:
+        return
+    decoder.start.set_class_maps(i, classes, candidates[penalty], n_classes)
+    for source, (own_xx, own_xy) in zip(decoder.held_out, parts, strict=True):
+        maps = _solve(xx - own_xx, xy - own_xy, penalty).float()
+        source.set_class_maps(i, classes, maps, n_classes)
+
+
+def _parts(module, forecast: LinearForecast, i: int, classes: slice, encoded: _Encoded):
+    """Yield the responses to some classes, the compressed inputs and the residuals of batches."""
+    for (x, y, _), b in encoded.batches():
+        responses = module.responses(b)
+        start, seen = forecast.without_classes(x, seeing=True)
+        residuals = y - forecast.add_classes(start, seen, responses)
+        yield (
+            responses[i][:, classes],
+            seen.movedim(2, 0),
+            regression_outputs(residuals, forecast.joint),
+        )
+
+
+def _moments(module, forecast: LinearForecast, i: int, classes: slice, encoded: _Encoded):
+    """Sum products of inputs with inputs and with residuals, weighed by the responses.
+
+    They are `(n_regressions, n_classes, n_inputs, n_inputs or n_outputs)`.
+    """
+    n_regressions, n_outputs = forecast.intercept.shape
+    n_inputs = 1 + forecast.components.shape[1]  # type: ignore[union-attr]  # a fit has components
+    shape = n_regressions, classes.stop - classes.start, n_inputs
+    sums = [
+        torch.zeros(*shape, n, dtype=torch.float64, device=encoded.b.device)
+        for n in (n_inputs, n_outputs)
+    ]
+    for response, inputs, residuals in _parts(module, forecast, i, classes, encoded):
+        response, inputs, residuals = response.double(), inputs.double(), residuals.double()
+        if len(inputs) > n_regressions:
+            _add_of_all_targets(sums, response, inputs, residuals)
+            continue
+        for some, gated in gate(inputs, response):
+            for total, values in zip(sums, (inputs, residuals), strict=True):
+                total[:, some] += (gated.mT @ values).unflatten(1, (-1, n_inputs))
+    return sums
+
+
+def _add_of_all_targets(sums, response, inputs, residuals) -> None:
+    """Add products to the sums of a regression that all targets share: first those of a window."""
+    size = max(1, BLOCK_ENTRIES // max(total[0, 0].numel() for total in sums))
+    for weight, own, errors in zip(
+        response.split(size), inputs.split(size, dim=1), residuals.split(size, dim=1), strict=True
+    ):
+        for total, values in zip(sums, (own, errors), strict=True):
+            products = own.permute(1, 2, 0) @ values.movedim(1, 0)
+            total += (weight.T @ products.flatten(1)).view_as(total)
+
+
+def _solve(xx: torch.Tensor, xy: torch.Tensor, penalty: float) -> torch.Tensor:
+    """Solve for every class; the penalty is relative to the mean square of the inputs of all.
+
+    So a class with few windows is drawn closer to zero than one with many.
+    """
+    diagonal = xx.diagonal(dim1=-2, dim2=-1)[..., :-1]  # the constant aside
+    absolute = penalty * diagonal.mean((1, 2)).clamp(min=1e-9)
+    penalised = xx + absolute[:, None, None, None] * torch.eye(xx.shape[-1]).to(xx)
+    return torch.cholesky_solve(xy, torch.linalg.cholesky(penalised))
+
+
+def _best_penalty(
+    module, i: int, classes: slice, valid: _Encoded, candidates: dict
+) -> float | None:
+    """Choose the penalty with the greatest gain on the validation windows; None without any."""
+    forecast = module.forecast_decoder.start
+    gains = []
+    for response, inputs, residuals in _parts(module, forecast, i, classes, valid):
+        found = apply_class_maps(inputs, response, *candidates.values())
+        errors = [(residuals - outputs).square().sum((0, 2)) for outputs in found]
+        gains.append(residuals.square().sum((0, 2)).unsqueeze(1) - torch.stack(errors, dim=1))
+    gain = torch.cat(gains)  # (n_windows, n_penalties)
+    best = int(gain.sum(0).argmax())
+    blocks = gain[:, best].tensor_split(N_BLOCKS)
+    means = torch.stack([block.mean() for block in blocks])
+    surely = means.mean() > _SURE_GAIN * means.std() / len(means) ** 0.5
+    return list(candidates)[best] if surely else None

@@ -1,0 +1,200 @@
+"""Where the forecast starts: ridge regression, and what every class adds to it.
+
+The moments are summed in double precision, over batches or from the series that the windows are
+views of, so that windows are never held in memory at once, and the regularisation is chosen on the
+validation windows.
+"""
+
+import functools
+import operator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from sklearn.utils.extmath import randomized_svd
+
+from .._data.batches import WindowData, consecutive_folds, rows_per_batch
+from .._data.series_sums import series_of, sum_of_products, sum_of_steps
+from ..nn.linear_forecast import LinearForecast, regression_inputs, regression_outputs
+from .sums import _ROUNDING, PENALTIES, Moments
+
+# Window entries above which the second moments of all of them together are not formed.
+MAX_JOINT_ENTRIES = 4096
+
+# What subtracting last values leaves of rounding errors, relative to the squares before that, for
+# each of the inputs. Of a straight line nothing else is left.
+_LOST = 100 * _ROUNDING
+
+# To the penalties between the best of them and its neighbours.
+_HALF_STEPS = (10**-0.5, 10**0.5)
+
+# Values of series that are summed at once (32 MB in double precision).
+_SERIES_ENTRIES = 2**22
+
+# Principal components of the inputs that class maps see; regressions side by side share them.
+_MOST_COMPONENTS = 128
+_FEWEST_COMPONENTS = 8
+
+
+@dataclass(frozen=True)
+class _Design:
+    """Inputs and outputs of one way to set the forecast regression up."""
+
+    joint: bool  # every target looks at all channels, otherwise at its own
+    anchors: torch.Tensor | None
+
+    def moments(self, data: WindowData) -> Moments:
+        widest = max(data.X.shape[2], data.y.shape[2])
+        n_parts = 1 + len(data) * widest // _SERIES_ENTRIES
+        bounds = np.linspace(0, len(data), n_parts + 1).astype(int)
+        parts = (self._moments_of_part(data.part(slice(*pair))) for pair in pairwise(bounds))
+        return functools.reduce(operator.add, parts)
+
+    def _moments_of_part(self, data: WindowData) -> Moments:
+        past, future = series_of(data.X), series_of(data.y)
+        if past is None or future is None:
+            return Moments.of(self._batches(data))
+        past = data.x_scaling.apply(past, np.float64).T
+        future = data.y_scaling.apply(future, np.float64).T
+        sums = self._sums_of_series(past, future, len(data))
+        return Moments(len(data), *(torch.from_numpy(part).to(data.device) for part in sums))
+
+    def _sums_of_series(self, past: np.ndarray, future: np.ndarray, n: int):
+        """Sum over the n windows of series `(n_channels, n_steps)`, and over their futures.
+
+        They are summed as the series have them; that last values are subtracted follows.
+        """
+        anchors = None if self.anchors is None else self.anchors.cpu().numpy()
+        if self.joint:
+            past, future = past[None], future[None]
+        else:  # a group for each target, with the one channel that it continues
+            past, future = past[anchors][:, None], future[:, None]
+            anchors = np.zeros(1, dtype=int)
+        x, y = (sum_of_steps(series, n).swapaxes(1, 2) for series in (past, future))
+        xx, xy = sum_of_products(past, past, n), sum_of_products(past, future, n)
+        yy = sum_of_steps(future**2, n).sum((1, 2))
+        if anchors is not None:
+            horizon, targets = y.shape[1], range(len(anchors))
+            yy += horizon * xx[:, -1, anchors, -1, anchors].sum(1)
+            yy -= 2 * xy[:, -1][:, anchors, :, targets].sum((0, 2))
+            y -= x[:, -1:, anchors]
+            xy -= xx[:, :, :, -1:, anchors]
+            steps = slice(-1 if self.joint else None)
+            diagonal = np.einsum("gtctc->gtc", xx)
+            rounding = _LOST * x[0].size * diagonal.mean((1, 2), keepdims=True)
+            for sums in (x, xy, xx, xx.transpose(0, 3, 4, 1, 2)):
+                sums[:, steps] -= sums[:, -1:].copy()
+            diagonal += rounding  # a view
+        n_inputs, n_outputs = x[0].size, y[0].size
+        shapes = (n_inputs,), (n_outputs,), (n_inputs, n_inputs), (n_inputs, n_outputs), ()
+        return [
+            part.reshape(len(part), *shape)
+            for part, shape in zip((x, y, xx, xy, yy), shapes, strict=True)
+        ]
+
+    def _batches(self, data: WindowData):
+        for x, y, _ in data.batches(rows_per_batch(data)):
+            x, y = x.double(), y.double()
+            if self.anchors is not None:
+                y = y - x[:, -1:, self.anchors]
+            inputs = regression_inputs(x, self.anchors, self.joint)
+            yield inputs, regression_outputs(y, self.joint)
+
+    def forecast(self, weight, intercept, components, future_shape) -> LinearForecast:
+        return LinearForecast(
+            weight.float(),
+            intercept.float(),
+            future_shape,
+            joint=self.joint,
+            anchors=self.anchors,
+            components=components,
+        )
+
+
+@dataclass
+class _Fit:
+    """A choice of design and penalty, with its squared error on the validation windows."""
+
+    error: float
+    design: _Design
+    penalty: float
+    pooled: bool
+    moments: Moments  # of the training windows, side by side
+
+    def solve(self, moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
+        return (moments.pooled() if self.pooled else moments).ridge(self.penalty)
+
+
+def fit_linear_forecast(
+    train: WindowData, valid: WindowData, candidates: list[torch.Tensor | None]
+) -> tuple[LinearForecast, list[LinearForecast]]:
+    """Fit the linear forecast that has the least squared error on the validation windows.
+
+    The choice is between maps from all channels, maps from a target's own channel and one such
+    map shared by all targets, each under several penalties.
+
+    Parameters
+    ----------
+    train, valid : WindowData
+    candidates : list of tensor of shape (n_targets,) or None
+        Channels that the targets may continue, the likeliest first; None for no correspondence.
+
+    Returns
+    -------
+    forecast : LinearForecast
+    held_out : list of LinearForecast
+        The same, fitted without each of the consecutive folds of the training windows.
+    """
+    designs = _designs(candidates, train.X[0].size)
+    best = min((_best_of(design, train, valid) for design in designs), key=lambda fit: fit.error)
+    components = principal_components(best.moments).to(train.device)
+
+    def forecast(moments):
+        return best.design.forecast(*best.solve(moments), components, train.y.shape[1:])
+
+    held_out = [
+        forecast(best.moments - best.design.moments(fold)) for fold in consecutive_folds(train)
+    ]
+    return forecast(best.moments), held_out
+
+
+def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:
+    """Choose the penalty, and whether targets share their map, on the validation windows."""
+    moments, held_out = design.moments(train), design.moments(valid)
+    pairs = [(False, moments, held_out)]
+    if not design.joint and train.y.shape[2] > 1:
+        pairs.append((True, moments.pooled(), held_out.pooled()))
+
+    def fit(pooled, fitted, scored):
+        penalty = _best_penalty(fitted.sketched(), scored.sketched())
+        error = scored.squared_error(*fitted.ridge(penalty))
+        return _Fit(error, design, penalty, pooled, moments)
+
+    return min((fit(*pair) for pair in pairs), key=operator.attrgetter("error"))
+
+
+def _best_penalty(fitted: Moments, scored: Moments) -> float:
+    """Return the best of the penalties, and then of those between it and its neighbours."""
+
+    @functools.cache
+    def error(penalty):
+        return scored.squared_error(*fitted.ridge(penalty))
+
+    best = min(PENALTIES, key=error)
+    return min([best, *(best * step for step in _HALF_STEPS)], key=error)
+
+
+def principal_components(moments: Moments) -> torch.Tensor:
+    """Leading principal components of the inputs of all regressions, `(n_inputs, n_components)`."""
+    square = moments.xx.sum(0).cpu().numpy()
+    most = max(_FEWEST_COMPONENTS, _MOST_COMPONENTS // len(moments.xx))
+    vectors, _, _ = randomized_svd(square, min(most, len(square)), random_state=0)
+    return torch.from_numpy(vectors).float()
+
+
+def _designs(candidates, n_entries: int) -> list[_Design]:
+    """All channels for the likeliest candidate and for None, own channels for all but None."""
+    joint = [_Design(True, a) for i, a in enumerate(candidates) if i == 0 or a is None]
+    own = [_Design(False, anchors) for anchors in candidates if anchors is not None]
+    return own if n_entries > MAX_JOINT_ENTRIES else joint + own

@@ -1,0 +1,114 @@
+"""The spread of futures about their forecasts, fitted to the errors on held-out windows."""
+
+import math
+import sys
+
+import torch
+
+from .._data.batches import N_BLOCKS, WindowData, rows_per_batch
+from ..nn.noise import own_log_scale
+
+# Powers of a window's own deviation that the errors may scale with.
+_EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+# A class with fewer windows than this has a scale nearer to that of all windows than to its own.
+_CLASS_WINDOWS = 20
+
+# Values of errors that are looked at (16 MB in single precision), and that are kept; of so many
+# windows, the quantiles are those of all but for what chance would have them differ anyway.
+_LOOKED_AT, _KEPT = 2**22, 2**20
+_MOST_WINDOWS = 1000
+
+# Responses to classes that are looked at beside them (128 MB in single precision).
+_RESPONSES = 2**25
+
+# Errors of as many windows make a spread of their own; those of fewer join the ones before.
+_ENOUGH = 100
+_SMALLEST = 1e-6
+
+
+@torch.no_grad()
+def fit_noise(module, valid: WindowData) -> None:
+    """Fit the scale of the errors, and keep errors in units of it.
+
+    The exponent is that of the greatest likelihood of Laplace's distribution, which a few large
+    errors do not sway. Factors of classes come one factor after the other, as what the scale so
+    far leaves over.
+    """
+    noise = module.noise
+    errors, log_scale, responses = _errors(module, valid)
+    typical = [(errors / (p * log_scale).exp()).abs().mean(0) for p in _EXPONENTS]
+    cost = torch.stack(
+        [
+            (size.clamp(min=_SMALLEST).log() + p * log_scale.mean(0)).mean(0)
+            for p, size in zip(_EXPONENTS, typical, strict=True)
+        ]
+    )
+    noise.exponent = torch.tensor(_EXPONENTS).to(errors)[cost.argmin(0)]
+    errors = errors / (noise.exponent * log_scale).exp()
+    for i, response in enumerate(responses):
+        setattr(noise, f"log_factor_{i}", _log_factors(errors, response))
+        errors = _divided_by_others(errors, response)
+    noise.errors = errors[:: _step(errors, _KEPT, _MOST_WINDOWS)].clone()
+
+
+@torch.no_grad()
+def update_noise(module, valid: WindowData) -> None:
+    """Fit the scale of the errors anew if there are enough windows; otherwise add their errors."""
+    noise = module.noise
+    if len(valid) >= _ENOUGH or not len(noise.errors):
+        fit_noise(module, valid)
+        return
+    x, y, _ = valid.batch(slice(None))
+    forecast, scale = module.forecast_and_scale(x)
+    latest = torch.cat([noise.errors, (y - forecast) / scale])[-_ENOUGH:]
+    noise.errors = latest[:: _step(latest, _KEPT)].clone()
+
+
+def _errors(module, valid: WindowData):
+    """Errors of forecasts, logarithms of the windows' own deviations, and responses to classes."""
+    most = _RESPONSES // max(1, module.n_classes)
+    data = valid.part(slice(None, None, _step(valid.y, _LOOKED_AT, most)))
+    anchors = module.forecast_decoder.start.anchors
+    parts = []
+    for x, y, _ in data.batches(rows_per_batch(data, module.n_classes)):
+        latents = module.infer(x)
+        start, correction = module.decode_forecast(latents, x)
+        responses = latents.responses
+        own = own_log_scale(latents.window, anchors)
+        parts.append((y - start - correction, own, *responses))
+    errors, log_scale, *responses = map(torch.cat, zip(*parts, strict=True))
+    return errors, log_scale, responses
+
+
+def _log_factors(errors: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
+    """Logarithms of the mean absolute error of every class, relative to that of all.
+
+    They are `(n_classes, horizon, n_targets)`.
+    """
+    relative = errors.abs() / errors.abs().mean(0).clamp(min=_SMALLEST)
+    total = torch.einsum("nk,nht->kht", response, relative)
+    weight = response.sum(0)[:, None, None] + _CLASS_WINDOWS
+    return ((total + _CLASS_WINDOWS) / weight).clamp(min=_SMALLEST).log()
+
+
+def _divided_by_others(errors: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
+    """Divide errors by factors of classes that were fitted without their block of windows.
+
+    Errors in units that they themselves had a part in would be too small for those of new windows.
+    """
+    parts = []
+    for block in torch.arange(len(errors)).tensor_split(min(N_BLOCKS, len(errors))):
+        others = torch.ones(len(errors), dtype=torch.bool)
+        others[block] = False
+        rows = others if others.any() else block
+        log_factor = _log_factors(errors[rows], response[rows])
+        log_scale = torch.einsum("nk,kht->nht", response[block], log_factor)
+        parts.append(errors[block] / log_scale.exp())
+    return torch.cat(parts)
+
+
+def _step(futures, n_values: int, n_windows: int = sys.maxsize) -> int:
+    """Distance at which evenly spaced futures, and their values, are not too many."""
+    n = max(1, min(n_windows, n_values // math.prod(futures.shape[1:])))
+    return -(-len(futures) // n)

@@ -1,0 +1,67 @@
+"""How much of the forecast's correction is kept."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._data.batches import N_BLOCKS, WindowData, WindowSample
+
+
+def calibrate_forecast(module, valid: WindowData, batch_size: int) -> None:
+    """Shrink the correction of the forecast, and set its noise, by validation windows.
+
+    The noise is that of windows which chose the model, and so a little too small.
+    """
+    factor, squared_error = best_shrinkage(module, valid, batch_size)
+    module.set_forecast_calibration(factor, squared_error.sqrt())
+
+
+@torch.no_grad()
+def best_shrinkage(
+    module, data: WindowData | WindowSample, batch_size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Choose by how much the correction of each target is shrunk, `(n_targets,)`, from 0 to 1.
+
+    The mean squared errors that the forecast then has are `(horizon, n_targets)`. No target's error
+    is larger than that of the linear forecast. The correction is one network for all targets:
+    where no common factor surely gains, it is trusted for none of them.
+    """
+    squared = product = torch.zeros((), device=data.device)
+    blocks = np.array_split(np.arange(len(data)), min(N_BLOCKS, len(data)))
+    block_of = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
+    gains: Any = 0.0  # of every block: what is linear and what is quadratic in the factor
+    start = 0
+    for batch in data.batches(batch_size):
+        own, *sums = _sums_for_shrinkage(module, *batch[:2])
+        rows = torch.from_numpy(block_of[start : start + own.shape[1]]).to(data.device)
+        gains = gains + own.new_zeros(2, len(blocks), own.shape[2]).index_add_(1, rows, own)
+        squared, product = squared + sums[0], product + sums[1]
+        start += own.shape[1]
+    factor = _sure_factor(*gains) * (_sure_factor(*gains.sum(2, keepdim=True)) > 0)
+    error = squared[0] - 2 * factor * product + factor.square() * squared[1]
+    return factor, error.clamp(min=0.0) / len(data)
+
+
+def _sums_for_shrinkage(module, x: torch.Tensor, y: torch.Tensor):
+    """Sum the products of residuals and corrections over steps, and squares and both over windows.
+
+    They are `(2, n, n_targets)`, `(2, horizon, n_targets)` and `(horizon, n_targets)`.
+    """
+    start, correction = (part.double() for part in module.forecast_parts(x))
+    residual = y - start
+    linear, quadratic = residual * correction, correction.square()
+    gains = torch.stack([linear.sum(1), quadratic.sum(1)])
+    return gains, torch.stack([residual.square().sum(0), quadratic.sum(0)]), linear.sum(0)
+
+
+def _sure_factor(linear: torch.Tensor, quadratic: torch.Tensor) -> torch.Tensor:
+    """Return the factors f that gain most for sure, given gains 2 f linear - f² quadratic.
+
+    These are sums over consecutive blocks of windows, `(n_blocks, n_targets)`: neighbours tell much
+    the same. What counts is the mean gain less two standard errors.
+    """
+    factors = torch.linspace(0, 1, 101).to(linear)[:, None, None]
+    gains = 2 * factors * linear - factors.square() * quadratic
+    error = 2 * gains.std(1) / gains.shape[1] ** 0.5 if gains.shape[1] > 1 else 0.0
+    return factors[(gains.mean(1) - error).argmax(0), 0, 0]

@@ -1,0 +1,74 @@
+"""Encoders q(b | x) and q(a | b, x)."""
+
+import torch
+from torch import nn
+from torch.distributions import Normal
+
+from .layers import linear
+from .likelihoods import bounded_normal
+
+
+class MarginalEncoder(nn.Module):
+    """q(b | x) as a soft assignment to the centres of each factor's RBF layer.
+
+    A linear discriminant, fitted in closed form before training, and a network that starts at
+    zero give one logit a class; the location of b_i is the mean of the factor's centres under
+    the softmax of its logits.
+
+    Parameters
+    ----------
+    n_features : int
+        Length of the window features.
+    priors : sequence of RBFMixture
+        The RBF layer of each factor.
+    n_hidden : int
+    """
+
+    def __init__(self, n_features: int, priors, n_hidden: int):
+        super().__init__()
+        self.class_counts = [prior.n_classes for prior in priors]
+        n_logits = sum(self.class_counts)
+        n_dims = sum(prior.n_dims for prior in priors)
+        self.discriminant = linear(n_features, n_logits, start_at_zero=True)
+        self.trunk = nn.Sequential(linear(n_features, n_hidden), nn.GELU())
+        self.logits = linear(n_hidden, n_logits, start_at_zero=True)
+        self.log_scale = linear(n_hidden, n_dims, start_at_zero=True)
+
+    def forward(self, features: torch.Tensor, priors) -> Normal:
+        """Map features `(n, n_features)` to q(b | x) over `(n, n_marginal)`."""
+        hidden = self.trunk(features)
+        logits = (self.discriminant(features) + self.logits(hidden)).split(self.class_counts, dim=1)
+        loc = [
+            logit.softmax(-1) @ prior.centres for logit, prior in zip(logits, priors, strict=True)
+        ]
+        return bounded_normal(torch.cat(loc, dim=1), self.log_scale(hidden))
+
+
+class ConditionalEncoder(nn.Module):
+    """q(a | b, x): the marginal sample enters the hidden layer beside the window features.
+
+    With `start_at_zero` the network is to correct a start, the location and the log scale that
+    `forward` is then given.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_marginal: int,
+        n_conditional: int,
+        n_hidden: int,
+        *,
+        start_at_zero: bool = False,
+    ):
+        super().__init__()
+        self.from_window = linear(n_features, n_hidden)
+        self.from_marginal = linear(n_marginal, n_hidden, bias=False) if n_marginal else None
+        self.head = linear(n_hidden, 2 * n_conditional, start_at_zero=start_at_zero)
+
+    def forward(self, features: torch.Tensor, b: torch.Tensor | None, start=(0.0, 0.0)) -> Normal:
+        """Map features `(n, n_features)` and b `(n, n_marginal)` to q over `(n, n_conditional)`."""
+        hidden = self.from_window(features)
+        if self.from_marginal is not None:
+            hidden = hidden + self.from_marginal(b)
+        loc, log_scale = self.head(nn.functional.gelu(hidden)).chunk(2, dim=1)
+        return bounded_normal(start[0] + loc, start[1] + log_scale)

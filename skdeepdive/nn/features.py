@@ -1,0 +1,136 @@
+"""What the encoders see of a window: shape, level and scale of every channel."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from .layers import BLOCK_ENTRIES, start_at
+
+
+class WindowFeatures(nn.Module):
+    """Separate the shape of a window from its level.
+
+    Every channel of a window is standardised over its own time steps; what that removes, the
+    location and the logarithm of the scale, is appended. Where a window has more entries than
+    `max_features`, the shapes are compressed to their leading principal components, which all
+    channels share. Their basis is orthonormal and orthogonal to the constant window.
+
+    Parameters
+    ----------
+    n_timesteps, n_channels : int
+        Shape of a window.
+    max_features : int
+        Number of shape entries (time steps times channels) that are kept as they are.
+    """
+
+    # Variation below this part of a channel's overall deviation counts as noise.
+    _SCALE_FLOOR = 1e-2
+    # Components of a single channel's shape, beside what all channels together can afford.
+    _N_OWN_COMPONENTS = 48
+
+    vectors: torch.Tensor
+
+    def __init__(self, n_timesteps: int, n_channels: int, max_features: int = 2048):
+        super().__init__()
+        self.n_timesteps, self.n_channels = n_timesteps, n_channels
+        self.n_components = min(n_timesteps, max(1, max_features // n_channels))
+        self.n_features = n_channels * (self.n_components + 2)
+        self.n_own = min(n_timesteps, self._N_OWN_COMPONENTS)
+        self.compressed = self.n_components < n_timesteps
+        n_vectors = max(self.n_components, self.n_own)
+        self.register_buffer("vectors", start_at(_cosines, n_timesteps, n_vectors))
+
+    @property
+    def coordinate_shape(self) -> tuple[int, int]:
+        """Shape of a decoded window: level and components where it is compressed, or its own."""
+        return self.n_components + self.compressed, self.n_channels
+
+    @property
+    def basis(self) -> torch.Tensor:
+        """The components that compress windows, `(n_timesteps, n_components)`."""
+        return self.vectors[:, : self.n_components]
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, "WindowParts"]:
+        """Map windows `(n, n_timesteps, n_channels)` to features `(n, n_features)` and parts."""
+        size = max(1, BLOCK_ENTRIES // (self.n_timesteps * self.n_channels))
+        blocks = [self._of_block(block) for block in x.split(size)]
+        features, *parts = (
+            block[0] if len(block) == 1 else torch.cat(block) for block in zip(*blocks, strict=True)
+        )
+        return features, WindowParts(*parts)
+
+    def _of_block(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        shape, loc, scale = self.standardise(x)
+        seen = self.vectors if self.compressed else self.vectors[:, : self.n_own]
+        coefficients = project(shape, seen)
+        if self.compressed:
+            shape = coefficients[:, : self.n_components]
+        features = [shape.flatten(1), loc.flatten(1), scale.log().flatten(1)]
+        return torch.cat(features, dim=1), coefficients[:, : self.n_own], loc, scale
+
+    def coordinates(self, features: torch.Tensor, window: "WindowParts") -> torch.Tensor:
+        """Coordinates of windows given as features and parts, `(n, *coordinate_shape)`.
+
+        They are time steps, or, where windows are compressed, level and coefficients in the basis.
+        """
+        shape = features[:, : self.n_components * self.n_channels]
+        own = shape.unflatten(1, (self.n_components, self.n_channels)) * window.scale
+        return torch.cat([window.loc, own], dim=1) if self.compressed else own + window.loc
+
+    def squared_deviation(self, window: "WindowParts") -> torch.Tensor:
+        """Sum over time steps of the squared deviations from the level, `(n, n_channels)`."""
+        return self.n_timesteps * (window.scale.square() - self._SCALE_FLOOR**2).squeeze(1)
+
+    def standardise(self, x: torch.Tensor) -> "StandardisedWindow":
+        """Split windows `(n, n_timesteps, n_channels)` into shape, location and scale."""
+        loc = x.mean(dim=1, keepdim=True)
+        centred = x - loc
+        scale = (centred.square().mean(dim=1, keepdim=True) + self._SCALE_FLOOR**2).sqrt()
+        return StandardisedWindow(centred / scale, loc, scale)
+
+
+def project(windows: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+    """Map windows `(n, n_timesteps, n_channels)` to coefficients `(n, k, n_channels)` in a basis.
+
+    A single product for all windows needs a copy of them, which takes longer than the product where
+    there are more channels than components; then every window has a product of its own.
+    """
+    if basis.shape[1] < windows.shape[2]:
+        return basis.mT.expand(len(windows), -1, -1) @ windows
+    return torch.einsum("ntc,tk->nkc", windows, basis)
+
+
+class StandardisedWindow(NamedTuple):
+    """Shape `(n, n_timesteps, n_channels)`, location and scale `(n, 1, n_channels)` of windows."""
+
+    shape: torch.Tensor
+    loc: torch.Tensor
+    scale: torch.Tensor
+
+
+class WindowParts(NamedTuple):
+    """What is kept of windows beside their features.
+
+    `own` are the coefficients of every channel's shape in the leading vectors, `(n, n_own,
+    n_channels)`; location and scale are `(n, 1, n_channels)`.
+    """
+
+    own: torch.Tensor
+    loc: torch.Tensor
+    scale: torch.Tensor
+
+    def of_channels(self, channels) -> torch.Tensor:
+        """Coefficients and log scale of some channels, `(n, n_own + 1, n_of_them)`.
+
+        `channels` is an index of the last axis.
+        The location is left out: a level that was never seen shall not matter.
+        """
+        return torch.cat([self.own, self.scale.log()], dim=1)[..., channels]
+
+
+def _cosines(n_timesteps: int, n_components: int) -> torch.Tensor:
+    """Orthonormal cosines of increasing frequency, without the constant one."""
+    time = (torch.arange(n_timesteps) + 0.5) / n_timesteps
+    frequency = torch.arange(n_components) + 1
+    return (torch.pi * time.unsqueeze(1) * frequency).cos() * (2 / n_timesteps) ** 0.5

@@ -1,0 +1,112 @@
+"""Cross-attention of the conditional dimensions over the factors."""
+
+import torch
+from torch import nn
+
+from .layers import linear
+
+
+class CrossAttentionFusion(nn.Module):
+    """Fuse conditional dimensions with factors.
+
+    Each conditional dimension is a query token, its value along a learned direction; each factor
+    is a key and value token, the mean of learned class tokens under the RBF responses p(k | b_i).
+    An all-zero token beside them lets a query attend to no factor. The attended values are added
+    to the queries.
+
+    Parameters
+    ----------
+    n_conditional : int
+        Number of conditional dimensions. 0: the queries are learned constants.
+    class_counts : sequence of int
+        Number of classes of each factor. Empty: the queries are passed on alone.
+    n_embed : int, default=16
+        Length of a token.
+    n_heads : int, default=4
+    """
+
+    _N_CONSTANT_QUERIES = 8
+
+    def __init__(self, n_conditional: int, class_counts, *, n_embed: int = 16, n_heads: int = 4):
+        super().__init__()
+        n_queries = n_conditional or self._N_CONSTANT_QUERIES
+        self.n_features = n_queries * n_embed
+        self.direction = nn.Parameter(torch.empty(n_conditional, n_embed))
+        self.offset = nn.Parameter(torch.empty(n_queries, n_embed))
+        self.class_tokens = nn.ParameterList(
+            nn.Parameter(torch.empty(n_classes, n_embed)) for n_classes in class_counts
+        )
+        if class_counts:
+            self.attention = Attention(n_embed, n_heads)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw tokens and projections from `generator`."""
+        for tokens in (self.direction, self.offset, *self.class_tokens):
+            nn.init.normal_(tokens, std=tokens.shape[1] ** -0.5, generator=generator)
+        if self.class_tokens:
+            self.attention.initialise(generator)
+
+    def forward(
+        self, a: torch.Tensor | None, responses: list[torch.Tensor], n_windows: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the fused features and the attention weights.
+
+        `a` is `(n, n_conditional)` or None, `responses` holds `(n, n_classes_i)` for each factor.
+        The features are `(n, n_features)`, the weights `(n, n_queries, n_factors + 1)` or None; the
+        last weight is that of no factor.
+        """
+        queries = self.offset.expand(n_windows, -1, -1)
+        if a is not None:
+            queries = queries + a.unsqueeze(-1) * self.direction
+        if not responses:
+            return queries.flatten(1), None
+        tokens = torch.stack(
+            [r @ tokens for r, tokens in zip(responses, self.class_tokens, strict=True)], dim=1
+        )
+        attended, weights = self.attention(queries, tokens)
+        return (queries + attended).flatten(1), weights
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries over tokens, and over an all-zero one beside them.
+
+    That of PyTorch, whose module would draw its parameters from the global generator.
+    """
+
+    def __init__(self, embed_dim: int, n_heads: int):
+        super().__init__()
+        self.embed_dim, self.n_heads = embed_dim, n_heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * embed_dim))
+        self.out_proj = linear(embed_dim, embed_dim)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the projections of queries, keys and values from `generator`."""
+        nn.init.xavier_uniform_(self.in_proj_weight, generator=generator)
+        nn.init.zeros_(self.in_proj_bias)
+
+    def forward(
+        self, queries: torch.Tensor, tokens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return attended values `(n, n_queries, embed_dim)` and weights.
+
+        `queries` are `(n, n_queries, embed_dim)`, `tokens` `(n, n_tokens, embed_dim)`; the weights
+        are means over the heads, `(n, n_queries, n_tokens + 1)`.
+        """
+        queries, tokens = queries.transpose(0, 1), tokens.transpose(0, 1)
+        attended, weights = nn.functional.multi_head_attention_forward(
+            queries,
+            tokens,
+            tokens,
+            self.embed_dim,
+            self.n_heads,
+            self.in_proj_weight,
+            self.in_proj_bias,
+            bias_k=None,
+            bias_v=None,
+            add_zero_attn=True,
+            dropout_p=0.0,
+            out_proj_weight=self.out_proj.weight,
+            out_proj_bias=self.out_proj.bias,
+        )
+        return attended.transpose(0, 1), weights

@@ -1,0 +1,64 @@
+"""The linear model of windows that q(a | b, x) and p(x | a, b) start from."""
+
+import torch
+from torch import nn
+
+from .features import WindowFeatures
+
+
+class LinearWindow(nn.Module):
+    """A linear-Gaussian p(x | a, b), and q(a | b, x) that belongs to it.
+
+    The mean of a window is a common mean, one for every factor, and the conditional dimensions
+    along their loadings; that of a factor is the mean of its classes under their RBF responses.
+    Everything is fitted in closed form and stays as it is: networks correct it.
+
+    Windows are given by their coordinates, see :meth:`WindowFeatures.coordinates`.
+
+    Parameters
+    ----------
+    features : WindowFeatures
+        What the coordinates are of.
+    class_counts : sequence of int
+        Number of classes of each factor.
+    n_conditional : int
+    """
+
+    mean: torch.Tensor
+    loadings: torch.Tensor
+    projection: torch.Tensor
+    log_scale: torch.Tensor
+
+    def __init__(self, features: WindowFeatures, class_counts, n_conditional: int):
+        super().__init__()
+        self.shape = features.coordinate_shape
+        n_coordinates = self.shape[0] * self.shape[1]
+        self.register_buffer("mean", torch.zeros(n_coordinates))
+        self.n_factors = len(class_counts)
+        for i, n_classes in enumerate(class_counts):
+            self.register_buffer(f"class_means_{i}", torch.zeros(n_classes, n_coordinates))
+        self.register_buffer("loadings", torch.zeros(n_conditional, n_coordinates))
+        self.register_buffer("projection", torch.zeros(n_conditional, n_coordinates))
+        self.register_buffer("log_scale", torch.zeros(n_conditional))
+
+    @property
+    def class_means(self) -> list[torch.Tensor]:
+        """What the classes of every factor add to the mean, `(n_classes_i, n_coordinates)`."""
+        return [getattr(self, f"class_means_{i}") for i in range(self.n_factors)]
+
+    def expect(self, responses: list[torch.Tensor]) -> torch.Tensor:
+        """Mean of windows whose conditional dimensions are zero, `(n or 1, n_coordinates)`."""
+        means = zip(responses, self.class_means, strict=True)
+        return sum((response @ mean for response, mean in means), self.mean.unsqueeze(0))
+
+    def encode(self, coordinates: torch.Tensor, responses: list[torch.Tensor]) -> torch.Tensor:
+        """Map coordinates `(n, *shape)` to the mean of q(a | b, x), `(n, n_conditional)`.
+
+        The logarithm of its scale is `log_scale`.
+        """
+        return (coordinates.flatten(1) - self.expect(responses)) @ self.projection.T
+
+    def decode(self, a: torch.Tensor | None, responses: list[torch.Tensor]) -> torch.Tensor:
+        """Mean of p(x | a, b), `(n or 1, *shape)`."""
+        mean = self.expect(responses)
+        return (mean if a is None else mean + a @ self.loadings).unflatten(1, self.shape)

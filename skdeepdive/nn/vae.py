@@ -1,0 +1,240 @@
+"""The baselines: the original variational autoencoder and the β-TCVAE, on DeepDIVE's blocks.
+
+Sources: Kingma, Welling, "Auto-Encoding Variational Bayes", ICLR 2014, arXiv:1312.6114; Chen, Li,
+Grosse, Duvenaud, "Isolating Sources of Disentanglement in Variational Autoencoders", NeurIPS 2018,
+arXiv:1802.04942.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.distributions import Normal
+
+from .decoders import WindowDecoder
+from .draws import draw, initialise
+from .encoders import ConditionalEncoder
+from .features import WindowFeatures
+from .layers import mlp
+from .likelihoods import SMALLEST_NOISE, DiagonalNormal, kl_to_standard
+from .linear_forecast import HeldOut
+from .losses import TCVAETerms, Terms, VAETerms
+
+
+class VAE(nn.Module):
+    """A variational autoencoder that decodes a window and its future from one latent code.
+
+    q(z | x) and p(x | z) are DeepDIVE's encoder and decoder without factors, the prior is
+    N(0, I), and p(y | z) sees nothing of the window but z.
+
+    Parameters
+    ----------
+    features : WindowFeatures
+        What the encoder sees of a window.
+    future_shape : tuple of int
+        Horizon and number of targets.
+    n_latent : int
+        Number of latent dimensions.
+    n_hidden : int
+        Width of every hidden layer.
+    generator : torch.Generator or None
+        Source of the initial parameters. None: they hold no values yet.
+    """
+
+    has_marginal = False
+
+    def __init__(
+        self,
+        features: WindowFeatures,
+        future_shape: tuple[int, int],
+        *,
+        n_latent: int,
+        n_hidden: int,
+        generator: torch.Generator | None,
+    ):
+        super().__init__()
+        self.n_latent, self.n_hidden = n_latent, n_hidden
+        self.features = features
+        self.encoder = ConditionalEncoder(features.n_features, 0, n_latent, n_hidden)
+        self.window_decoder = WindowDecoder(n_latent, features, n_hidden)
+        self.future_decoder = FutureDecoder(n_latent, future_shape, n_hidden)
+        if generator is not None:
+            initialise(self, generator)
+
+    @classmethod
+    def blank(cls, *, window_shape, future_shape, **options) -> "VAE":
+        """Make a module of some `configuration` whose parameters and buffers hold no values yet."""
+        return cls(WindowFeatures(*window_shape), future_shape, generator=None, **options)
+
+    @property
+    def configuration(self) -> dict:
+        """The sizes that, with the parameters and buffers, are all of the module."""
+        return {
+            "window_shape": [self.features.n_timesteps, self.features.n_channels],
+            "future_shape": list(self.future_decoder.log_scale.shape),
+            "n_latent": int(self.n_latent),
+            "n_hidden": int(self.n_hidden),
+        }
+
+    def infer(self, x: torch.Tensor) -> Normal:
+        """Encode windows `(n, n_timesteps, n_channels)` to q(z | x) over `(n, n_latent)`."""
+        return self.encoder(self.features(x)[0], None)
+
+    def forecast(self, x: torch.Tensor) -> torch.Tensor:
+        """Mean of p(y | z) at the posterior mean, `(n, horizon, n_targets)`."""
+        return self.future_decoder(self.infer(x).loc).mean
+
+    def forecast_parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the forecast and its correction, of which there is none."""
+        forecast = self.forecast(x)
+        return forecast, torch.zeros_like(forecast)
+
+    def decode_embedding(self, z: torch.Tensor) -> torch.Tensor:
+        """Decode windows from embeddings `(n, n_latent)`."""
+        return self.window_decoder(z, self.features.basis).mean
+
+    def hold_out(self, x: torch.Tensor, folds: torch.Tensor) -> HeldOut:
+        """Mark training windows; no linear forecast is fitted without their fold."""
+        return HeldOut(folds)
+
+    def loss(self, x, y, labels, generator: torch.Generator, held_out=None) -> Terms:
+        """Return the terms of the lower bound for windows and futures.
+
+        `labels` and `held_out`, which the training loop hands to every module, are ignored.
+        """
+        q = self.infer(x)
+        z = draw(q, generator)
+        log_py = self.future_decoder(z).log_prob(y)
+        log_px = self.window_decoder(z, self.features.basis).log_prob(x)
+        return self._terms(log_py, log_px, q, z)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Put all parameters into one group: no part is trained on its own, or anew at the end."""
+        return {"conditional": list(self.parameters())}
+
+    @torch.no_grad()
+    def set_forecast_calibration(self, shrinkage: torch.Tensor, noise_scale: torch.Tensor) -> None:
+        """Set the noise `(horizon, n_targets)`; there is no correction to shrink."""
+        self.future_decoder.log_scale.copy_(noise_scale.clamp(min=SMALLEST_NOISE).log())
+
+    def _terms(self, log_py, log_px, q: Normal, z: torch.Tensor) -> Terms:
+        return VAETerms(log_py, log_px, kl_to_standard(q))
+
+
+class BetaTCVAE(VAE):
+    """The same with a weight on the total correlation of the latent code.
+
+    Parameters
+    ----------
+    features, future_shape, n_latent, n_hidden, generator
+        As those of :class:`VAE`.
+    beta : float
+        Weight of the total correlation; with 1 the objective is that of :class:`VAE`.
+    n_windows : int
+        Number of training windows.
+    """
+
+    def __init__(
+        self,
+        features: WindowFeatures,
+        future_shape: tuple[int, int],
+        *,
+        beta: float,
+        n_windows: int,
+        **options,
+    ):
+        super().__init__(features, future_shape, **options)
+        self.beta, self.n_windows = beta, n_windows
+
+    @property
+    def configuration(self) -> dict:
+        """That of :class:`VAE`, with what its loss needs."""
+        return {**super().configuration, "beta": float(self.beta), "n_windows": self.n_windows}
+
+    def _terms(self, log_py, log_px, q: Normal, z: torch.Tensor) -> Terms:
+        return TCVAETerms(log_py, log_px, *decompose_kl(q, z, self.n_windows), self.beta)
+
+
+class FutureDecoder(nn.Module):
+    """p(y | z): a network for the mean, and one scale for every entry."""
+
+    def __init__(self, n_latent: int, future_shape: tuple[int, int], n_hidden: int):
+        super().__init__()
+        self.network = mlp(n_latent, n_hidden, math.prod(future_shape))
+        self.log_scale = nn.Parameter(torch.zeros(future_shape))
+
+    def forward(self, z: torch.Tensor) -> DiagonalNormal:
+        """Map latent codes `(n, n_latent)` to p(y | z) over futures."""
+        return DiagonalNormal(self.network(z).unflatten(1, self.log_scale.shape), self.log_scale)
+
+
+def decompose_kl(
+    q: Normal, z: torch.Tensor, n_windows: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Split KL(q(z | x) ‖ N(0, I)) by the aggregate posterior q(z), the mean of all q(z | x).
+
+    Its parts (Chen et al. 2018, equation 2), in expectation over windows and draws, are
+
+        E[log q(z | x) - log q(z)]             mutual information of z and the window
+        E[log q(z) - Σ_j log q(z_j)]           total correlation
+        E[Σ_j log q(z_j) - Σ_j log p(z_j)]     KL of every dimension from its prior
+
+    The expectations of log q(z | x) and log p(z) over a window's own draws are taken in closed
+    form, so the parts of every window sum to its KL exactly, however q(z) is estimated.
+
+    Parameters
+    ----------
+    q : Normal over (n, n_latent)
+        Posteriors of a mini-batch.
+    z : tensor of shape (n, n_latent)
+        A draw from each.
+    n_windows : int
+        Number of windows the mini-batch is drawn from.
+
+    Returns
+    -------
+    mutual_information, total_correlation, dimension_kl : tensors of shape (n,)
+        In nats.
+    """
+    log_q, log_q_j = aggregate_log_density(q, z, n_windows)
+    log_product = log_q_j.sum(1)
+    log_posterior = -q.entropy().sum(1)
+    log_prior = -0.5 * (q.loc.square() + q.scale.square() + math.log(2 * math.pi)).sum(1)
+    return log_posterior - log_q, log_q - log_product, log_product - log_prior
+
+
+def aggregate_log_density(
+    q: Normal, z: torch.Tensor, n_windows: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Estimate log q(z) and log q(z_j) from a mini-batch by stratified sampling.
+
+    Of the `n_windows` posteriors whose mean q(z) is, the one that z was drawn from is known to be
+    in the batch, and counts once; the others in the batch stand for all the others. The estimates
+    of q(z) and q(z_j) are unbiased, and exact for a batch of all windows. (Chen et al. 2018,
+    appendix C.2, give unequal weights to the others; equal ones, the mean over all orders of the
+    batch, have less variance.)
+
+    Parameters
+    ----------
+    q, z, n_windows
+        As those of :func:`decompose_kl`.
+
+    Returns
+    -------
+    log_q : tensor of shape (n,)
+    log_q_j : tensor of shape (n, n_latent)
+    """
+    # Entry (i, j) is the density of the draw of window i under the posterior of window j.
+    log_density = q.log_prob(z.unsqueeze(1))
+    log_weights = _stratified_weights(z, n_windows).log()
+    log_q = (log_density.sum(2) + log_weights).logsumexp(1)
+    return log_q, (log_density + log_weights.unsqueeze(2)).logsumexp(1)
+
+
+def _stratified_weights(z: torch.Tensor, n_windows: int) -> torch.Tensor:
+    """Weights `(n, n)` of the posteriors (columns) for every draw (rows) in a batch of n."""
+    n = len(z)
+    if n == 1:  # no other window stands for the rest
+        return z.new_ones(1, 1)
+    weights = z.new_full((n, n), (n_windows - 1) / n_windows / (n - 1))
+    return weights.fill_diagonal_(1 / n_windows)

@@ -1,0 +1,58 @@
+"""The README, and the page on scikit-learn, do what they say."""
+
+import re
+from pathlib import Path
+
+import pytest
+import sklearn
+
+ROOT = Path(__file__).parents[2]
+
+# Less data and training than the reader sees, the same calls.
+SHORTER = {
+    "(as_frame=True).data ": "(as_frame=True).data[-2500:] ",
+    "max_epochs=10": "max_epochs=1",
+}
+
+
+def code_of(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return "\n".join(re.findall(r"```python\n(.*?)```", text, flags=re.S))
+
+
+def test_the_code_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    code = code_of("README.md")
+    for long, short in SHORTER.items():
+        assert long in code
+        code = code.replace(long, short)
+    names = {}
+    with sklearn.config_context():
+        exec(compile(code, "README.md", "exec"), names)
+    test = names["test"]
+    assert names["model"].predict(names["X"][test]).shape == names["y"][test].shape
+    assert names["search"].best_params_["deepdiveforecaster__n_conditional"] in (8, 16)
+    assert (tmp_path / "load.joblib").exists()
+
+
+def test_the_code_of_the_page_on_scikit_learn_runs():
+    pytest.importorskip("pandas")
+    code = code_of("docs/scikit_learn.md").replace("max_epochs=5", "max_epochs=1")
+    names = {}
+    with sklearn.config_context():
+        exec(compile(code, "scikit_learn.md", "exec"), names)
+    model = names["pipeline"][-1]
+    assert model.feature_names_in_.tolist() == names["columns"]
+    assert model.factor_names_ == ["hour", "weekday"]
+    assert [len(test) for _, test in names["cv"]] == [1000, 976]
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))],
+)
+def test_relative_links_lead_somewhere(document):
+    path = ROOT / document
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
+    assert all((path.parent / link).exists() for link in links), links

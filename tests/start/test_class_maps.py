@@ -1,0 +1,151 @@
+"""The maps that classes add to the linear forecast."""
+
+import numpy as np
+import pytest
+import torch
+
+from skdeepdive._data.batches import Scaling, WindowData
+from skdeepdive._data.labels import Factors
+from skdeepdive._start import class_maps, ridge
+from skdeepdive._start.start import Sizes, start_module
+from skdeepdive.nn import mixing
+
+N_TIMESTEPS, HORIZON = 6, 2
+
+
+def make_data(n=600, gain=1.0, n_targets=1, seed=0):
+    """Windows that show their class, and futures that depend on it, by its own linear map."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, n)
+    X = rng.normal(size=(n, N_TIMESTEPS, n_targets))
+    X[:, :3] += 6 * (labels[:, None, None] == np.arange(3)[:, None])
+    weight = gain * rng.normal(size=(3, N_TIMESTEPS, HORIZON))
+    y = np.einsum("ntc,nth->nhc", X, weight[labels]) + 0.3 * rng.normal(
+        size=(n, HORIZON, n_targets)
+    )
+    scalings = [Scaling(v.mean((0, 1)), v.std((0, 1))) for v in (X, y)]
+    data = WindowData(X, y, labels[:, None], *scalings, torch.device("cpu"))
+    return data.part(slice(0, n - n // 4)), data.part(slice(n - n // 4, None))
+
+
+def make_start(train, valid, candidates=(None,), n_classes=3):
+    factors = Factors(["group"], [np.arange(n_classes)], None)
+    sizes = Sizes(2, 4, n_hidden=8, n_clusters=3)
+    return start_module(train, valid, list(candidates), factors, sizes, 0, True)
+
+
+def error(module, data, *, with_maps=True):
+    x, y, _ = data.batch(slice(None))
+    with torch.no_grad():
+        responses = module.responses(module.infer_marginal(x).b)
+        start = module.forecast_decoder.start
+        return (start(x, responses if with_maps else ()) - y).square().mean().item()
+
+
+@pytest.mark.parametrize("n_targets", [1, 3])
+@pytest.mark.parametrize("anchored", [False, True])
+def test_forecasts_that_depend_on_the_class_are_found(anchored, n_targets):
+    train, valid = make_data(n_targets=n_targets)
+    module = make_start(train, valid, [torch.arange(n_targets) if anchored else None])
+    assert error(module, valid) < 0.3 * error(module, valid, with_maps=False)
+
+
+@pytest.mark.parametrize("left_out", [None, 0, 5])
+@pytest.mark.parametrize("shared", [False, True])
+def test_maps_equal_weighted_ridge_regression_of_each_class(shared, left_out, monkeypatch):
+    monkeypatch.setattr(class_maps, "PENALTIES", (1e-9,))
+    if shared:
+        monkeypatch.setattr(ridge, "MAX_JOINT_ENTRIES", 0)
+        monkeypatch.setattr(class_maps, "BLOCK_ENTRIES", 200)  # products of a few windows at once
+    train, valid = make_data(n_targets=3 if shared else 1)
+    module = make_start(train, valid, [torch.arange(3) if shared else None])
+    decoder = module.forecast_decoder
+    assert decoder.start.joint is not shared
+    assert len(decoder.start.weight) == 1
+    x, y, _ = train.batch(slice(None))
+    responses = module.responses(module.infer_marginal(x).b)[0].double().numpy()
+    folds = np.repeat(np.arange(len(decoder.held_out)), len(train) // len(decoder.held_out))
+    before = torch.stack([source(x) for source in decoder.held_out])[folds, np.arange(len(x))]
+    # A row for every window and target.
+    residual = (y - before).movedim(2, 1).flatten(0, 1).double().numpy()
+    seen = decoder.start.without_classes(x, seeing=True)[1].mT.flatten(0, 1).double().numpy()
+    used = np.repeat(folds != left_out, y.shape[2])
+    found = decoder.start if left_out is None else decoder.held_out[left_out]
+    for k in range(3):
+        root = np.sqrt(np.repeat(responses[:, [k]], y.shape[2], axis=0))[used]
+        expected = np.linalg.lstsq(root * seen[used], root * residual[used], rcond=None)[0]
+        np.testing.assert_allclose(found.class_maps[0][0, k], expected, atol=1e-3)
+
+
+def test_a_sample_of_the_held_out_windows_finds_the_same_maps(monkeypatch):
+    train, valid = make_data()
+    expected = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    monkeypatch.setattr(class_maps, "_MOST_JUDGES", len(valid) - 10)
+    found = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_classes_that_do_not_matter_hardly_change_validation_error(seed):
+    rng = np.random.default_rng(seed)
+    train, valid = make_data(seed=seed)
+    for data in (train, valid):
+        data.y[:] = data.X.mean(axis=1, keepdims=True) + 0.3 * rng.normal(size=data.y.shape)
+    module = make_start(train, valid)
+    assert error(module, valid) <= error(module, valid, with_maps=False)
+    assert error(module, valid) > 0.97 * error(module, valid, with_maps=False)
+
+
+def test_a_gain_that_is_not_sure_is_left_alone(monkeypatch):
+    monkeypatch.setattr(class_maps, "_SURE_GAIN", 1e6)
+    module = make_start(*make_data())
+    assert module.forecast_decoder.start.class_maps == [None]
+    assert all(source.class_maps == [None] for source in module.forecast_decoder.held_out)
+
+
+def test_classes_may_take_turns(monkeypatch):
+    train, valid = make_data()
+    together = make_start(train, valid)
+    monkeypatch.setattr(class_maps, "_PRODUCTS", 1)
+    module = make_start(train, valid)
+    assert error(module, valid) < 0.3 * error(module, valid, with_maps=False)
+    assert error(module, valid) < 1.2 * error(together, valid)
+
+
+def test_classes_whose_turn_brings_no_sure_gain_add_nothing(monkeypatch):
+    monkeypatch.setattr(class_maps, "_PRODUCTS", 1)
+    best_penalty = class_maps._best_penalty
+
+    def best_but_for_one(module, i, classes, *others):
+        return None if classes.start == 1 else best_penalty(module, i, classes, *others)
+
+    monkeypatch.setattr(class_maps, "_best_penalty", best_but_for_one)
+    decoder = make_start(*make_data()).forecast_decoder
+    for source in (decoder.start, *decoder.held_out):
+        assert source.class_maps[0].flatten(2).any(2)[0].tolist() == [True, False, True]
+
+
+def test_classes_with_hardly_a_window_each_get_no_maps():
+    train, valid = make_data()
+    most = len(train) // 2
+    found, nothing = (make_start(train, valid, n_classes=n) for n in (most, most + 1))
+    assert found.forecast_decoder.start.class_maps[0].shape[1] == most
+    assert nothing.forecast_decoder.start.class_maps == [None]
+
+
+@pytest.mark.parametrize("n_entries", [1, 10_000])
+def test_how_many_classes_are_gated_at_once_does_not_matter(n_entries, monkeypatch):
+    train, valid = make_data(n_targets=3)
+    whole = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    monkeypatch.setattr(mixing, "_GATED_ENTRIES", n_entries)
+    parts = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_rows", [1, 50])
+def test_the_size_of_the_batches_does_not_matter(n_rows, monkeypatch):
+    train, valid = make_data(240)
+    whole = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    monkeypatch.setattr(class_maps, "rows_per_batch", lambda data, n_classes: n_rows)
+    parts = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-4)
