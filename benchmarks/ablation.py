@@ -96,7 +96,7 @@ def last_value(train, valid, candidates):
     """
     n_timesteps, horizon = train.X.shape[1], train.y.shape[1]
     zeros = torch.zeros(1, n_timesteps, horizon), torch.zeros(1, horizon)
-    return LinearForecast(*zeros, train.y.shape[1:], joint=False, anchors=candidates[0]), []
+    return LinearForecast(*zeros, train.y.shape[1:], joint=False, source_channels=candidates[0]), []
 
 
 def no_class_maps(module, train, valid):

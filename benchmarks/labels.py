@@ -50,7 +50,7 @@ class Softmax(DeepDIVE):
         return [z.log_softmax(1) for z in b.split(self.marginal_encoder.class_counts, dim=1)]
 
     def marginal_terms(self, latents, labels):
-        pairs = zip(latents.joints, labels.T, strict=True)
+        pairs = zip(latents.log_joints, labels.T, strict=True)
         cross_entropy = sum(nll_loss(*pair, reduction="none") for pair in pairs)
         return torch.zeros_like(cross_entropy), cross_entropy
 

@@ -45,7 +45,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
-from skdeepdive._data.devices import make_generator
+from skdeepdive._data.draws import make_generator
 from skdeepdive._train import loop as training
 from skdeepdive._train import phases
 from skdeepdive.nn.linear_forecast import HeldOut

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import ArrayLike
 
 from ._data.checks import check_number
-from ._data.devices import resolve_device
 from ._estimators.base import BaseForecaster, Self
 from ._estimators.callbacks import with_callbacks
-from ._estimators.fit import fit_vae
+from ._estimators.fit import Plan, Windows, fit_vae
+from ._estimators.run import Task
 from .nn.features import WindowFeatures
 from .nn.vae import VAE, BetaTCVAE
 
@@ -187,14 +187,11 @@ class VAEForecaster(BaseForecaster):
             before or after training, or once more, `fit` raises KeyboardInterrupt and leaves the
             estimator as it was.
         """
-        return self._take_over_fit(X, y)
+        return self._fit(X, y, plan=Plan.ANEW)
 
-    def _fit(self, X: Any, y: Any, **told: Any) -> None:
-        self._check_parameters()
-        device = resolve_device(self.device)
-        windows, futures, n_valid = self._take_data(X, y)
-        fit = partial(fit_vae, windows, futures, n_valid, self._make_module, device=device)
-        self._train(fit, [windows, futures], n_valid, device, kl_warmup=True, **told)
+    def _make_task(self, windows: Windows, *labels: Any, plan: Plan, device: torch.device) -> Task:
+        fit = partial(fit_vae, windows, self._make_module, device)
+        return Task(fit, [windows.X, windows.y])
 
     def _make_module(
         self,
@@ -210,9 +207,6 @@ class VAEForecaster(BaseForecaster):
             n_hidden=self.n_hidden,
             generator=generator,
         )
-
-    def _embed(self, x: torch.Tensor) -> torch.Tensor:
-        return self.module_.infer(x).loc
 
     def _latent_names(self) -> list[str]:
         return [f"latent_{j}" for j in range(self.module_.n_latent)]

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from skdeepdive import sliding_windows, split_windows
-from skdeepdive._data.devices import make_generator
+from skdeepdive._data.draws import make_generator
 from skdeepdive.baselines import BetaTCVAEForecaster, VAEForecaster
 from skdeepdive.datasets import load_electricity
 from skdeepdive.nn.features import WindowFeatures

@@ -1,63 +1,50 @@
-"""Windows, futures and labels: scaled, gathered in batches, cut into folds and parts."""
+"""Windows, futures and labels: gathered in batches, cut into folds and parts."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .devices import to_tensor
+from .scaling import STANDARDISED, Scaling
 from .series_sums import series_of
 
-# Parts of the training windows that linear forecasts are fitted without.
+# Folds of the training windows that out-of-fold forecasts are made for.
 _N_FOLDS = 6
-
-# Consecutive parts of the held-out windows: within one, neighbours tell much the same.
+# Blocks of consecutive validation windows: within a block, neighbours tell much the same.
 N_BLOCKS = 8
-
 # Values that are gathered at once: few enough for the cache (1 MB in single precision).
 _GATHERED_ENTRIES = 2**18
-
 # Values of a series that is standardised as a whole (64 MB in single precision).
 _MOST_COPIED = 2**24
-
 # Responses of a batch of windows to classes, at most (64 MB in double precision).
 _RESPONSES = 2**23
 
 
 @dataclass(frozen=True)
-class Scaling:
-    """Affine standardisation of the last axis: (values - loc) / scale.
+class Batch:
+    """Windows, futures and labels of one step, from the data to the loss.
 
-    Computed in the precision of the values where that is higher than what is asked for, so that
-    an offset far above the scale costs a double no digits.
+    Attributes
+    ----------
+    x : tensor of shape (n, n_timesteps, n_channels)
+        Standardised windows.
+    y : tensor of shape (n, horizon, n_targets)
+        Their futures, in units of the model.
+    labels : tensor of shape (n, n_factors)
+        Codes of classes, -1 where unlabelled.
     """
 
-    loc: np.ndarray
-    scale: np.ndarray
+    x: torch.Tensor
+    y: torch.Tensor
+    labels: torch.Tensor
 
-    def apply(self, values: np.ndarray, dtype: type = np.float32) -> np.ndarray:
-        """Standardise values and return them as `dtype`."""
-        working = np.result_type(values.dtype, dtype)
-        scaled = np.subtract(values, self.loc.astype(working), dtype=working)
-        scaled /= self.scale.astype(working)
-        return scaled.astype(dtype, copy=False)
-
-    def invert(self, values: np.ndarray) -> np.ndarray:
-        """Return standardised values to their own units."""
-        return values * self.scale + self.loc
-
-
-class _Standardised(Scaling):
-    """That of values which are standardised already."""
-
-    def __init__(self) -> None:
-        super().__init__(np.zeros(1), np.ones(1))
-
-    def apply(self, values: np.ndarray, dtype: type = np.float32) -> np.ndarray:
-        """Return values as `dtype`."""
-        return values.astype(dtype, copy=False)
+    def __len__(self) -> int:
+        return len(self.x)
 
 
 @dataclass(frozen=True)
@@ -84,15 +71,13 @@ class WindowData:
     def __len__(self) -> int:
         return len(self.X)
 
-    def batch(self, rows):
-        """Gather rows (a slice or an index array) as standardised tensors on the device."""
-        x, y = (
-            self._gather(self.X, self.x_scaling, rows),
-            self._gather(self.y, self.y_scaling, rows),
-        )
-        return self._tensor(x), self._tensor(y), self._tensor(self.labels[rows])
+    def batch(self, rows: slice | np.ndarray) -> Batch:
+        """Gather rows, a slice or an index array, as standardised tensors on the device."""
+        x = self._gather(self.X, self.x_scaling, rows)
+        y = self._gather(self.y, self.y_scaling, rows)
+        return Batch(*(to_tensor(part, self.device) for part in (x, y, self.labels[rows])))
 
-    def batches(self, batch_size: int):
+    def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield consecutive batches of all rows."""
         for start in range(0, len(self), batch_size):
             yield self.batch(slice(start, start + batch_size))
@@ -108,10 +93,10 @@ class WindowData:
         """Return the rows of a slice, as views."""
         return replace(self, X=self.X[rows], y=self.y[rows], labels=self.labels[rows])
 
-    def _gather(self, values: np.ndarray, scaling: Scaling, rows) -> np.ndarray:
+    def _gather(self, values: np.ndarray, scaling: Scaling, rows: Any) -> np.ndarray:
         """Standardise rows, few at a time: memory is slower than arithmetic."""
         is_slice = isinstance(rows, slice)
-        chosen = values[rows] if is_slice else rows  # of a slice there is a view
+        chosen = values[rows] if is_slice else rows  # a slice gives a view
         size = max(1, _GATHERED_ENTRIES // values[0].size)
         if len(chosen) <= size:
             return scaling.apply(chosen if is_slice else values[chosen], self.dtype)
@@ -123,9 +108,6 @@ class WindowData:
             )
         return gathered
 
-    def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        return to_tensor(array, self.device)
-
 
 def _standardised(windows: np.ndarray, scaling: Scaling, dtype: type) -> tuple[np.ndarray, Scaling]:
     n, n_timesteps, n_channels = windows.shape
@@ -135,7 +117,7 @@ def _standardised(windows: np.ndarray, scaling: Scaling, dtype: type) -> tuple[n
     scaled = scaling.apply(series, dtype)
     # torch warns of arrays that may not be written to; nobody writes to these.
     views = sliding_window_view(scaled, windows.shape[1], axis=0, writeable=True)
-    return views.transpose(0, 2, 1), _Standardised()
+    return views.transpose(0, 2, 1), STANDARDISED
 
 
 @dataclass(frozen=True)
@@ -153,14 +135,14 @@ class WindowSample:
         """Where batches go."""
         return self.data.device
 
-    def batches(self, batch_size: int):
+    def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield consecutive batches of the sample."""
         for start in range(0, len(self), batch_size):
             yield self.data.batch(self.rows[start : start + batch_size])
 
 
 def rows_per_batch(data: WindowData, n_classes: int = 0) -> int:
-    """Windows that make a batch of about 2**21 values, 16 MB in double precision."""
+    """Count the windows that make a batch of about 2**21 values, 16 MB in double precision."""
     return count_rows(2**21, data.X[0].size, n_classes)
 
 

@@ -47,11 +47,6 @@ def to_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
 
-def make_generator(seed: int, device: torch.device) -> torch.Generator:
-    """Return a generator of its own, so that torch's global one stays untouched."""
-    return torch.Generator(device=device).manual_seed(seed)
-
-
 def for_inference(module: Module, device: torch.device) -> Module:
     """Put a trained module on a device, in double precision where the device has it."""
     dtype = torch.float32 if device.type == "mps" else torch.float64

@@ -2,15 +2,13 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin, TransformerMixin
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -35,13 +33,10 @@ from .._data.rows import check_finite
 from .._data.threads import threads_for
 from .._saving import file
 from .._saving.plain import Networks, from_plain, make_module, plain_module, to_plain
-from .._train.checkpoint import Checkpoint, digest
 from .._train.distributed import Processes
-from .._train.phases import Settings
-from .._version import __version__
-from .callbacks import CallbackSupportMixin, begin_fit, end_fit, never_stop
-from .fit import Trained
-from .progress import progress
+from .callbacks import CallbackSupportMixin
+from .fit import Fitted, Plan, Windows, count_to_fit
+from .run import FitRun, Task
 
 # Finiteness is checked apart, in chunks: windows are views that must not be copied.
 _X_CHECKS = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": False}
@@ -49,8 +44,6 @@ _X_CHECKS = {"dtype": "numeric", "allow_nd": True, "ensure_all_finite": False}
 # Values of the windows in one batch of inference: few enough for the cache (8 MB in doubles).
 _INFERENCE_ENTRIES = 2**20
 
-# Parameters that a fit may be resumed with other values of.
-_WITHOUT_EFFECT = ("checkpoint_path", "verbose")
 Self = TypeVar("Self", bound="BaseForecaster")
 
 
@@ -59,8 +52,8 @@ class BaseForecaster(
 ):
     """Forecast, embed and reconstruct windows with a trained module.
 
-    Estimators implement `_fit`, which ends in `_keep`, and `_embed` and `_latent_names`. Their
-    module, a `_MODULE`, offers `forecast` and `decode_embedding`, and a `configuration` from which
+    Estimators implement `_make_task`, which says what a fit does, and `_latent_names`. Their module,
+    a `_MODULE`, offers `forecast`, `embed` and `decode_embedding`, and a `configuration` from which
     `blank` makes another.
     """
 
@@ -69,6 +62,8 @@ class BaseForecaster(
 
     _MODULE: type[Networks]
     module_: Networks
+    _window_shape: tuple[int, ...]
+    _future_shape: tuple[int, ...]
 
     # Parameters that are positive integers; estimators add their own.
     _SIZES: tuple[str, ...] = ("n_hidden", "max_epochs", "n_iter_no_change")
@@ -113,7 +108,7 @@ class BaseForecaster(
         ValueError
             If `X` has another shape than in `fit`, or holds NaN or infinity.
         """
-        return self._infer(X, self._embed)
+        return self._infer(X, lambda x: self.module_.embed(x))
 
     def inverse_transform(self, Z: ArrayLike) -> np.ndarray:
         """Decode windows from embeddings.
@@ -173,7 +168,7 @@ class BaseForecaster(
             If `X` has another shape than in `fit`, or holds NaN or infinity.
         """
         return self._infer(
-            X, lambda x: self.module_.decode_embedding(self._embed(x)), self._to_windows
+            X, lambda x: self.module_.decode_embedding(self.module_.embed(x)), self._to_windows
         )
 
     def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -340,32 +335,20 @@ class BaseForecaster(
         model.__setstate__(file.read(path, cls))
         return model
 
-    def _take_over_fit(self: Self, X: Any, y: Any, *labels: Any) -> Self:
-        """Fit a copy and become it, so that a fit that fails leaves the estimator as it was."""
-        path = check_path("checkpoint_path", self.checkpoint_path)
-        processes = self._processes()
-        end_epoch, checkpoint = never_stop, None
-
-        def begin() -> None:
-            nonlocal end_epoch, checkpoint
-            end_epoch = begin_fit(self, X, y)
-            checkpoint = path and Checkpoint(path)
-
-        processes.first(begin)
-        fitted = self._shallow_copy()
-        fitted._fit(X, y, *labels, end_epoch=end_epoch, checkpoint=checkpoint)
-        # While an error can still leave everything as it was.
-        processes.first(lambda: end_fit(self, X, y, fitted.__dict__))
-        self._become(fitted)
-        processes.first(lambda: checkpoint and checkpoint.is_done and checkpoint.remove())
+    def _fit(self: Self, X: Any, y: Any, *labels: Any, plan: Plan) -> Self:
+        """Fit by a plan; an estimator that was fitted before stays as it was until it succeeds."""
+        run = FitRun(self, X, y, plan, self._processes())
+        self.__dict__ = run.fit(*labels)  # at one stroke, for interrupts and other threads
+        run.finish()
         return self
+
+    def _make_task(self, windows: Windows, *labels: Any, plan: Plan, device: torch.device) -> Task:
+        """Say what a fit of checked windows, and of labels as they were given, does."""
+        raise NotImplementedError
 
     def _processes(self) -> Processes:
         """Return the processes that fit together."""
         return Processes()
-
-    def _become(self, fitted: "BaseForecaster") -> None:
-        self.__dict__ = fitted.__dict__  # at one stroke, for interrupts and other threads
 
     def _shallow_copy(self: Self) -> Self:
         copied = self.__new__(type(self))  # the way of copy.copy would take the module apart
@@ -384,8 +367,26 @@ class BaseForecaster(
         check_number("learning_rate", self.learning_rate)
         check_number("validation_fraction", self.validation_fraction, upper=1.0)
 
-    def _take_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
-        """Check windows and futures, note their shapes, and count the windows to hold out."""
+    def _take_windows(self, X: Any, y: Any, plan: Plan) -> Windows:
+        """Check windows and futures, note their shapes, and split them."""
+        windows = self._check_windows(X) if plan.goes_on else self._check_first_windows(X)
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        y = _to_futures("y", y, len(windows))
+        if plan.goes_on and y.shape[1:] != self._future_shape:
+            expected = shape_text(self._future_shape)
+            raise ValueError(f"'y' must have shape {expected} as before, got {y.shape}.")
+        futures = y.reshape(*y.shape, *(1,) * (3 - y.ndim))
+        self._future_shape = y.shape[1:]
+        self.n_timesteps_, self.n_channels_ = windows.shape[1:]
+        self.horizon_, self.n_targets_ = futures.shape[1:]
+        n_valid = check_validation_split(len(windows), self.validation_fraction)
+        return Windows(windows, futures, count_to_fit(windows, futures, n_valid), n_valid)
+
+    def _check_first_windows(self, X: Any) -> np.ndarray:
         X = check_numeric("X", to_array("X", X))
         if len(X.shape) != 2:
             check_window_shape(X, self.n_channels)
@@ -394,101 +395,16 @@ class BaseForecaster(
         check_window_shape(X, self.n_channels)
         windows = to_windows(X, self.n_channels)
         check_finite("X", windows)
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
-        y = _to_futures("y", y, len(X))
-        futures = y.reshape(*y.shape, *(1,) * (3 - y.ndim))
-        self._window_shape, self._future_shape = X.shape[1:], y.shape[1:]
-        self.n_timesteps_, self.n_channels_ = windows.shape[1:]
-        self.horizon_, self.n_targets_ = futures.shape[1:]
-        return windows, futures, check_validation_split(len(X), self.validation_fraction)
+        self._window_shape = X.shape[1:]
+        return windows
 
-    def _take_more_data(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, int]:
-        """Check windows and futures that must have the shapes of those fitted before."""
-        windows = self._check_windows(X)
-        y = _to_futures("y", y, len(windows))
-        if y.shape[1:] != self._future_shape:
-            expected = shape_text(self._future_shape)
-            raise ValueError(f"'y' must have shape {expected} as before, got {y.shape}.")
-        futures = y.reshape(len(y), self.horizon_, self.n_targets_)
-        return windows, futures, check_validation_split(len(windows), self.validation_fraction)
-
-    def _train(
-        self,
-        fit: Callable[[Settings], Trained],
-        inputs: list[np.ndarray],
-        n_valid: int,
-        device: torch.device,
-        end_epoch: Callable,
-        checkpoint: Checkpoint | None = None,
-        **changes: Any,
-    ) -> None:
-        """Fit with the settings of the training loop, show progress meanwhile, keep the result.
-
-        `inputs` is all that this depends on beside the parameters, beginning with windows.
-        Of several processes the first one shows progress, and calls back.
-        """
-        processes = self._processes()
-
-        def attributes(trained: Callable[[], Trained]) -> dict[str, Any]:
-            copied = self._shallow_copy()
-            copied._keep(trained(), device)
-            return copied.__dict__
-
-        def report(history: list[dict], trained: Callable[[], Trained]) -> bool:
-            show(history[-1])
-            name = "{phase} epoch {epoch}".format(**history[-1])
-            return processes.first(lambda: end_epoch(name, partial(attributes, trained)))
-
-        settings = Settings(
-            max_epochs=self.max_epochs,
-            batch_size=self._batch_size(len(inputs[0]) - n_valid),
-            learning_rate=float(self.learning_rate),
-            patience=self.n_iter_no_change if self.early_stopping else None,
-            seed=processes.first(lambda: self._seed(checkpoint)),
-            report=report,
-            checkpoint=checkpoint,
-            processes=processes,
-        )
-        settings = replace(settings, **changes)
-        if checkpoint or processes.size > 1:
-            identity = self._identity(inputs, device, settings.seed)
-            processes.check_alike(identity)
-        if checkpoint:
-            checkpoint.identify(identity)
-        verbose = self.verbose if processes.is_first else 0
-        n_values = settings.batch_size * self.n_timesteps_ * self.n_channels_
-        with threads_for(n_values), progress(verbose, settings.max_epochs) as show:
-            trained = fit(settings)
-        self._keep(trained, device)
-
-    def _seed(self, checkpoint: Checkpoint | None) -> int:
-        """Return the seed; without a `random_state`, that of a fit which is to be resumed."""
-        saved = checkpoint.seed() if checkpoint and self.random_state is None else None
-        return make_seed(self.random_state) if saved is None else saved
-
-    def _identity(self, inputs: list[np.ndarray], device: torch.device, seed: int) -> dict:
-        """Return what tells a fit from others whose checkpoints are of no use to it."""
-        parameters = self.get_params(deep=False)
-        parameters = {k: v for k, v in parameters.items() if k not in _WITHOUT_EFFECT}
-        facts = {"random_state": seed, "device": device.type, "data": digest(inputs)}
-        return {"estimator": type(self).__name__, "version": __version__, **parameters, **facts}
-
-    def _batch_size(self, n_fit: int) -> int:
-        if self.batch_size == "auto":
-            return min(256, max(16, n_fit // 32))
-        return int(self.batch_size)  # NumPy's small integers overflow where Python's do not
-
-    def _keep(self, trained: Trained, device: torch.device) -> None:
+    def _keep(self, fitted: Fitted, plan: Plan, device: torch.device) -> None:
         # The way of a saved model: the fitted one has the same numbers in the same order in memory.
-        self.module_ = make_module(self._MODULE, **plain_module(trained.module), device=device)
+        self.module_ = make_module(self._MODULE, **plain_module(fitted.module), device=device)
         self.device_ = str(device)
-        self._x_scaling, self._y_scaling = trained.x_scaling, trained.y_scaling
-        self.history_ = _columns(trained.history)
-        self.n_iter_ = sum(record["phase"] == "interleaved" for record in trained.history)
+        self._x_scaling, self._y_scaling = fitted.x_scaling, fitted.y_scaling
+        self.history_ = _columns(fitted.history)
+        self.n_iter_ = sum(record["phase"] == "interleaved" for record in fitted.history)
 
     def _infer(
         self,
@@ -576,21 +492,6 @@ def _match_precision(name: str, values: np.ndarray, inputs: np.ndarray) -> np.nd
             f"range of {dtype}."
         )
     return matched
-
-
-def make_seed(random_state: Any) -> int:
-    """Return an integer seed that follows from `random_state`."""
-    if random_state is None:  # fresh entropy: check_random_state would draw from NumPy's global one
-        return int(np.random.default_rng().integers(2**31))
-    try:
-        if isinstance(random_state, bool):  # the integers 0 and 1 to check_random_state
-            raise ValueError("a boolean is no seed")
-        return int(check_random_state(random_state).randint(2**31 - 1))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "'random_state' must be an integer from 0 to 2**32 - 1, a RandomState instance or "
-            f"None, got {random_state!r}."
-        ) from error
 
 
 def _columns(history: list[dict]) -> dict[str, np.ndarray]:

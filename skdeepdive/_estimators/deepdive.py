@@ -12,18 +12,19 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.checks import LATENTS, check_choice, check_flag
-from .._data.devices import resolve_device, to_array
+from .._data.devices import to_array
 from .._data.labels import Factors, check_factors, check_known_factors, check_same_classes
 from .._saving.plain import plain_module
-from .._start.continuation import Memory
+from .._start.continuation import WindowSums
 from .._start.start import Sizes
 from .._train.distributed import Processes
 from ..nn.module import DeepDIVE
 from .base import BaseForecaster, Self
-from .callbacks import Method, never_stop, with_callbacks
+from .callbacks import Method, with_callbacks
 from .explanation import ExplainableForecaster
-from .fit import Trained, fit_further, fit_module
+from .fit import Fitted, Plan, Windows, fit_deepdive, fit_deepdive_further
 from .probabilistic import ProbabilisticForecaster
+from .run import Task
 
 
 def _has_marginal(estimator: "DeepDIVEForecaster") -> bool:
@@ -185,6 +186,7 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
 
     _MODULE = DeepDIVE
     module_: DeepDIVE
+    _sums: dict[str, Any] | None
     _SIZES = (*BaseForecaster._SIZES, "n_clusters", "n_marginal", "n_conditional")
 
     def __init__(
@@ -271,7 +273,8 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
             before or after training, once more, or among several processes, `fit` raises
             KeyboardInterrupt and leaves the estimator as it was.
         """
-        return self._take_over_fit(X, y, factors)
+        goes_on = check_flag("warm_start", self.warm_start) and self.__sklearn_is_fitted__()
+        return self._fit(X, y, factors, None, plan=Plan.FURTHER if goes_on else Plan.ANEW)
 
     def partial_fit(
         self: Self,
@@ -355,10 +358,9 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         >>> model.predict(X[-1:]).shape
         (1, 24)
         """
-        fitted = self._shallow_copy()
-        fitted._partial_fit(X, y, factors, classes)
-        self._become(fitted)
-        return self
+        goes_on = self.__sklearn_is_fitted__()
+        plan = Plan.NEXT_CHUNK if goes_on else Plan.FIRST_CHUNK
+        return self._fit(X, y, factors, classes, plan=plan)
 
     @_where_marginal
     def predict_cluster(self, X: ArrayLike) -> np.ndarray:
@@ -421,55 +423,31 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
     def _processes(self) -> Processes:
         return Processes.current()
 
-    def _fit(self, X: Any, y: Any, factors: Any, **told: Any) -> None:
-        self._check_parameters()
-        device = resolve_device(self.device)
-        if self.warm_start and self.__sklearn_is_fitted__():
-            self._fit_further(X, y, factors, None, device, **told)
-        else:
-            self._fit_anew(X, y, factors, None, device, **told)
-
-    def _partial_fit(self, X: Any, y: Any, factors: Any, classes: Any) -> None:
-        self._check_parameters()
-        device = resolve_device(self.device)
-        once = {"incremental": True, "max_epochs": 1, "patience": None, "end_epoch": never_stop}
-        if not self.__sklearn_is_fitted__():
-            self._fit_anew(X, y, factors, classes, device, **once)
-            return
-        history, n_iter = self.history_, self.n_iter_
-        self._fit_further(X, y, factors, classes, device, **once)
-        self.history_, self.n_iter_ = _appended(history, self.history_), n_iter + self.n_iter_
-
-    def _fit_anew(
-        self, X: Any, y: Any, factors: Any, classes: Any, device: torch.device, **told: Any
-    ) -> None:
-        windows, futures, n_valid = self._take_data(X, y)
-        if factors is not None:
-            factors = check_factors(to_array("factors", factors), len(windows), classes)
-        elif classes is not None:
+    def _make_task(self, windows: Windows, *labels: Any, plan: Plan, device: torch.device) -> Task:
+        X, y, (factors, classes) = windows.X, windows.y, labels
+        if plan.goes_on:
+            before = self._before(factors, classes, len(X), device)
+            weights = plain_module(self.module_)["weights"].values()
+            fit = partial(fit_deepdive_further, windows, before, plan, device)
+            return Task(fit, [X, y, before.factors.codes, *weights])
+        if factors is None and classes is not None:
             raise ValueError("'classes' are those of 'factors', which must be given too, got None.")
-        inputs = [windows, futures] if factors is None else [windows, futures, factors.codes]
-        sizes = self._sizes()
-        fit = partial(fit_module, windows, futures, factors, n_valid, sizes, device=device)
-        self._train(fit, inputs, n_valid, device, **told)
+        if factors is not None:
+            factors = check_factors(to_array("factors", factors), len(X), classes)
+        fit = partial(fit_deepdive, windows, factors, self._sizes(), plan, device)
+        return Task(fit, [X, y] if factors is None else [X, y, factors.codes])
 
-    def _fit_further(
-        self, X: Any, y: Any, factors: Any, classes: Any, device: torch.device, **told: Any
-    ) -> None:
+    def _before(self, factors: Any, classes: Any, n_samples: int, device: torch.device) -> Fitted:
+        """Return the fitted model to go on from, with the labels of the further windows."""
         self._check_sizes()
-        windows, futures, n_valid = self._take_more_data(X, y)
         no_codes = np.empty((0, len(self.factor_names_)), dtype=np.int64)
         known = Factors(self.factor_names_, self.factor_classes_, no_codes)
         if classes is not None:
             check_same_classes(classes, known)
         factors = to_array("factors", factors) if known.names else None
-        factors = check_known_factors(factors, len(windows), known)
-        memory = getattr(self, "_memory", None)
-        memory = memory and Memory.from_plain(memory, device)
-        start = Trained(self.module_, self._x_scaling, self._y_scaling, factors, [], memory)
-        inputs = [windows, futures, factors.codes, *plain_module(self.module_)["weights"].values()]
-        fit = partial(fit_further, windows, futures, factors, n_valid, start, device=device)
-        self._train(fit, inputs, n_valid, device, **told)
+        factors = check_known_factors(factors, n_samples, known)
+        sums = None if self._sums is None else WindowSums.from_plain(self._sums, device)
+        return Fitted(self.module_, self._x_scaling, self._y_scaling, [], factors, sums)
 
     def _check_sizes(self) -> None:
         """Raise where parameters ask for another module than the one that is to learn further."""
@@ -491,11 +469,14 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
                 "learn further. Fit it anew with warm_start=False."
             )
 
-    def _keep(self, trained: Trained, device: torch.device) -> None:
-        super()._keep(trained, device)
-        self.factor_names_ = trained.factors.names
-        self.factor_classes_ = trained.factors.classes
-        self._memory = trained.memory and trained.memory.to_plain()
+    def _keep(self, fitted: Fitted, plan: Plan, device: torch.device) -> None:
+        before = (self.history_, self.n_iter_) if plan is Plan.NEXT_CHUNK else None
+        super()._keep(fitted, plan, device)
+        self.factor_names_, self.factor_classes_ = fitted.factors.names, fitted.factors.classes
+        self._sums = None if fitted.sums is None else fitted.sums.to_plain()
+        if before is not None:
+            self.history_ = _appended(before[0], self.history_)
+            self.n_iter_ += before[1]
 
     def _check_parameters(self) -> None:
         check_choice("latent", self.latent, LATENTS)
@@ -521,12 +502,9 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
     def _n_classes(self) -> int:
         return self.module_.n_classes
 
-    def _embed(self, x: torch.Tensor) -> torch.Tensor:
-        return self.module_.embed(x)
-
     def _cluster_proba(self, X: Any) -> list[np.ndarray]:
         def responses(x: torch.Tensor) -> torch.Tensor:
-            return torch.cat(self.module_.infer_marginal(x).responses, dim=1)
+            return torch.cat(self.module_.infer_marginal(self.module_.features(x)).responses, dim=1)
 
         check_is_fitted(self)
         counts = [len(classes) for classes in self.factor_classes_]

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.checks import check_dimension, check_values
 from .._data.labels import Factors, check_labels_of_factors
+from ..nn.explain import attribute_forecast, intervene, set_factor
 from ..nn.module import DeepDIVE
 from .base import BaseForecaster
 
@@ -96,7 +97,7 @@ class ExplainableForecaster(BaseForecaster):
 
         def change(z):
             for factor, label in labels.items():
-                z = self.module_.set_factor(z, factor, label)
+                z = set_factor(self.module_, z, factor, label)
             return z
 
         return self._intervene(X, change)
@@ -191,7 +192,7 @@ class ExplainableForecaster(BaseForecaster):
         .. [1] Lundberg, Lee (2017). A unified approach to interpreting model predictions. Advances
            in Neural Information Processing Systems 30.
         """
-        parts = self._infer(X, lambda x: self.module_.attribute_forecast(x), self._to_parts)
+        parts = self._infer(X, lambda x: attribute_forecast(self.module_, x), self._to_parts)
         level, linear, window, *shares = np.moveaxis(parts, 1, 0)
         if self.module_.n_conditional:
             *shares, conditional = shares
@@ -210,7 +211,7 @@ class ExplainableForecaster(BaseForecaster):
 
     def _intervene(self, X: ArrayLike, change: Callable[[torch.Tensor], torch.Tensor]) -> Bunch:
         def both(x):
-            window, forecast = self.module_.intervene(x, change)
+            window, forecast = intervene(self.module_, x, change)
             return torch.cat([window.flatten(1), forecast.flatten(1)], dim=1)
 
         n_entries = self.n_timesteps_ * self.n_channels_

@@ -3,154 +3,235 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from enum import Enum
+from typing import Any
 
 import numpy as np
 import torch
 
-from .._data.batches import Scaling, WindowData
-from .._data.devices import make_generator
+from .._data.batches import WindowData
+from .._data.draws import make_generator
 from .._data.labels import Factors, no_factors
 from .._data.rows import check_reach, location_and_scale
-from .._start.channels import find_anchors
+from .._data.scaling import Scaling
+from .._start.channels import find_source_channels
 from .._start.clusters import discover_clusters
-from .._start.continuation import Memory, learn_in_closed_form, remember
-from .._start.start import Sizes, fit_basis, forecast_noise, start_module
-from .._train.calibration import fit_noise, update_noise
-from .._train.loop import train
-from .._train.phases import Settings
+from .._start.continuation import WindowSums, continued_start
+from .._start.start import Sizes, Start, closed_form_start, fit_basis, forecast_scale
+from .._train.calibration import fit_conformal_errors, update_conformal_errors
+from .._train.loop import Settings, train
+from .._train.phases import deepdive_phases, interleaved_phase, warmed_up
+from .._train.shrinkage import calibrate_forecast
 from ..nn.features import WindowFeatures
 from ..nn.module import DeepDIVE
 from ..nn.vae import VAE
 
-Module = TypeVar("Module", bound=torch.nn.Module)
+
+class Plan(Enum):
+    """What kind of fit it is, and what follows from that."""
+
+    ANEW = "anew"
+    FURTHER = "further"  # from a fitted model: warm_start
+    FIRST_CHUNK = "first chunk"
+    NEXT_CHUNK = "next chunk"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the fit starts from a fitted model, in its scaling and with its classes."""
+        return self in (Plan.FURTHER, Plan.NEXT_CHUNK)
+
+    @property
+    def is_chunk(self) -> bool:
+        """Whether more windows may follow.
+
+        Then every phase has one epoch, and there are neither callbacks nor a checkpoint; the
+        correction learns on, instead of starting anew in the last phase; the errors of few
+        validation windows join the earlier ones; sums over the windows are kept for the next chunk.
+        """
+        return self in (Plan.FIRST_CHUNK, Plan.NEXT_CHUNK)
 
 
 @dataclass(frozen=True)
-class Trained(Generic[Module]):
+class Windows:
+    """Checked windows `(n, n_timesteps, n_channels)` and futures `(n, horizon, n_targets)`.
+
+    The first `n_train` are trained on and the last `n_valid` are for validation; those between
+    share steps of their futures with validation windows, and are left out.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    n_train: int
+    n_valid: int
+
+
+@dataclass(frozen=True)
+class Duration:
+    """How long a phase trains at most, and how many epochs without improvement end it."""
+
+    max_epochs: int
+    patience: int | None
+
+
+@dataclass(frozen=True)
+class Fitted:
     """What a fit leaves behind."""
 
-    module: Module
+    module: DeepDIVE | VAE
     x_scaling: Scaling
     y_scaling: Scaling
-    factors: Factors
     history: list[dict]
-    memory: Memory | None = None
+    factors: Factors
+    sums: WindowSums | None = None
 
 
-# Whatever the caller's mode is.
-@torch.inference_mode(False)
+@torch.inference_mode(False)  # whatever the caller's mode is
 @torch.enable_grad()
-def fit_module(
-    X: np.ndarray,
-    y: np.ndarray,
+def fit_deepdive(
+    windows: Windows,
     factors: Factors | None,
-    n_valid: int,
     sizes: Sizes,
-    settings: Settings,
+    plan: Plan,
     device: torch.device,
-) -> Trained[DeepDIVE]:
-    """Train DeepDIVE on windows (n, n_timesteps, n_channels) and futures (n, horizon, n_targets).
+    duration: Duration,
+    settings: Settings,
+) -> Fitted:
+    """Train DeepDIVE from its closed-form start.
 
-    The last `n_valid` windows are held out: they choose the penalties, the epoch and the
-    shrinkage of the correction. Windows just before them whose futures reach into theirs are left
-    out. Where there are marginal dimensions and no factors, clusters are discovered.
+    Where there are marginal dimensions and no factors, clusters are discovered.
     """
-    n_fit = count_to_fit(X, y, n_valid)
-    x_scaling, y_scaling = (Scaling(*location_and_scale(values[:n_fit])) for values in (X, y))
-    anchors, y_scaling = find_anchors(X[:n_fit], y[:n_fit], x_scaling, y_scaling)
-
-    discover = bool(sizes.n_marginal) and factors is None
+    X, y, n_train = windows.X, windows.y, windows.n_train
+    x_scaling, y_scaling = (Scaling(*location_and_scale(part[:n_train])) for part in (X, y))
+    channels, y_scaling = find_source_channels(X[:n_train], y[:n_train], x_scaling, y_scaling)
+    discovered = bool(sizes.n_marginal) and factors is None
     if not sizes.n_marginal:
         factors = no_factors(len(X))
     elif factors is None:
         factors = settings.processes.first(
-            lambda: discover_clusters(X, n_fit, x_scaling, sizes.n_clusters, settings.seed)
+            lambda: discover_clusters(X, n_train, x_scaling, sizes.n_clusters, settings.seed)
         )
-
-    data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
-    train_data, valid = hold_out(data, n_valid)
-    module = settings.processes.first(
-        lambda: start_module(
-            train_data, valid, anchors, factors, sizes, settings.seed, not discover
+    data, valid = split(windows, factors.codes, x_scaling, y_scaling, device)
+    start = settings.processes.first(
+        lambda: closed_form_start(
+            data, valid, channels, factors, sizes, settings.seed, not discovered
         )
-    ).to(device)  # the first process may have one of its own
-    held_out = module.forecast_decoder.held_out
-    module.forecast_decoder.held_out = [forecast.to(device) for forecast in held_out]
-    start = Trained(module, x_scaling, y_scaling, factors, [])
-    trained = train_from(start, train_data, valid, settings, fit_noise)
-    if settings.incremental:
-        trained = replace(trained, memory=remember(module, train_data, valid))
-    return trained
+    ).to(device)  # the first process may have another one
+    fitted = Fitted(start.module, x_scaling, y_scaling, [], factors)
+    return _train_deepdive(start, data, valid, fitted, None, plan, duration, settings)
 
 
-# Whatever the caller's mode is.
-@torch.inference_mode(False)
+@torch.inference_mode(False)  # whatever the caller's mode is
 @torch.enable_grad()
-def fit_further(
-    X: np.ndarray,
-    y: np.ndarray,
-    factors: Factors,
-    n_valid: int,
-    start: Trained[DeepDIVE],
-    settings: Settings,
+def fit_deepdive_further(
+    windows: Windows,
+    before: Fitted,
+    plan: Plan,
     device: torch.device,
-) -> Trained[DeepDIVE]:
-    """Train a module further, in the scaling and with the classes that it has.
-
-    The last `n_valid` windows are held out as in :func:`fit_module`. They decide as well what the
-    new windows add to the linear forecast. Windows that the start remembers have a part in
-    everything that is fitted in closed form, as if they were there.
-    """
-    module = copy.deepcopy(start.module).to(device, torch.float32).requires_grad_(True).train()
-    data = WindowData(X, y, factors.codes, start.x_scaling, start.y_scaling, device)
-    train_data, valid = hold_out(data, n_valid)
-    memory = learn_in_closed_form(module, train_data, valid, start.memory)
-    if settings.incremental:
-        module.unshrink_forecast()
-    module.set_noise(forecast_noise(module, valid))
-    start = replace(start, module=module, factors=factors, memory=None)
-    noise = update_noise if settings.incremental else fit_noise
-    trained = train_from(start, train_data, valid, settings, noise)
-    return replace(trained, memory=memory) if settings.incremental else trained
-
-
-def train_from(
-    start: Trained[Module],
-    train_data: WindowData,
-    valid: WindowData,
+    duration: Duration,
     settings: Settings,
-    calibrate: Callable[[Module, WindowData], None] = lambda module, valid: None,
-) -> Trained[Module]:
-    """Train in place from a start, and let reports show all that is left behind.
+) -> Fitted:
+    """Train a fitted module further, in the scaling and with the classes that it has.
 
-    `calibrate` fits to the held-out windows what is not trained.
+    `before` has the labels of the further windows as its factors. The validation windows decide
+    as well what the further windows add to the linear forecast. Windows whose sums are known have a
+    part in all that is fitted in closed form, as if they were there.
     """
+    module: Any = copy.deepcopy(before.module).to(device, torch.float32)
+    module.requires_grad_(True).train()
+    codes = before.factors.codes
+    data, valid = split(windows, codes, before.x_scaling, before.y_scaling, device)
 
-    def trained(module, history):
-        calibrate(module, valid)
-        return replace(start, module=module, history=history)
+    def start_again() -> tuple[Start, WindowSums]:
+        start, sums = continued_start(module, data, valid, before.sums)
+        if plan.is_chunk:
+            module.forecast_decoder.shrinkage.fill_(1.0)
+        module.forecast_decoder.set_scale(forecast_scale(module, valid))
+        return start, sums
 
-    def report(history, finished):
-        return settings.report(history, lambda: trained(finished(), list(history)))
+    start, sums = settings.processes.first(start_again)
+    start = start.to(device)
+    fitted = replace(before, module=start.module, sums=None)
+    return _train_deepdive(start, data, valid, fitted, sums, plan, duration, settings)
 
-    history = train(start.module, train_data, valid, replace(settings, report=report))
-    return settings.processes.first(lambda: trained(start.module, history))
+
+def _train_deepdive(
+    start: Start,
+    data: WindowData,
+    valid: WindowData,
+    fitted: Fitted,
+    sums: WindowSums | None,
+    plan: Plan,
+    duration: Duration,
+    settings: Settings,
+) -> Fitted:
+    """Train from a start. `sums` are known where a fitted module goes on."""
+
+    def finish(module: DeepDIVE, history: list[dict]) -> Fitted:
+        calibrate_forecast(module, valid, settings.batch_size)
+        (update_conformal_errors if plan.is_chunk else fit_conformal_errors)(module, valid)
+        kept = None
+        if plan.is_chunk:
+            kept = WindowSums.of(module, data, valid) if sums is None else sums
+        return replace(fitted, module=module, history=history, sums=kept)
+
+    phases = deepdive_phases(
+        start.module,
+        duration.max_epochs,
+        duration.patience,
+        restart_correction=not plan.is_chunk,
+    )
+    return train(start.module, data, valid, phases, settings, finish, start.out_of_fold)
 
 
-def hold_out(data: WindowData, n_valid: int) -> tuple[WindowData, WindowData]:
-    """Split into windows to train on and the last `n_valid`, which are held out.
+@torch.inference_mode(False)  # whatever the caller's mode is
+@torch.enable_grad()
+def fit_vae(
+    windows: Windows,
+    make_module: Callable[..., VAE],
+    device: torch.device,
+    duration: Duration,
+    settings: Settings,
+) -> Fitted:
+    """Train a baseline, which has no factors.
+
+    `make_module` gets the features, the shape of a future, the number of training windows and a
+    generator.
+    """
+    X, y, n_train = windows.X, windows.y, windows.n_train
+    x_scaling, y_scaling = (Scaling(*location_and_scale(part[:n_train])) for part in (X, y))
+    factors = no_factors(len(X))
+    data, valid = split(windows, factors.codes, x_scaling, y_scaling, device)
+    features = WindowFeatures(*X.shape[1:]).to(device, torch.float32)
+    features.vectors.copy_(fit_basis(data, features, settings.seed))
+    generator = make_generator(settings.seed, torch.device("cpu"))
+    module = make_module(features, y.shape[1:], n_train, generator).to(device, torch.float32)
+
+    def finish(module: VAE, history: list[dict]) -> Fitted:
+        calibrate_forecast(module, valid, settings.batch_size)
+        return Fitted(module, x_scaling, y_scaling, history, factors)
+
+    phases = [interleaved_phase(duration.max_epochs, duration.patience, kl_weight=warmed_up)]
+    return train(module, data, valid, phases, settings, finish)
+
+
+def split(
+    windows: Windows,
+    codes: np.ndarray,
+    x_scaling: Scaling,
+    y_scaling: Scaling,
+    device: torch.device,
+) -> tuple[WindowData, WindowData]:
+    """Return training and validation windows.
 
     Raises
     ------
     ValueError
         If some are so far from those that the scalings were taken from that nothing can be learnt.
     """
-    check_reach("X", data.X, data.x_scaling.loc, data.x_scaling.scale)
-    check_reach("y", data.y, data.y_scaling.loc, data.y_scaling.scale)
-    n_fit = count_to_fit(data.X, data.y, n_valid)
-    data = data.standardised()
-    return data.part(slice(0, n_fit)), data.part(slice(-n_valid, None))
+    check_reach("X", windows.X, x_scaling.loc, x_scaling.scale)
+    check_reach("y", windows.y, y_scaling.loc, y_scaling.scale)
+    data = WindowData(windows.X, windows.y, codes, x_scaling, y_scaling, device).standardised()
+    return data.part(slice(0, windows.n_train)), data.part(slice(-windows.n_valid, None))
 
 
 def count_to_fit(X: np.ndarray, y: np.ndarray, n_valid: int) -> int:
@@ -172,33 +253,3 @@ def n_straddling(X: np.ndarray, first_valid: int, horizon: int) -> int:
     steps = (k for k in range(1, len(after)) if np.array_equal(before[k:], after[:-k]))
     step = next(steps, horizon)
     return min(-(-horizon // step) - 1, first_valid // 2)
-
-
-# Whatever the caller's mode is.
-@torch.inference_mode(False)
-@torch.enable_grad()
-def fit_vae(
-    X: np.ndarray,
-    y: np.ndarray,
-    n_valid: int,
-    make_module: Callable[..., VAE],
-    settings: Settings,
-    device: torch.device,
-) -> Trained[VAE]:
-    """Train a module without factors on windows (n, n_timesteps, n_channels) and their futures.
-
-    The last `n_valid` windows are held out, and those just before them whose futures reach into
-    theirs are left out. `make_module` gets the features, the shape of a future, the number of
-    training windows and a generator.
-    """
-    n_fit = count_to_fit(X, y, n_valid)
-    x_scaling, y_scaling = (Scaling(*location_and_scale(values[:n_fit])) for values in (X, y))
-    factors = no_factors(len(X))
-    data = WindowData(X, y, factors.codes, x_scaling, y_scaling, device)
-    train_data, valid = hold_out(data, n_valid)
-    features = WindowFeatures(*X.shape[1:]).to(device, torch.float32)
-    fit_basis(train_data, features, settings.seed)
-    generator = make_generator(settings.seed, torch.device("cpu"))
-    module = make_module(features, y.shape[1:], n_fit, generator).to(device, torch.float32)
-    start = Trained(module, x_scaling, y_scaling, factors, [])
-    return train_from(start, train_data, valid, settings)

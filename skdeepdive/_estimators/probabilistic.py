@@ -8,9 +8,11 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.checks import check_flag, check_integer, check_quantiles
-from .._data.devices import make_generator
+from .._data.draws import make_generator
+from .._data.seeds import make_seed
+from ..nn.forecast import bound_terms, draw_futures, forecast_and_scale
 from ..nn.module import DeepDIVE
-from .base import BaseForecaster, make_seed
+from .base import BaseForecaster
 
 # The variance of the latent part of a forecast is estimated from at least as many draws.
 _LEAST_DRAWS = 16
@@ -57,8 +59,8 @@ class ProbabilisticForecaster(BaseForecaster):
             return super().predict(X)
 
         def forecast_and_deviation(x):
-            forecast, scale = self.module_.forecast_and_scale(x)
-            deviation = scale * self.module_.noise.errors.square().mean(0).sqrt()
+            forecast, scale = forecast_and_scale(self.module_, x)
+            deviation = scale * self.module_.conformal.errors.square().mean(0).sqrt()
             return torch.stack([forecast, deviation], dim=1)
 
         def to_units(both):
@@ -105,13 +107,13 @@ class ProbabilisticForecaster(BaseForecaster):
         """
         check_is_fitted(self)
         levels = check_quantiles("quantiles", quantiles)
-        errors = self.module_.noise.errors.cpu().numpy()
+        errors = self.module_.conformal.errors.cpu().numpy()
         # The i-th of n ordered errors is the quantile i / (n + 1) of a further one.
         of_errors = np.quantile(errors, np.atleast_1d(levels), axis=0, method="weibull")
         of_errors = torch.from_numpy(of_errors).to(self._parameter)
 
         def compute(x):
-            forecast, scale = self.module_.forecast_and_scale(x)
+            forecast, scale = forecast_and_scale(self.module_, x)
             return forecast.unsqueeze(1) + scale.unsqueeze(1) * of_errors
 
         found = self._infer(X, compute, self._to_many_futures)
@@ -159,7 +161,7 @@ class ProbabilisticForecaster(BaseForecaster):
         n_draws = max(n_samples, _LEAST_DRAWS)
 
         def compute(x):
-            return self.module_.draw_futures(x, n_draws, generator)[:, :n_samples]
+            return draw_futures(self.module_, x, n_draws, generator)[:, :n_samples]
 
         return self._infer(X, compute, self._to_many_futures)
 
@@ -219,7 +221,7 @@ class ProbabilisticForecaster(BaseForecaster):
         --------
         score_samples : The bound itself.
         """
-        terms = self._infer(X, lambda x: torch.stack(self.module_.bound_terms(x), dim=1))
+        terms = self._infer(X, lambda x: torch.stack(bound_terms(self.module_, x), dim=1))
         return dict(zip(("reconstruction", "kl_a", "kl_b"), terms.T, strict=True))
 
     def _to_many_futures(self, values: np.ndarray) -> np.ndarray:

@@ -287,7 +287,7 @@ def to_state(document: dict[str, Any]) -> dict[str, Any]:
     if "class_counts" in configuration:
         state["factor_names_"] = [factor["name"] for factor in document["factors"]]
         state["factor_classes_"] = [_from_factor(**factor) for factor in document["factors"]]
-        state["_memory"] = None
+        state["_sums"] = None
     if document["feature_names"]:
         state["feature_names_in_"] = np.array(document["feature_names"], dtype=object)
     if document["output"] is not None:

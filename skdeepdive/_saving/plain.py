@@ -12,8 +12,8 @@ import torch
 from sklearn.exceptions import InconsistentVersionWarning
 from torch.overrides import TorchFunctionMode
 
-from .._data.batches import Scaling
 from .._data.devices import device_or_cpu, for_inference
+from .._data.scaling import Scaling
 from .._version import __version__
 from ..nn.module import DeepDIVE
 from ..nn.vae import VAE

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from .._data.batches import Scaling
+from .._data.scaling import Scaling
 
 # Correlations that differ by less do not tell which of two channels a target continues.
 _CLOSE_CORRELATION = 0.1
 
 
-def find_anchors(
+def find_source_channels(
     X: np.ndarray, y: np.ndarray, x_scaling: Scaling, y_scaling: Scaling
 ) -> tuple[list[np.ndarray | None], Scaling]:
     """Say which channels the targets may continue, and how the targets are scaled.
@@ -30,20 +30,20 @@ def find_anchors(
     first = y_scaling.apply(y[rows, 0], np.float64)
     correlation = _correlation(first, last)
     matched = correlation.argmax(axis=1)
-    anchors = np.arange(n_targets) if n_targets == n_channels else matched
+    channels = np.arange(n_targets) if n_targets == n_channels else matched
     targets = np.arange(n_targets)
-    close = correlation[targets, anchors] > correlation[targets, matched] - _CLOSE_CORRELATION
-    candidates = [anchors] if close.all() else [anchors, matched]
+    close = correlation[targets, channels] > correlation[targets, matched] - _CLOSE_CORRELATION
+    candidates = [channels] if close.all() else [channels, matched]
     with np.errstate(over="ignore"):
-        ratio = y_scaling.scale / x_scaling.scale[anchors]
-        shift = np.abs(y_scaling.loc - x_scaling.loc[anchors]) / x_scaling.scale[anchors]
+        ratio = y_scaling.scale / x_scaling.scale[channels]
+        shift = np.abs(y_scaling.loc - x_scaling.loc[channels]) / x_scaling.scale[channels]
     alike = (ratio > 0.1) & (ratio < 10) & (shift < 3)
     if not alike.all():
         candidates.append(None)
     alike &= close
     return candidates, Scaling(
-        np.where(alike, x_scaling.loc[anchors], y_scaling.loc),
-        np.where(alike, x_scaling.scale[anchors], y_scaling.scale),
+        np.where(alike, x_scaling.loc[channels], y_scaling.loc),
+        np.where(alike, x_scaling.scale[channels], y_scaling.scale),
     )
 
 

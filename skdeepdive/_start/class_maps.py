@@ -14,14 +14,15 @@ from .._data.batches import N_BLOCKS, WindowData, WindowSample, consecutive_fold
 from ..nn.layers import BLOCK_ENTRIES
 from ..nn.linear_forecast import LinearForecast, regression_outputs
 from ..nn.mixing import apply_class_maps, gate
+from ..nn.module import DeepDIVE
 from .sums import PENALTIES
 
 # A factor's maps must gain more than this many standard errors of their mean gain: chance does that
 # about once in a hundred times (Student's t of eight blocks).
 _SURE_GAIN = 3.0
 
-# Held-out windows, drawn at random, that judge maps: they overlap.
-_MOST_JUDGES = 2048
+# Validation windows, drawn at random, that maps are chosen on: they overlap.
+_MOST_EVALUATED = 2048
 
 # With fewer windows a class there is none beside the one that is forecast: nothing is sure of maps.
 _FEWEST_WINDOWS = 2
@@ -39,42 +40,51 @@ class _Encoded(NamedTuple):
     b: torch.Tensor  # (n, n_marginal)
 
     @classmethod
-    def by(cls, module, data: WindowData, most: int = sys.maxsize) -> "_Encoded":
+    def by(cls, module: DeepDIVE, data: WindowData, most: int = sys.maxsize) -> "_Encoded":
         size, data = rows_per_batch(data, module.n_classes), data.sample(most, seed=0)
-        encoder, priors = module.marginal_encoder, module.priors
-        parts = [encoder(module.features(x)[0], priors).loc for x, _, _ in data.batches(size)]
-        return cls(data, size, torch.cat(parts))
+        batches = data.batches(size)
+        parts = [module.infer_marginal(module.features(batch.x)).b for batch in batches]
+        return cls(data, size, torch.cat(parts))  # type: ignore[arg-type]  # there are factors
 
     def batches(self):
         return zip(self.data.batches(self.size), self.b.split(self.size), strict=True)
 
 
 @torch.no_grad()
-def fit_class_maps(module, train: WindowData, valid: WindowData) -> None:
+def fit_class_maps(
+    module: DeepDIVE, fold_maps: list[LinearForecast], train: WindowData, valid: WindowData
+) -> tuple[LinearForecast, list[LinearForecast]]:
     """Add the maps of every factor that surely lower the error on the validation windows.
 
-    Residuals are those of forecasts which have not seen the window, and the forecasts that are
-    held out for this purpose get maps that have not seen it either. Of few windows nothing is sure.
-    Classes of one factor that are too many for memory take turns, as factors do.
+    Residuals are those of out-of-fold forecasts, and the maps that are added to these are fitted
+    without their fold as well. Of few windows nothing is sure. Classes of one factor that are too
+    many for memory take turns, as factors do.
+
+    Returns
+    -------
+    linear : LinearForecast
+        The linear forecast of the module, with class maps.
+    fold_maps : list of LinearForecast
+        The same, fitted without each of the folds.
     """
-    decoder = module.forecast_decoder
     folds = consecutive_folds(train)
     if not folds or len(valid) < N_BLOCKS:
-        return
-    for forecast in (decoder.start, *decoder.held_out):
-        for _ in module.priors:
-            forecast.add_class_maps(None)
+        return module.linear_forecast, fold_maps
+    nothing = [None] * len(module.priors)
+    linear = module.linear_forecast.with_class_maps(nothing)
+    fold_maps = [forecast.with_class_maps(nothing) for forecast in fold_maps]
     n_classes = [prior.n_classes for prior in module.priors]
     ready = [i for i, n in enumerate(n_classes) if len(train) >= _FEWEST_WINDOWS * n]
     if not ready:
-        return
+        return linear, fold_maps
     encoded = [_Encoded.by(module, fold) for fold in folds]
-    judges = _Encoded.by(module, valid, _MOST_JUDGES)
-    size = _classes_at_once(decoder.start)
+    evaluated = _Encoded.by(module, valid, _MOST_EVALUATED)
+    size = _classes_at_once(linear)
     for i in ready:
         for first in range(0, n_classes[i], size):
             classes = slice(first, min(first + size, n_classes[i]))
-            _fit_classes(module, i, classes, encoded, judges)
+            _fit_classes(module, linear, fold_maps, i, classes, encoded, evaluated)
+    return linear, fold_maps
 
 
 def _classes_at_once(forecast: LinearForecast) -> int:
@@ -83,38 +93,46 @@ def _classes_at_once(forecast: LinearForecast) -> int:
     return max(1, _PRODUCTS // (n_regressions * n_inputs * max(n_inputs, n_outputs)))
 
 
-def _fit_classes(module, i: int, classes: slice, folds: list[_Encoded], valid: _Encoded) -> None:
+def _fit_classes(
+    module: DeepDIVE,
+    linear: LinearForecast,
+    fold_maps: list[LinearForecast],
+    i: int,
+    classes: slice,
+    folds: list[_Encoded],
+    valid: _Encoded,
+) -> None:
     """Set the maps of some classes of factor i, if those surely lower the error."""
-    decoder, n_classes = module.forecast_decoder, module.priors[i].n_classes
+    n_classes = module.priors[i].n_classes
     parts = [
-        _moments(module, source, i, classes, fold)
-        for source, fold in zip(decoder.held_out, folds, strict=True)
+        _moments(module, forecast, i, classes, fold)
+        for forecast, fold in zip(fold_maps, folds, strict=True)
     ]
     xx, xy = (sum(sums) for sums in zip(*parts, strict=True))
     candidates = {penalty: _solve(xx, xy, penalty).float() for penalty in PENALTIES}
-    penalty = _best_penalty(module, i, classes, valid, candidates)
+    penalty = _best_penalty(module, linear, i, classes, valid, candidates)
     if penalty is None:
         return
-    decoder.start.set_class_maps(i, classes, candidates[penalty], n_classes)
-    for source, (own_xx, own_xy) in zip(decoder.held_out, parts, strict=True):
+    linear.set_class_maps(i, classes, candidates[penalty], n_classes)
+    for forecast, (own_xx, own_xy) in zip(fold_maps, parts, strict=True):
         maps = _solve(xx - own_xx, xy - own_xy, penalty).float()
-        source.set_class_maps(i, classes, maps, n_classes)
+        forecast.set_class_maps(i, classes, maps, n_classes)
 
 
-def _parts(module, forecast: LinearForecast, i: int, classes: slice, encoded: _Encoded):
+def _parts(module: DeepDIVE, forecast: LinearForecast, i: int, classes: slice, encoded: _Encoded):
     """Yield the responses to some classes, the compressed inputs and the residuals of batches."""
-    for (x, y, _), b in encoded.batches():
+    for batch, b in encoded.batches():
         responses = module.responses(b)
-        start, seen = forecast.without_classes(x, seeing=True)
-        residuals = y - forecast.add_classes(start, seen, responses)
+        linear, scores = forecast.without_classes(batch.x, with_scores=True)
+        residuals = batch.y - forecast.add_classes(linear, scores, responses)
         yield (
             responses[i][:, classes],
-            seen.movedim(2, 0),
+            scores.movedim(2, 0),
             regression_outputs(residuals, forecast.joint),
         )
 
 
-def _moments(module, forecast: LinearForecast, i: int, classes: slice, encoded: _Encoded):
+def _moments(module: DeepDIVE, forecast: LinearForecast, i: int, classes: slice, encoded: _Encoded):
     """Sum products of inputs with inputs and with residuals, weighed by the responses.
 
     They are `(n_regressions, n_classes, n_inputs, n_inputs or n_outputs)`.
@@ -160,12 +178,16 @@ def _solve(xx: torch.Tensor, xy: torch.Tensor, penalty: float) -> torch.Tensor:
 
 
 def _best_penalty(
-    module, i: int, classes: slice, valid: _Encoded, candidates: dict
+    module: DeepDIVE,
+    linear: LinearForecast,
+    i: int,
+    classes: slice,
+    valid: _Encoded,
+    candidates: dict,
 ) -> float | None:
     """Choose the penalty with the greatest gain on the validation windows; None without any."""
-    forecast = module.forecast_decoder.start
     gains = []
-    for response, inputs, residuals in _parts(module, forecast, i, classes, valid):
+    for response, inputs, residuals in _parts(module, linear, i, classes, valid):
         found = apply_class_maps(inputs, response, *candidates.values())
         errors = [(residuals - outputs).square().sum((0, 2)) for outputs in found]
         gains.append(residuals.square().sum((0, 2)).unsqueeze(1) - torch.stack(errors, dim=1))

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .._data.batches import Scaling
 from .._data.labels import FOUND, Factors
+from .._data.scaling import Scaling
 
 # Clusters are looked for in this many principal components, which are computed from as many
 # windows as hold this many values (64 MB in single precision).

@@ -1,4 +1,4 @@
-"""What further windows add to a fitted module in closed form, and sums of the earlier ones."""
+"""What further windows add in closed form, and the sums by which they join the earlier ones."""
 
 import copy
 from dataclasses import dataclass, fields, replace
@@ -10,7 +10,7 @@ from .._data.batches import WindowData, consecutive_folds, rows_per_batch
 from ..nn.linear_forecast import LinearForecast, regression_inputs, regression_outputs
 from ..nn.module import DeepDIVE
 from .discriminants import class_sums, refit_discriminants
-from .start import class_frequencies
+from .start import Start, class_frequencies, make_out_of_fold
 from .sums import PENALTIES, ClassSums, Moments
 
 # Beyond those of a first fit: a start that is good already may need no more than a touch.
@@ -18,99 +18,142 @@ _PENALTIES = (*PENALTIES, 1e1, 1e2)
 
 
 @dataclass
-class ForecastErrors:
+class ErrorMoments:
     """A linear forecast, and moments of its inputs with the errors that it makes."""
 
     weight: torch.Tensor
     intercept: torch.Tensor
-    fitted: Moments  # of windows that are trained on
-    scored: Moments  # of those that are held out
+    train: Moments
+    valid: Moments
 
     @classmethod
-    def of(cls, module, train: WindowData, valid: WindowData) -> "ForecastErrors":
-        """Sum over windows the errors of the forecast that the module has."""
-        start = module.forecast_decoder.start
-        fitted, scored = (_error_moments(module, start, data) for data in (train, valid))
-        return cls(start.weight.clone(), start.intercept.clone(), fitted, scored)
+    def of(cls, module: DeepDIVE, train: WindowData, valid: WindowData) -> "ErrorMoments":
+        """Sum the errors that the linear forecast of the module makes on windows."""
+        linear = module.linear_forecast
+        moments = (_error_moments(module, linear, data) for data in (train, valid))
+        return cls(linear.weight.clone(), linear.intercept.clone(), *moments)
 
-    def with_more(self, module, train: WindowData, valid: WindowData) -> "ForecastErrors":
+    def with_more(self, module: DeepDIVE, train: WindowData, valid: WindowData) -> "ErrorMoments":
         """Add the errors that the same forecast makes on further windows."""
-        start = self.forecast_of(module)
-        fitted, scored = (_error_moments(module, start, data) for data in (train, valid))
-        return replace(self, fitted=self.fitted + fitted, scored=self.scored + scored)
+        linear = self.forecast_of(module)
+        more = [_error_moments(module, linear, data) for data in (train, valid)]
+        return replace(self, train=self.train + more[0], valid=self.valid + more[1])
 
-    def forecast_of(self, module) -> LinearForecast:
+    def forecast_of(self, module: DeepDIVE) -> LinearForecast:
         """Return the forecast, in the form and with the class maps of the module's own."""
-        forecast = copy.deepcopy(module.forecast_decoder.start)
-        forecast.weight, forecast.intercept = self.weight, self.intercept
-        return forecast
-
-
-@torch.no_grad()
-def adapt_linear_forecast(module, train: WindowData, errors: ForecastErrors) -> None:
-    """Add the ridge regression of a forecast's errors to it, if held-out windows gain by it.
-
-    `train` holds the latest of the windows summed. Those forecasts of theirs that are held out for
-    the training of the correction have the errors of their folds left out of the regression.
-    """
-    scores = [errors.scored.squared_error(*errors.fitted.ridge(p)) for p in _PENALTIES]
-    least = min(scores)
-    decoder = module.forecast_decoder
-    base = errors.forecast_of(module)
-    if least >= float(errors.scored.yy.sum()):
-        decoder.start, decoder.held_out = base, []
-        return
-    penalty = _PENALTIES[scores.index(least)]
-    decoder.start = _adapted(base, errors.fitted, penalty)
-    decoder.held_out = [
-        _adapted(base, errors.fitted - _error_moments(module, base, fold), penalty)
-        for fold in consecutive_folds(train)
-    ]
-
-
-@torch.no_grad()
-def _error_moments(module, forecast: LinearForecast, data: WindowData) -> Moments:
-    """Moments of the inputs and of the errors of a linear forecast."""
-
-    def batches():
-        for x, y, _ in data.batches(rows_per_batch(data, module.n_classes)):
-            errors = y - forecast(x, module.infer_marginal(x).responses)
-            inputs = regression_inputs(x, forecast.anchors, forecast.joint).double()
-            yield inputs, regression_outputs(errors, forecast.joint).double()
-
-    total = Moments.of(batches())
-    return total if len(forecast.weight) == len(total.xx) else total.pooled()
-
-
-def _adapted(start: LinearForecast, moments: Moments, penalty: float) -> LinearForecast:
-    weight, intercept = moments.ridge(penalty)
-    adapted = copy.deepcopy(start)
-    adapted.weight += weight.to(start.weight)
-    adapted.intercept += intercept.to(start.intercept)
-    return adapted
+        linear = copy.deepcopy(module.linear_forecast)
+        linear.weight, linear.intercept = self.weight, self.intercept
+        return linear
 
 
 @dataclass
-class Memory:
+class WindowSums:
     """Sums over the windows of all chunks so far.
 
     Their size does not depend on the number of windows.
     """
 
-    errors: ForecastErrors
+    errors: ErrorMoments
     labels: ClassSums | None  # None: not of all windows so far, or there is nothing to sum
+
+    @classmethod
+    def of(cls, module: DeepDIVE, train: WindowData, valid: WindowData) -> "WindowSums":
+        """Sum over the windows that a module was fitted to."""
+        labels = None
+        if module.has_marginal and module.interleave:
+            labels = class_sums(train, module.features, _class_counts(module))
+        return cls(ErrorMoments.of(module, train, valid), labels)
+
+    def with_more(self, module: DeepDIVE, train: WindowData, valid: WindowData) -> "WindowSums":
+        """Add further windows."""
+        labels = self.labels
+        if labels is not None:
+            labels = labels + class_sums(train, module.features, _class_counts(module))
+        return WindowSums(self.errors.with_more(module, train, valid), labels)
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain Python and NumPy."""
         return _to_plain(self)
 
     @classmethod
-    def from_plain(cls, plain: dict[str, Any], device: torch.device) -> "Memory":
-        """Return the memory that `to_plain` took apart, on a device."""
+    def from_plain(cls, plain: dict[str, Any], device: torch.device) -> "WindowSums":
+        """Return the sums that `to_plain` took apart, on a device."""
         errors = _to_tensors(plain["errors"], device)
-        errors |= {name: Moments(**errors[name]) for name in ("fitted", "scored")}
+        errors |= {name: Moments(**errors[name]) for name in ("train", "valid")}
         labels = plain["labels"] and ClassSums(**_to_tensors(plain["labels"], device))
-        return cls(ForecastErrors(**errors), labels)
+        return cls(ErrorMoments(**errors), labels)
+
+
+@torch.no_grad()
+def continued_start(
+    module: DeepDIVE, train: WindowData, valid: WindowData, past: WindowSums | None
+) -> tuple[Start, WindowSums]:
+    """Fit linear forecast and discriminants to all windows so far, and assign them in place.
+
+    `train` and `valid` are the further windows, `past` the sums over the earlier ones; None where
+    these are not known. The sums over all of them are returned as well.
+    """
+    if past is None:
+        sums = WindowSums(ErrorMoments.of(module, train, valid), None)
+    else:
+        sums = past.with_more(module, train, valid)
+    module.linear_forecast, fold_maps = adapt_linear_forecast(module, train, sums.errors)
+    if sums.labels is not None and module.marginal_encoder is not None:
+        counts = _class_counts(module)
+        discriminants = refit_discriminants(sums.labels, valid, module.features, counts)
+        module.marginal_encoder.set_discriminants(*discriminants)
+        for prior, n_windows in zip(module.priors, sums.labels.counts.split(counts), strict=True):
+            prior.set_weights(class_frequencies(n_windows))
+    return Start(module, make_out_of_fold(fold_maps, train)), sums
+
+
+@torch.no_grad()
+def adapt_linear_forecast(
+    module: DeepDIVE, train: WindowData, errors: ErrorMoments
+) -> tuple[LinearForecast, list[LinearForecast]]:
+    """Add the ridge regression of a forecast's errors to it, if validation windows gain by it.
+
+    `train` holds the latest of the windows summed. The second result are the forecasts without each
+    fold of these; there is none where the forecast stays as it is.
+    """
+    scores = [errors.valid.squared_error(*errors.train.ridge(p)) for p in _PENALTIES]
+    least = min(scores)
+    linear = errors.forecast_of(module)
+    if least >= float(errors.valid.yy.sum()):
+        return linear, []
+    penalty = _PENALTIES[scores.index(least)]
+    fold_maps = [
+        _adapted(linear, errors.train - _error_moments(module, linear, fold), penalty)
+        for fold in consecutive_folds(train)
+    ]
+    return _adapted(linear, errors.train, penalty), fold_maps
+
+
+@torch.no_grad()
+def _error_moments(module: DeepDIVE, linear: LinearForecast, data: WindowData) -> Moments:
+    """Moments of the inputs and of the errors of a linear forecast."""
+
+    def batches():
+        for batch in data.batches(rows_per_batch(data, module.n_classes)):
+            responses = module.infer_marginal(module.features(batch.x)).responses
+            errors = batch.y - linear(batch.x, responses)
+            inputs = regression_inputs(batch.x, linear.source_channels, linear.joint).double()
+            yield inputs, regression_outputs(errors, linear.joint).double()
+
+    total = Moments.of(batches())
+    return total if len(linear.weight) == len(total.xx) else total.pooled()
+
+
+def _adapted(linear: LinearForecast, errors: Moments, penalty: float) -> LinearForecast:
+    weight, intercept = errors.ridge(penalty)
+    adapted = copy.deepcopy(linear)
+    adapted.weight += weight.to(linear.weight)
+    adapted.intercept += intercept.to(linear.intercept)
+    return adapted
+
+
+def _class_counts(module: DeepDIVE) -> list[int]:
+    return [prior.n_classes for prior in module.priors]
 
 
 def _to_plain(part: Any) -> Any:
@@ -129,31 +172,3 @@ def _to_tensors(plain: dict[str, Any], device: torch.device) -> dict[str, Any]:
         else:  # a copy, because sums may be mapped from a file
             tensors[name] = part if isinstance(part, int) else torch.tensor(part, device=device)
     return tensors
-
-
-def remember(module: DeepDIVE, train_data: WindowData, valid: WindowData) -> Memory:
-    """Sum up the windows that a module was fitted to, so that further ones can join them."""
-    labels = None
-    if module.has_marginal and module.interleave:
-        counts = [prior.n_classes for prior in module.priors]
-        labels = class_sums(train_data, module.features, counts)
-    return Memory(ForecastErrors.of(module, train_data, valid), labels)
-
-
-def learn_in_closed_form(
-    module: DeepDIVE, train_data: WindowData, valid: WindowData, past: Memory | None
-) -> Memory:
-    """Fit linear forecast and discriminants to all windows so far; return what to remember."""
-    if past is None:
-        memory = Memory(ForecastErrors.of(module, train_data, valid), None)
-    else:
-        memory = Memory(past.errors.with_more(module, train_data, valid), past.labels)
-    adapt_linear_forecast(module, train_data, memory.errors)
-    if memory.labels is not None:
-        counts = [prior.n_classes for prior in module.priors]
-        memory.labels += class_sums(train_data, module.features, counts)
-        module.set_discriminants(
-            *refit_discriminants(memory.labels, valid, module.features, counts)
-        )
-        module.set_class_weights([class_frequencies(n) for n in memory.labels.counts.split(counts)])
-    return memory

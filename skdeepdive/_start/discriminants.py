@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from .._data.batches import WindowData, rows_per_batch
+from .._data.labels import UNLABELLED
 from ..nn.features import WindowFeatures
-from ..nn.module import UNLABELLED
 from .sums import PENALTIES, ClassSums, add_squares, penalised_cholesky
 
 TEMPERATURES = (2.0, 1.0, 4.0)
@@ -150,9 +150,11 @@ def _sum_classes(train, features, classes, current) -> ClassSums:
     total, counts = torch.zeros(n_features, **options), torch.zeros(n_logits, **options)
     scatter = torch.zeros(n_features, n_features, **options)
     sums = torch.zeros(n_logits, n_features, **options)
-    for x, _, labels in train.batches(rows_per_batch(train, n_logits)):
-        f = features(x)[0].double()
-        member = [_memberships(f, labels[:, j], k, current.get(j)) for j, k in classes.items()]
+    for batch in train.batches(rows_per_batch(train, n_logits)):
+        f = features(batch.x).features.double()
+        member = [
+            _memberships(f, batch.labels[:, j], k, current.get(j)) for j, k in classes.items()
+        ]
         member = torch.cat(member, dim=1)
         known = member.any(dim=1)
         f, member = f[known], member[known]
@@ -200,12 +202,12 @@ def _least_cross_entropy(candidates, valid, features):
     shape = len(PENALTIES), len(TEMPERATURES)
     losses = {j: torch.zeros(shape, dtype=torch.float64) for j in candidates}
     n_logits = sum(len(some[0].bias) for some in candidates.values())
-    for x, _, labels in valid.batches(rows_per_batch(valid, n_logits)):
-        f = features(x)[0].double()
+    for batch in valid.batches(rows_per_batch(valid, n_logits)):
+        f = features(batch.x).features.double()
         for j, some in candidates.items():
             for i, discriminants in enumerate(some):
                 logits = discriminants.logits(f)
-                found = [_cross_entropy(logits / t, labels[:, j]) for t in TEMPERATURES]
+                found = [_cross_entropy(logits / t, batch.labels[:, j]) for t in TEMPERATURES]
                 losses[j][i] += torch.stack(found).cpu()
     return {j: _chosen(some, losses[j].nan_to_num(torch.inf)) for j, some in candidates.items()}
 

@@ -42,7 +42,7 @@ class _Design:
     """Inputs and outputs of one way to set the forecast regression up."""
 
     joint: bool  # every target looks at all channels, otherwise at its own
-    anchors: torch.Tensor | None
+    source_channels: torch.Tensor | None
 
     def moments(self, data: WindowData) -> Moments:
         widest = max(data.X.shape[2], data.y.shape[2])
@@ -65,21 +65,21 @@ class _Design:
 
         They are summed as the series have them; that last values are subtracted follows.
         """
-        anchors = None if self.anchors is None else self.anchors.cpu().numpy()
+        channels = None if self.source_channels is None else self.source_channels.cpu().numpy()
         if self.joint:
             past, future = past[None], future[None]
         else:  # a group for each target, with the one channel that it continues
-            past, future = past[anchors][:, None], future[:, None]
-            anchors = np.zeros(1, dtype=int)
+            past, future = past[channels][:, None], future[:, None]
+            channels = np.zeros(1, dtype=int)
         x, y = (sum_of_steps(series, n).swapaxes(1, 2) for series in (past, future))
         xx, xy = sum_of_products(past, past, n), sum_of_products(past, future, n)
         yy = sum_of_steps(future**2, n).sum((1, 2))
-        if anchors is not None:
-            horizon, targets = y.shape[1], range(len(anchors))
-            yy += horizon * xx[:, -1, anchors, -1, anchors].sum(1)
-            yy -= 2 * xy[:, -1][:, anchors, :, targets].sum((0, 2))
-            y -= x[:, -1:, anchors]
-            xy -= xx[:, :, :, -1:, anchors]
+        if channels is not None:
+            horizon, targets = y.shape[1], range(len(channels))
+            yy += horizon * xx[:, -1, channels, -1, channels].sum(1)
+            yy -= 2 * xy[:, -1][:, channels, :, targets].sum((0, 2))
+            y -= x[:, -1:, channels]
+            xy -= xx[:, :, :, -1:, channels]
             steps = slice(-1 if self.joint else None)
             diagonal = np.einsum("gtctc->gtc", xx)
             rounding = _LOST * x[0].size * diagonal.mean((1, 2), keepdims=True)
@@ -94,11 +94,11 @@ class _Design:
         ]
 
     def _batches(self, data: WindowData):
-        for x, y, _ in data.batches(rows_per_batch(data)):
-            x, y = x.double(), y.double()
-            if self.anchors is not None:
-                y = y - x[:, -1:, self.anchors]
-            inputs = regression_inputs(x, self.anchors, self.joint)
+        for batch in data.batches(rows_per_batch(data)):
+            x, y = batch.x.double(), batch.y.double()
+            if self.source_channels is not None:
+                y = y - x[:, -1:, self.source_channels]
+            inputs = regression_inputs(x, self.source_channels, self.joint)
             yield inputs, regression_outputs(y, self.joint)
 
     def forecast(self, weight, intercept, components, future_shape) -> LinearForecast:
@@ -107,7 +107,7 @@ class _Design:
             intercept.float(),
             future_shape,
             joint=self.joint,
-            anchors=self.anchors,
+            source_channels=self.source_channels,
             components=components,
         )
 
@@ -143,7 +143,7 @@ def fit_linear_forecast(
     Returns
     -------
     forecast : LinearForecast
-    held_out : list of LinearForecast
+    fold_maps : list of LinearForecast
         The same, fitted without each of the consecutive folds of the training windows.
     """
     designs = _designs(candidates, train.X[0].size)
@@ -153,33 +153,33 @@ def fit_linear_forecast(
     def forecast(moments):
         return best.design.forecast(*best.solve(moments), components, train.y.shape[1:])
 
-    held_out = [
+    fold_maps = [
         forecast(best.moments - best.design.moments(fold)) for fold in consecutive_folds(train)
     ]
-    return forecast(best.moments), held_out
+    return forecast(best.moments), fold_maps
 
 
 def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:
     """Choose the penalty, and whether targets share their map, on the validation windows."""
-    moments, held_out = design.moments(train), design.moments(valid)
-    pairs = [(False, moments, held_out)]
+    moments, validation = design.moments(train), design.moments(valid)
+    pairs = [(False, moments, validation)]
     if not design.joint and train.y.shape[2] > 1:
-        pairs.append((True, moments.pooled(), held_out.pooled()))
+        pairs.append((True, moments.pooled(), validation.pooled()))
 
-    def fit(pooled, fitted, scored):
-        penalty = _best_penalty(fitted.sketched(), scored.sketched())
-        error = scored.squared_error(*fitted.ridge(penalty))
+    def fit(pooled, own, other):
+        penalty = _best_penalty(own.sketched(), other.sketched())
+        error = other.squared_error(*own.ridge(penalty))
         return _Fit(error, design, penalty, pooled, moments)
 
     return min((fit(*pair) for pair in pairs), key=operator.attrgetter("error"))
 
 
-def _best_penalty(fitted: Moments, scored: Moments) -> float:
+def _best_penalty(train: Moments, valid: Moments) -> float:
     """Return the best of the penalties, and then of those between it and its neighbours."""
 
     @functools.cache
     def error(penalty):
-        return scored.squared_error(*fitted.ridge(penalty))
+        return valid.squared_error(*train.ridge(penalty))
 
     best = min(PENALTIES, key=error)
     return min([best, *(best * step for step in _HALF_STEPS)], key=error)
@@ -196,5 +196,9 @@ def principal_components(moments: Moments) -> torch.Tensor:
 def _designs(candidates, n_entries: int) -> list[_Design]:
     """All channels for the likeliest candidate and for None, own channels for all but None."""
     joint = [_Design(True, a) for i, a in enumerate(candidates) if i == 0 or a is None]
-    own = [_Design(False, anchors) for anchors in candidates if anchors is not None]
+    own = [
+        _Design(False, source_channels)
+        for source_channels in candidates
+        if source_channels is not None
+    ]
     return own if n_entries > MAX_JOINT_ENTRIES else joint + own

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .._data.batches import WindowData, rows_per_batch
-from ..nn.likelihoods import SMALLEST_NOISE
+from ..nn.likelihoods import SMALLEST_SCALE
 from ..nn.module import DeepDIVE
 
 # The model is fitted to as many windows as have this many coordinates (32 MB in single precision).
@@ -33,46 +33,59 @@ class _Sample(NamedTuple):
 
 
 @torch.no_grad()
-def fit_window_start(
+def fit_linear_window(
     module: DeepDIVE, train: WindowData, valid: WindowData, random_state: int
-) -> None:
-    """Fit the linear model to training windows; held-out windows say how large the noise is."""
-    from sklearn.decomposition import PCA  # takes longer to import than all of this package
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Fit the linear model to training windows; validation windows tell the scale of its noise.
 
-    model = module.linear_window
-    sample = _draw(module, train)
-    weight = _weights(module)
-    left = _fit_means(model, sample, weight)
-    n_components = min(len(model.loadings), len(left) - 1, left.shape[1] - 1)
-    if n_components > 0 and np.ptp(left.cpu().numpy(), axis=0).any():
-        pca = PCA(n_components, random_state=random_state).fit(left.cpu().numpy())
-        variance = torch.from_numpy(pca.explained_variance_)
-        total = _mean_square(left).sum() + sample.outside.sum()
-        noise = (total.cpu() - variance.sum()) / (train.X[0].size - n_components)
-        length = (variance - noise).clamp(min=0.0).sqrt().unsqueeze(1)
-        loadings = (length * torch.from_numpy(pca.components_)).to(weight)
-        model.loadings[:n_components] = loadings / weight
-    _fit_noise(module, _draw(module, valid), weight)
+    Returns
+    -------
+    linear_window : dict of str to tensor
+        The buffers of the module's `linear_window`.
+    scale : tensor of shape (n_channels,)
+        Standard deviation of the noise.
+    """
+    weight, n_conditional = _weights(module), module.n_conditional
+    sample = _draw(module, train, weight)
+    mean = sample.coordinates.mean(0)
+    class_counts = [prior.n_classes for prior in module.priors]
+    class_means = _additive_means(sample.coordinates - mean, sample.classes, class_counts)
+    left = _subtract(sample, mean, class_means)
+    loadings = torch.zeros(n_conditional, len(weight)).to(weight)
+    found = _principal_loadings(left, sample.outside, n_conditional, train.X[0].size, random_state)
+    loadings[: len(found)] = found.to(weight)
+    sample = _draw(module, valid, weight)
+    left = _subtract(sample, mean, class_means)
+    projection, log_scale, scale = _fit_noise(module, left, sample.outside, loadings)
+    linear_window = {
+        "mean": mean / weight,
+        **{f"class_means_{i}": means / weight for i, means in enumerate(class_means)},
+        "loadings": loadings / weight,
+        "projection": projection * weight,
+        "log_scale": log_scale,
+    }
+    return linear_window, scale
 
 
-def _draw(module: DeepDIVE, data: WindowData) -> _Sample:
-    features, model = module.features, module.linear_window
-    n = min(len(data), max(1, _ENTRIES // len(model.mean)))
+def _draw(module: DeepDIVE, data: WindowData, weight: torch.Tensor) -> _Sample:
+    features, shape = module.features, module.linear_window.shape
+    n = min(len(data), max(1, _ENTRIES // len(weight)))
     rows = np.unique(np.linspace(0, len(data) - 1, n).astype(int))
-    size, weight = rows_per_batch(data, module.n_classes), _weights(module)
+    size = rows_per_batch(data, module.n_classes)
     coordinates, classes, outside = [], [], torch.zeros((), dtype=torch.float64)
     for start in range(0, len(rows), size):
-        x, _, labels = data.batch(rows[start : start + size])
-        seen, window = features(x)
-        inside = features.coordinates(seen, window).flatten(1) * weight
+        batch = data.batch(rows[start : start + size])
+        window = features(batch.x)
+        inside = features.coordinates(window).flatten(1) * weight
         coordinates.append(inside)
         square = features.squared_deviation(window) + features.n_timesteps * window.loc[:, 0] ** 2
         outside = outside + (
-            square.double().sum(0) - inside.double().square().unflatten(1, model.shape).sum((0, 1))
+            square.double().sum(0) - inside.double().square().unflatten(1, shape).sum((0, 1))
         )
-        read = [r.argmax(1) for r in module.encode_marginal(seen).responses]
-        known = labels >= 0
-        classes.append(torch.where(known, labels, torch.stack(read, 1)) if read else labels)
+        read = [r.argmax(1) for r in module.infer_marginal(window).responses]
+        known = batch.labels >= 0
+        labels = torch.where(known, batch.labels, torch.stack(read, 1)) if read else batch.labels
+        classes.append(labels)
     return _Sample(torch.cat(coordinates), torch.cat(classes), outside.clamp(min=0.0) / len(rows))
 
 
@@ -84,16 +97,30 @@ def _weights(module: DeepDIVE) -> torch.Tensor:
     return weight.flatten()
 
 
-def _fit_means(model, sample: _Sample, weight: torch.Tensor) -> torch.Tensor:
-    """Set the means, one factor after the other; return what they leave over."""
-    mean = sample.coordinates.mean(0)
+def _subtract(sample: _Sample, mean: torch.Tensor, class_means: list[torch.Tensor]) -> torch.Tensor:
+    """Return what the means leave over of the windows."""
     left = sample.coordinates - mean
-    model.mean.copy_(mean / weight)
-    class_means = _additive_means(left, sample.classes, [len(m) for m in model.class_means])
-    for own, means, classes in zip(model.class_means, class_means, sample.classes.T, strict=True):
-        own.copy_(means / weight)
+    for means, classes in zip(class_means, sample.classes.T, strict=True):
         left -= means[classes]
     return left
+
+
+def _principal_loadings(
+    left: torch.Tensor, outside: torch.Tensor, n_conditional: int, n_values: int, random_state: int
+) -> torch.Tensor:
+    """Return loadings by principal component analysis, `(n_components, n_coordinates)`."""
+    from sklearn.decomposition import PCA  # takes longer to import than all of this package
+
+    windows = left.cpu().numpy()
+    n_components = min(n_conditional, len(windows) - 1, windows.shape[1] - 1)
+    if n_components <= 0 or not np.ptp(windows, axis=0).any():
+        return left.new_zeros(0, left.shape[1])
+    pca = PCA(n_components, random_state=random_state).fit(windows)
+    variance = torch.from_numpy(pca.explained_variance_)
+    total = _mean_square(left).sum() + outside.sum()
+    noise = (total.cpu() - variance.sum()) / (n_values - n_components)
+    length = (variance - noise).clamp(min=0.0).sqrt().unsqueeze(1)
+    return length * torch.from_numpy(pca.components_)
 
 
 def _additive_means(left: torch.Tensor, classes: torch.Tensor, class_counts: list[int]):
@@ -129,21 +156,20 @@ def _common(first: torch.Tensor, second: torch.Tensor, n_second: int):
     return pairs // n_second, pairs % n_second, n_windows.unsqueeze(1)
 
 
-def _fit_noise(module: DeepDIVE, sample: _Sample, weight: torch.Tensor) -> None:
-    """Set the noise of every channel, and the posterior that goes with it and the loadings."""
-    model, n_timesteps = module.linear_window, module.features.n_timesteps
-    left = sample.coordinates - model.mean * weight
-    for means, classes in zip(model.class_means, sample.classes.T, strict=True):
-        left -= means[classes] * weight
-    loadings = (model.loadings * weight).double()
+def _fit_noise(
+    module: DeepDIVE, left: torch.Tensor, outside: torch.Tensor, loadings: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the posterior's projection and log scale, and the noise's scale of every channel."""
+    shape, n_timesteps = module.linear_window.shape, module.features.n_timesteps
+    loadings = loadings.double()
     total = _mean_square(left)
     square = total
     for _ in range(_N_SWEEPS):
-        channels = square.unflatten(0, model.shape).sum(0) + sample.outside
-        noise = (channels / n_timesteps).sqrt().clamp(min=SMALLEST_NOISE)
-        scaled = loadings / noise.expand(model.shape).flatten()
+        channels = square.unflatten(0, shape).sum(0) + outside
+        scale = (channels / n_timesteps).sqrt().clamp(min=SMALLEST_SCALE)
+        scaled = loadings / scale.expand(shape).flatten()
         precision = torch.eye(len(scaled)).to(scaled) + scaled @ scaled.T
-        projection = torch.linalg.solve(precision, scaled / noise.expand(model.shape).flatten())
+        projection = torch.linalg.solve(precision, scaled / scale.expand(shape).flatten())
         variance = 1 / precision.diagonal()
         # The mean square of what the posterior means leave over, by products of few columns.
         scores = left @ projection.T.to(left)
@@ -151,9 +177,7 @@ def _fit_noise(module: DeepDIVE, sample: _Sample, weight: torch.Tensor) -> None:
         between = (scores.T @ scores).double() / len(left)
         error = total + (loadings * (between @ loadings - 2 * common)).sum(0)
         square = error.clamp(min=0.0) + variance @ loadings.square()
-    model.projection.copy_(projection * weight)
-    model.log_scale.copy_(0.5 * variance.log())
-    module.window_decoder.log_scale.copy_(noise.log())
+    return projection, 0.5 * variance.log(), scale
 
 
 def _mean_square(left: torch.Tensor) -> torch.Tensor:

@@ -57,6 +57,10 @@ class Adam:
         named = {"mean": self._means, "square": self._squares, "steps": self._steps}
         return {f"{name}.{i}": part for name in named for i, part in enumerate(named[name])}
 
+    def gradients(self) -> list[torch.Tensor]:
+        """Return the gradients of all parameters that have one."""
+        return [p.grad for p in self.parameters if p.grad is not None]
+
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for parameter in self.parameters:

@@ -1,4 +1,4 @@
-"""The spread of futures about their forecasts, fitted to the errors on held-out windows."""
+"""Conformal errors: the spread of futures about their forecasts, on validation windows."""
 
 import math
 import sys
@@ -6,36 +6,31 @@ import sys
 import torch
 
 from .._data.batches import N_BLOCKS, WindowData, rows_per_batch
-from ..nn.noise import own_log_scale
 
 # Powers of a window's own deviation that the errors may scale with.
 _EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-
 # A class with fewer windows than this has a scale nearer to that of all windows than to its own.
 _CLASS_WINDOWS = 20
-
 # Values of errors that are looked at (16 MB in single precision), and that are kept; of so many
-# windows, the quantiles are those of all but for what chance would have them differ anyway.
+# windows, the quantiles differ from those of all only by sampling error.
 _LOOKED_AT, _KEPT = 2**22, 2**20
 _MOST_WINDOWS = 1000
-
 # Responses to classes that are looked at beside them (128 MB in single precision).
 _RESPONSES = 2**25
-
 # Errors of as many windows make a spread of their own; those of fewer join the ones before.
 _ENOUGH = 100
 _SMALLEST = 1e-6
 
 
 @torch.no_grad()
-def fit_noise(module, valid: WindowData) -> None:
+def fit_conformal_errors(module, valid: WindowData) -> None:
     """Fit the scale of the errors, and keep errors in units of it.
 
-    The exponent is that of the greatest likelihood of Laplace's distribution, which a few large
-    errors do not sway. Factors of classes come one factor after the other, as what the scale so
-    far leaves over.
+    The exponent has the greatest likelihood of Laplace's distribution, which a few large errors do
+    not sway. Factors of classes come one factor after the other, as what the scale so far leaves
+    over.
     """
-    noise = module.noise
+    conformal = module.conformal
     errors, log_scale, responses = _errors(module, valid)
     typical = [(errors / (p * log_scale).exp()).abs().mean(0) for p in _EXPONENTS]
     cost = torch.stack(
@@ -44,39 +39,48 @@ def fit_noise(module, valid: WindowData) -> None:
             for p, size in zip(_EXPONENTS, typical, strict=True)
         ]
     )
-    noise.exponent = torch.tensor(_EXPONENTS).to(errors)[cost.argmin(0)]
-    errors = errors / (noise.exponent * log_scale).exp()
+    conformal.exponent = torch.tensor(_EXPONENTS).to(errors)[cost.argmin(0)]
+    errors = errors / (conformal.exponent * log_scale).exp()
     for i, response in enumerate(responses):
-        setattr(noise, f"log_factor_{i}", _log_factors(errors, response))
+        setattr(conformal, f"log_factor_{i}", _log_factors(errors, response))
         errors = _divided_by_others(errors, response)
-    noise.errors = errors[:: _step(errors, _KEPT, _MOST_WINDOWS)].clone()
+    conformal.errors = errors[:: _step(errors, _KEPT, _MOST_WINDOWS)].clone()
 
 
 @torch.no_grad()
-def update_noise(module, valid: WindowData) -> None:
-    """Fit the scale of the errors anew if there are enough windows; otherwise add their errors."""
-    noise = module.noise
-    if len(valid) >= _ENOUGH or not len(noise.errors):
-        fit_noise(module, valid)
+def update_conformal_errors(module, valid: WindowData) -> None:
+    """Fit the errors anew if there are enough windows; otherwise add theirs to those before."""
+    conformal = module.conformal
+    if len(valid) >= _ENOUGH or not len(conformal.errors):
+        fit_conformal_errors(module, valid)
         return
-    x, y, _ = valid.batch(slice(None))
-    forecast, scale = module.forecast_and_scale(x)
-    latest = torch.cat([noise.errors, (y - forecast) / scale])[-_ENOUGH:]
-    noise.errors = latest[:: _step(latest, _KEPT)].clone()
+    errors, scale = _errors_and_scale(module, valid)
+    latest = torch.cat([conformal.errors, errors / scale])[-_ENOUGH:]
+    conformal.errors = latest[:: _step(latest, _KEPT)].clone()
 
 
-def _errors(module, valid: WindowData):
-    """Errors of forecasts, logarithms of the windows' own deviations, and responses to classes."""
+def _errors_and_scale(module, valid: WindowData) -> tuple[torch.Tensor, torch.Tensor]:
+    """Errors of forecasts, and the scale that they have by what was fitted before."""
+    batch = valid.batch(slice(None))
+    window = module.features(batch.x)
+    latents = module.infer(window)
+    channels = module.linear_forecast.source_channels
+    scale = module.conformal.scale(window, channels, latents.responses)
+    return batch.y - sum(module.forecast_given(latents, window)), scale
+
+
+def _errors(module, valid: WindowData) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Errors of forecasts, log deviations of the source channels, and responses to classes."""
     most = _RESPONSES // max(1, module.n_classes)
     data = valid.part(slice(None, None, _step(valid.y, _LOOKED_AT, most)))
-    anchors = module.forecast_decoder.start.anchors
+    channels = module.linear_forecast.source_channels
     parts = []
-    for x, y, _ in data.batches(rows_per_batch(data, module.n_classes)):
-        latents = module.infer(x)
-        start, correction = module.decode_forecast(latents, x)
-        responses = latents.responses
-        own = own_log_scale(latents.window, anchors)
-        parts.append((y - start - correction, own, *responses))
+    for batch in data.batches(rows_per_batch(data, module.n_classes)):
+        window = module.features(batch.x)
+        latents = module.infer(window)
+        linear, correction = module.forecast_given(latents, window)
+        log_scale = module.conformal.source_log_scale(window, channels)
+        parts.append((batch.y - linear - correction, log_scale, *latents.responses))
     errors, log_scale, *responses = map(torch.cat, zip(*parts, strict=True))
     return errors, log_scale, responses
 

@@ -1,7 +1,7 @@
 """Processes that fit a model together, each its share of every batch (torch.distributed)."""
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -73,28 +73,23 @@ class Processes:
                     f"{rank} differs from process 0 in {', '.join(differing)}."
                 )
 
-    def noise(self, generator: torch.Generator, n: int) -> torch.Generator | Callable:
-        """Return a source of random numbers for this one's share of n rows.
+    def add_up(
+        self, values: list[torch.Tensor], in_place: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Return the sums of values over all processes; `in_place` is replaced by its sums.
 
-        They are those that a single process would draw for these rows.
+        There is one exchange, and none where there is a single process.
         """
         if self.size == 1:
-            return generator
-        share = self.share(n)
-
-        def draw(like: torch.Tensor, fill: str) -> torch.Tensor:
-            every = like.new_empty(n, *like.shape[1:])
-            return getattr(every, fill)(generator=generator)[share]
-
-        return draw
-
-    def add_up(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replace tensors by their sums over all processes, in one exchange."""
+            return values
+        tensors = [*values, *in_place]
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         distributed.all_reduce(flat)
-        parts = flat.split([tensor.numel() for tensor in tensors])
-        for tensor, total in zip(tensors, parts, strict=True):
-            tensor.copy_(total.view_as(tensor))
+        sums = flat.split([tensor.numel() for tensor in tensors])
+        sums = [total.view_as(tensor) for total, tensor in zip(sums, tensors, strict=True)]
+        for tensor, total in zip(in_place, sums[len(values) :], strict=True):
+            tensor.copy_(total)
+        return sums[: len(values)]
 
 
 def _portable(error: Exception) -> Exception:

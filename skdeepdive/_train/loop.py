@@ -1,85 +1,102 @@
-"""The training loop: labels, interleaved epochs, the forecast's correction, its calibration.
+"""The training loop: phases of epochs of mini-batches, stopped, rolled back and resumed.
 
-The loop gets the module as an argument and knows only its losses, its sets of parameters and its
-forecast.
+The loop gets the module as an argument and knows of it what `module.Module` says.
 """
 
 import copy
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from .._data.batches import WindowData, fold_bounds, rows_per_batch
-from .._data.devices import make_generator
-from . import schedule
+from .._data.batches import WindowData, rows_per_batch
+from .._data.draws import Draws, make_generator
 from .adam import Adam
-from .checkpoint import State
-from .phases import Phase, Settings, phases_of, weighted_means
-from .shrinkage import calibrate_forecast
+from .checkpoint import Checkpoint, State
+from .distributed import Processes
+from .module import Module, OutOfFold
+from .monitor import ADVICE, Monitor, copies
+from .phases import Phase, weighted_means
 
-# Held-out windows, drawn at random, that an epoch is judged by: more tell little else, for they
+# Validation windows, drawn at random, that an epoch is judged by: more tell little else, for they
 # overlap, and would take up to a fifth of the time. What is kept in the end is calibrated on all.
 _MOST_EVALUATED = 512
-
-# Values of linear forecasts, which stay as they are, that are kept of the training windows (64 MB).
-# More are computed again for every batch.
-_MOST_KEPT = 2**24
 
 # Windows that are evaluated at a time; fewer where they are large.
 _EVALUATION_BATCH = 256
 
-# A run that diverges goes on from its last good epoch in steps of a tenth, this many times.
-_SMALLER_STEP = 0.1
-_MOST_ROLLBACKS = 3
-
 # PyTorch's words for it: on Linux, on Windows, and on accelerators.
 _NO_MEMORY = re.compile("can't allocate memory|not enough memory|out of memory", re.IGNORECASE)
 
-
-@dataclass
-class BestWeights:
-    """The weights of the lowest validation loss so far, and how long ago that was."""
-
-    module: torch.nn.Module
-    loss: float = float("inf")
-    n_epochs_since: int = 0
-    weights: dict = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.weights = self.weights or _copies(self.module.state_dict())
-
-    def update(self, loss: float) -> None:
-        """Take the validation loss of the start, or of one more epoch."""
-        self.n_epochs_since += 1
-        if loss < self.loss:
-            self.weights = _copies(self.module.state_dict())
-            self.loss, self.n_epochs_since = loss, 0
-
-    def restore(self) -> None:
-        """Give the module its best weights back."""
-        self.module.load_state_dict(self.weights)
+Result = TypeVar("Result")
 
 
-def train(module, data: WindowData, valid: WindowData, settings: Settings) -> list[dict]:
-    """Train in place; return a record of every epoch, with its mean terms in nats per window.
+@dataclass(frozen=True)
+class Settings:
+    """What a training run is told beside the module, the data and the phases.
 
-    An interrupt ends the training, but not the program: the module has its best weights so far
-    and is made ready to forecast. A second one, while that is done, has its usual effect, and so
-    has one among several processes, for the others cannot go on.
+    Attributes
+    ----------
+    batch_size : int
+    learning_rate : float
+    seed : int
+    end_epoch : callable
+        Called at the end of every epoch with the records so far and a function that returns the
+        result as if this were the last epoch; returns whether to stop.
+    checkpoint : Checkpoint or None, default=None
+        Where to go on from, and what to write at the end of every epoch.
+    processes : Processes, default=one
+        Those that share the batches; the first one reports for all.
+    """
 
-    Warns
-    -----
-    ConvergenceWarning
-        If training is interrupted; if a term is not finite, and training goes on from the last
-        good epoch in smaller steps.
+    batch_size: int
+    learning_rate: float
+    seed: int
+    end_epoch: Callable[[list[dict], Callable[[], Any]], bool]
+    checkpoint: Checkpoint | None = None
+    processes: Processes = field(default_factory=Processes)
+
+
+def train(
+    module: Module,
+    data: WindowData,
+    valid: WindowData,
+    phases: list[Phase],
+    settings: Settings,
+    finish: Callable[[Any, list[dict]], Result],
+    out_of_fold: OutOfFold | None = None,
+) -> Result:
+    """Train in place, phase by phase.
+
+    An interrupt ends the training, but not the program: the module has its best weights so far and
+    is made ready to forecast. A second one, while that is done, has its usual effect, and so has
+    one among several processes, for the others cannot go on.
+
+    Parameters
+    ----------
+    module : Module
+    data, valid : WindowData
+        Training and validation windows.
+    phases : list of Phase
+    settings : Settings
+    finish : callable
+        (module, records) -> result; calibrates a trained module in place. Records are one dict for
+        each epoch, with its mean terms in nats per window.
+    out_of_fold : OutOfFold or None, default=None
+        Linear forecasts of the training windows that stand in for the module's own.
+
+    Returns
+    -------
+    result : object
+        What `finish` makes of the trained module.
 
     Raises
     ------
@@ -89,14 +106,20 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
         If a batch does not fit into memory.
     ValueError
         If batches have too few windows for every process to have one.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If training is interrupted; if a term is not finite, and training goes on from the last
+        good epoch in smaller steps.
     """
-    run = _Run(module, data, valid, settings)
+    run = _Run(module, data, valid, phases, settings, finish, out_of_fold)
     try:
         run.train()
     except KeyboardInterrupt:
         if settings.processes.size > 1:
             raise
-        run.best.restore()
+        run.monitor.restore()
         warnings.warn(
             f"Training was interrupted in {run.moment}. The best weights so far are kept, and what "
             "would have followed is left out. To train to the end, fit again.",
@@ -107,15 +130,24 @@ def train(module, data: WindowData, valid: WindowData, settings: Settings) -> li
         if settings.checkpoint:
             settings.checkpoint.is_done = True
     with memory_for(settings.batch_size):
-        calibrate_forecast(module, valid, settings.batch_size)
-    return run.history
+        return settings.processes.first(lambda: finish(module, run.history))
 
 
 class _Run:
     """A training run: what changes from epoch to epoch, and how it is taken back."""
 
-    def __init__(self, module, data: WindowData, valid: WindowData, settings: Settings):
-        self.module, self.data, self.valid, self.settings = module, data, valid, settings
+    def __init__(
+        self,
+        module: Module,
+        data: WindowData,
+        valid: WindowData,
+        phases: list[Phase],
+        settings: Settings,
+        finish: Callable[[Any, list[dict]], Any],
+        out_of_fold: OutOfFold | None,
+    ):
+        self.module, self.data, self.phases, self.settings = module, data, phases, settings
+        self.finish, self.out_of_fold = finish, out_of_fold
         self.evaluated = valid.sample(_MOST_EVALUATED, settings.seed)
         self.evaluation_batch = min(_EVALUATION_BATCH, rows_per_batch(valid))
         self.processes = settings.processes
@@ -125,11 +157,9 @@ class _Run:
                 f"'batch_size' must leave every one of {self.processes.size} processes a window of "
                 f"each batch, got {settings.batch_size}."
             )
-        self.held_out = _hold_out(module, data)
-        self.phases = phases_of(module, settings)
-        self.phase, self.epoch, self.n_rollbacks = self.phases[0], 0, 0
+        self.phase, self.epoch = phases[0], 0
         self.history: list[dict] = []
-        self.best = BestWeights(module)
+        self.monitor = Monitor(module, self.phase.patience)
 
     @property
     def moment(self) -> str:
@@ -140,7 +170,7 @@ class _Run:
     @property
     def learning_rate(self) -> float:
         """Step size, smaller after every time that the run diverged."""
-        return self.settings.learning_rate * _SMALLER_STEP**self.n_rollbacks
+        return self.settings.learning_rate * self.monitor.step
 
     def train(self) -> None:
         """Go through all phases, or those that a checkpoint leaves, unless a report stops the run.
@@ -165,50 +195,49 @@ class _Run:
 
     def _keep(self) -> None:
         self.good = self._state()
-        self.processes.first(self._write_checkpoint)
-
-    def _write_checkpoint(self) -> None:
         if self.settings.checkpoint:
-            self.settings.checkpoint.write(self.good)
+            self.processes.first(partial(self.settings.checkpoint.write, self.good))
 
     def _begin(self, phase: Phase) -> None:
         self.phase, self.epoch = phase, 0
         phase.prepare()
-        self.draws = _Draws(self.settings.seed, self.data.device)
-        self.optimizer = self._optimizer()
-        best = BestWeights(self.module)
-        best.update(self.processes.first(self._evaluate)["validation_loss"])
-        self.best = best  # until now an interrupt goes back to those of the phase before
+        # Anew in every phase, so that it does not matter after how many epochs the last one ended.
+        self.generator = make_generator(self.settings.seed, self.data.device)
+        self.order = np.random.default_rng(self.settings.seed)
+        monitor = Monitor(self.module, phase.patience, self.monitor.n_rollbacks)
+        monitor.update(self.processes.first(self._evaluate)["validation_loss"])
+        self.monitor = monitor  # until now an interrupt goes back to the phase before
+        self.optimizer = self._make_optimizer()
 
     def _train_phase(self) -> bool:
         """Run the epochs of the phase; return whether a report stopped them."""
-        patience, stopped = self.phase.patience, False
-        while not stopped and self.epoch < self.phase.max_epochs:
-            if patience is not None and self.best.n_epochs_since >= patience:
-                break
+        stopped = False
+        while not (stopped or self.monitor.is_over or self.epoch >= self.phase.max_epochs):
             terms = self._run_epoch()
             wrong = next((name for name in terms if not math.isfinite(terms[name])), None)
             if wrong is None:
                 stopped = self._finish_epoch(terms)
             else:
                 self._roll_back(wrong, terms[wrong])
-        if patience is not None:
-            self.best.restore()
+        if self.phase.patience is not None:
+            self.monitor.restore()
         return stopped
 
     def _finish_epoch(self, terms: dict[str, float]) -> bool:
         self.epoch += 1
         about = {"phase": self.phase.name, "epoch": self.epoch, "learning_rate": self.learning_rate}
         self.history.append({**about, **terms})
-        self.best.update(terms["validation_loss"])
-        finished = partial(_finished, self.module, self.valid, self.settings)
-        stopped = self.settings.report(self.history, finished)
+        self.monitor.update(terms["validation_loss"])
+        stopped = self.settings.end_epoch(self.history, self._finished)
         if not stopped:
             self._keep()
         return stopped
 
+    def _finished(self) -> Any:
+        return self.finish(copy.deepcopy(self.module), list(self.history))
+
     def _roll_back(self, term: str, value: float) -> None:
-        """Go on from the last good epoch in smaller steps; too often is an error.
+        """Go on from the last good epoch in smaller steps.
 
         An epoch that fails once more starts from the best weights: those of the epoch before may
         be finite, but far out.
@@ -217,36 +246,34 @@ class _Run:
             f"The training term '{term}' became {value} in {self.moment}, with a learning rate of "
             f"{self.learning_rate:.2g}."
         )
-        advice = "Lower 'learning_rate', or look for extreme values in 'X' and 'y'."
-        if self.n_rollbacks == _MOST_ROLLBACKS:
-            raise FloatingPointError(f"{problem} Larger ones had failed as well. {advice}")
-        again = self.n_rollbacks > self.good.record["n_rollbacks"]
-        self._restore(self.good, self.n_rollbacks + 1)
+        self.monitor.roll_back(problem)
+        again = self.monitor.n_rollbacks > self.good.record["n_rollbacks"] + 1
+        self._restore(self.good, self.monitor.n_rollbacks)
         if again:
-            self.best.restore()
-            self.optimizer = self._optimizer()
+            self.monitor.restore()
+            self.optimizer = self._make_optimizer()
         if not self.processes.is_first:
             return
         warnings.warn(
             f"{problem} Training goes on from {'its best weights' if again else 'the epoch before'}"
-            f", with {self.learning_rate:.2g}. {advice}",
+            f", with {self.learning_rate:.2g}. {ADVICE}",
             ConvergenceWarning,
             stacklevel=2,
         )
 
     def _state(self) -> State:
-        tensors = {f"best.{name}": weights for name, weights in self.best.weights.items()}
-        if self.best.n_epochs_since:
-            tensors |= _copies(self.module.state_dict(), "last.")
-        tensors |= _copies(self.optimizer.moments(), "optimizer.")
-        tensors["best_loss"] = torch.tensor(self.best.loss, dtype=torch.float64)
-        tensors["noise"] = self.draws.generator.get_state()
+        tensors = {f"best.{name}": weights for name, weights in self.monitor.weights.items()}
+        if self.monitor.n_epochs_since:
+            tensors |= copies(self.module.state_dict(), "last.")
+        tensors |= copies(self.optimizer.moments(), "optimizer.")
+        tensors["best_loss"] = torch.tensor(self.monitor.loss, dtype=torch.float64)
+        tensors["draws"] = self.generator.get_state()
         record = {
             "phase": self.phase.name,
             "epoch": self.epoch,
-            "n_epochs_since": self.best.n_epochs_since,
-            "n_rollbacks": self.n_rollbacks,
-            "order": self.draws.order.bit_generator.state,
+            "n_epochs_since": self.monitor.n_epochs_since,
+            "n_rollbacks": self.monitor.n_rollbacks,
+            "order": self.order.bit_generator.state,
             "history": list(self.history),
         }
         return State(tensors, record)
@@ -255,26 +282,25 @@ class _Run:
         """Take up a state of the phase, after some number of rollbacks."""
         record, tensors = state.record, state.tensors
         self.module.load_state_dict(_part(tensors, "last.") or _part(tensors, "best."))
-        self.epoch, self.n_rollbacks = record["epoch"], n_rollbacks
-        self.history = list(record["history"])
-        self.best = BestWeights(
-            self.module,
-            tensors["best_loss"].item(),
-            record["n_epochs_since"],
+        self.epoch, self.history = record["epoch"], list(record["history"])
+        self.monitor.weights, self.monitor.loss = (
             _part(tensors, "best."),
+            tensors["best_loss"].item(),
         )
-        self.optimizer = self._optimizer(_part(tensors, "optimizer."))
-        self.draws.generator.set_state(tensors["noise"])
-        self.draws.order.bit_generator.state = record["order"]
+        self.monitor.n_epochs_since = record["n_epochs_since"]
+        self.monitor.n_rollbacks = n_rollbacks
+        self.optimizer = self._make_optimizer(state)
+        self.generator.set_state(tensors["draws"])
+        self.order.bit_generator.state = record["order"]
 
-    def _optimizer(self, moments: dict[str, torch.Tensor] | None = None) -> Adam:
+    def _make_optimizer(self, state: State | None = None) -> Adam:
         rates = {
             parameter: self.learning_rate * self.phase.rates[name]
             for name, parameters in self.module.parameter_groups().items()
             if name in self.phase.rates
             for parameter in parameters
         }
-        return Adam(rates, moments)
+        return Adam(rates, None if state is None else _part(state.tensors, "optimizer."))
 
     def _run_epoch(self) -> dict[str, float]:
         """Train for an epoch and evaluate; return the mean terms.
@@ -282,7 +308,7 @@ class _Run:
         The terms of the first batch whose loss is not finite, where there is one.
         """
         terms, sizes = [], []
-        order = self.draws.order.permutation(len(self.data))
+        order = self.order.permutation(len(self.data))
         for i, rows in enumerate(np.array_split(order, self.n_batches)):
             with memory_for(self.settings.batch_size):
                 loss, means = self._step(rows, self.epoch + (i + 1) / self.n_batches)
@@ -292,68 +318,37 @@ class _Run:
             sizes.append(len(rows))
         return weighted_means(terms, sizes) | self.processes.first(self._evaluate)
 
-    def _step(self, rows: np.ndarray, passed: float) -> tuple[float, dict[str, torch.Tensor]]:
+    def _step(self, rows: np.ndarray, epochs: float) -> tuple[float, dict[str, torch.Tensor]]:
         """Take a step for a batch, if the loss is finite; return the loss before it, and its terms.
 
-        Every process computes the part of its own rows.
+        Every process computes the part of its own rows; losses, terms and gradients are summed.
         """
         share = self.processes.share(len(rows))
         own = rows[share]
-        numbers = torch.from_numpy(own).to(self.data.device)
-        batch = *self.data.batch(own), self.held_out.of(numbers)
-        noise = self.processes.noise(self.draws.generator, len(rows))
-        kl_weight = schedule.kl_weight(passed) if self.settings.kl_warmup else 1.0
-        loss, means = self.phase.loss(self.module, batch, noise, kl_weight)
-        if self.processes.size > 1:
-            return self._step_together(loss, means, len(own) / len(rows))
-        value = loss.item()
-        if math.isfinite(value):
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-        return value, means
-
-    def _step_together(self, loss, means, weight: float) -> tuple[float, dict[str, torch.Tensor]]:
-        """Take a step by the sum of what the processes found, each with the weight of its share."""
+        linear = self.out_of_fold and self.out_of_fold.rows(torch.from_numpy(own))
+        loss, means = self.phase.loss(
+            self.module,
+            self.data.batch(own),
+            Draws(self.generator, len(rows), share),
+            kl_weight=self.phase.kl_weight(epochs),
+            linear=linear,
+            dropout=True,
+        )
+        weight = len(own) / len(rows)
         self.optimizer.zero_grad()
         (weight * loss).backward()
-        parameters = self.optimizer.parameters
-        for parameter in parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        means = {name: weight * mean for name, mean in means.items()}
-        total = weight * loss.detach()
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        self.processes.add_up([total, *means.values(), *gradients])
+        total, *terms = self.processes.add_up(
+            [weight * value for value in (loss.detach(), *means.values())],
+            self.optimizer.gradients(),
+        )
         value = total.item()
         if math.isfinite(value):
             self.optimizer.step()
-        return value, means
+        return value, dict(zip(means, terms, strict=True))
 
     def _evaluate(self) -> dict[str, float]:
         with memory_for(self.settings.batch_size):
             return self.phase.evaluate(self.module, self.evaluated, self.evaluation_batch)
-
-
-@torch.no_grad()
-def _hold_out(module, data: WindowData):
-    """Forecast training windows by linear maps that have not seen them, if there is room for it."""
-    folds = np.searchsorted(fold_bounds(len(data))[1:], np.arange(len(data)), side="right")
-    folds = torch.from_numpy(folds).to(data.device)
-    first = module.hold_out(data.batch(slice(1))[0], folds[:1])
-    if first.forecast is None or sum(part.numel() for part in first) * len(data) > _MOST_KEPT:
-        return type(first)(folds)  # the loop knows nothing of the networks' types
-    size = rows_per_batch(data)
-    starts = range(0, len(data), size)
-    parts = [
-        module.hold_out(x, folds[start : start + size])
-        for start, (x, _, _) in zip(starts, data.batches(size), strict=True)
-    ]
-    return type(first)(*map(torch.cat, zip(*parts, strict=True)))
-
-
-def _copies(tensors: dict[str, torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:
-    return {prefix + name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
@@ -372,21 +367,3 @@ def memory_for(batch_size: int) -> Iterator[None]:
             f"A batch of {batch_size} windows does not fit into memory. Lower 'batch_size', which "
             f"is {batch_size}, or 'n_hidden', or take shorter windows."
         ) from error
-
-
-def _finished(module, valid: WindowData, settings: Settings):
-    """Return a copy of a module in training that is ready to forecast."""
-    finished = copy.deepcopy(module)
-    calibrate_forecast(finished, valid, settings.batch_size)
-    return finished
-
-
-class _Draws:
-    """Sources of noise and of the order of windows.
-
-    Anew in every phase, so that it does not matter after how many epochs the last one ended.
-    """
-
-    def __init__(self, seed: int, device: torch.device):
-        self.generator = make_generator(seed, device)
-        self.order = np.random.default_rng(seed)

@@ -1,144 +1,177 @@
-"""The phases of the training, and the loss that each lowers."""
+"""The phases of the training: which loss each lowers, how fast and for how long."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from .._data.batches import WindowData, WindowSample
-from .._data.devices import make_generator
-from . import schedule
-from .checkpoint import Checkpoint
-from .distributed import Processes
+from .._data.batches import Batch, WindowData, WindowSample
+from .._data.draws import Draws, make_generator
+from .module import Module
 from .shrinkage import best_shrinkage
 
-# Evaluations draw the same noise every time, so that epochs differ by their weights alone.
+# The marginal path is first trained on the labels alone, for at most this many epochs, so that the
+# decoders meet clusters that hardly move any more.
+MARGINAL_EPOCHS = 10
+MARGINAL_PATIENCE = 3
+
+# Learning rates of the parameter groups, relative to the estimator's. The discriminants start at
+# their optimum, and so does the whole marginal path once it was trained alone.
+MARGINAL_RATES = {"marginal": 0.3, "discriminant": 0.03}
+INTERLEAVED_RATES = {"conditional": 1.0, "forecast": 1.0, "marginal": 0.1, "discriminant": 0.01}
+
+# The correction overfits long before the rest has learnt to reconstruct. So in the end it starts
+# anew from the finished latent variables. The validation windows will shrink it, and the error of
+# the shrunk correction is what they stop it by: shrunk it may help where as it is it would harm.
+FORECAST_PATIENCE = 4
+FORECAST_RATES = {"forecast": 1.0}
+
+# The KL of latent dimensions that do not start in closed form is weighed in over this many epochs.
+KL_WARMUP_EPOCHS = 5
+
+# Evaluations draw the same numbers every time, so that epochs differ by their weights alone.
 _EVALUATION_SEED = 0
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What a training run is told beside the module and the data."""
-
-    max_epochs: int
-    batch_size: int
-    learning_rate: float
-    patience: int | None  # epochs without a better validation loss; None: run them all
-    seed: int
-    # After every epoch: (records so far, function that returns the module as if this were the last
-    # one) -> whether to stop
-    report: Callable[[list[dict], Callable[[], Any]], bool]
-    kl_warmup: bool = False  # the encoder has no start of its own: its KL gets its weight slowly
-    # More windows may follow: the forecast's correction learns on, and what they need is kept.
-    incremental: bool = False
-    checkpoint: Checkpoint | None = None  # where to go on from, and what to write after every epoch
-    # Those that share the batches; the first one reports for all.
-    processes: Processes = field(default_factory=Processes)
+Terms = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One part of the training: which loss is lowered, at which rates, and for how long."""
+    """One part of the training.
+
+    Attributes
+    ----------
+    name : str
+    loss : callable
+        (module, batch, draws, **options) -> the loss and the mean of each of its terms. Training
+        passes the options `kl_weight`, `linear` and `dropout`, evaluation none.
+    rates : dict of str to float
+        Learning rates of the parameter groups that are trained, relative to the estimator's.
+    max_epochs : int
+    patience : int or None
+        Epochs without a better validation loss before the phase ends; None: it runs to its end.
+    evaluate : callable
+        (module, validation windows, batch size) -> what these say of the weights, by name;
+        "validation_loss" is the one that counts.
+    prepare : callable
+        Called before the phase begins.
+    kl_weight : callable
+        Number of epochs so far, a fraction counts -> weight of the KL.
+    """
 
     name: str
-    loss: Callable  # (module, batch, generator, kl_weight) -> loss and mean terms
-    rates: dict[str, float]  # learning rates of the parameter groups, relative
+    loss: Callable[..., tuple[torch.Tensor, Terms]]
+    rates: dict[str, float]
     max_epochs: int
     patience: int | None
-    evaluate: Callable  # (module, validation windows, batch size) -> what they say of the weights
+    evaluate: Callable[[Any, WindowData | WindowSample, int], dict[str, float]]
     prepare: Callable[[], None] = lambda: None
+    kl_weight: Callable[[float], float] = lambda epochs: 1.0
 
 
-def phases_of(module, settings: Settings) -> list[Phase]:
-    """Labels alone and a forecast's correction alone where there are any; all together between."""
+def deepdive_phases(
+    module, max_epochs: int, patience: int | None, *, restart_correction: bool = True
+) -> list[Phase]:
+    """Labels alone, if there are any, then labels and the rest interleaved, then the forecast.
+
+    `restart_correction` tells whether the correction starts anew in the last phase.
+    """
     marginal = Phase(
         "marginal",
         marginal_loss,
-        schedule.MARGINAL_RATES,
-        min(schedule.MARGINAL_EPOCHS, settings.max_epochs),
-        settings.patience and min(schedule.MARGINAL_PATIENCE, settings.patience),
+        MARGINAL_RATES,
+        min(MARGINAL_EPOCHS, max_epochs),
+        patience and min(MARGINAL_PATIENCE, patience),
         partial(evaluate_loss, loss=marginal_loss),
     )
-    interleaved = Phase(
-        "interleaved",
-        interleaved_loss,
-        schedule.INTERLEAVED_RATES,
-        settings.max_epochs,
-        settings.patience,
-        partial(evaluate_loss, loss=interleaved_loss),
-    )
-    phases = [marginal, interleaved] if module.has_marginal else [interleaved]
-    if "forecast" in module.parameter_groups():
-        phases.append(_forecast_phase(module, settings))
-    return phases
-
-
-def _forecast_phase(module, settings: Settings) -> Phase:
-    return Phase(
+    forecast = Phase(
         "forecast",
         forecast_loss,
-        schedule.FORECAST_RATES,
-        settings.max_epochs,
-        settings.patience and min(schedule.FORECAST_PATIENCE, settings.patience),
+        FORECAST_RATES,
+        max_epochs,
+        patience and min(FORECAST_PATIENCE, patience),
         evaluate_forecast,
-        (lambda: None) if settings.incremental else module.restart_forecast,
+        module.forecast_decoder.restart if restart_correction else lambda: None,
+    )
+    interleaved = interleaved_phase(max_epochs, patience)
+    return [*([marginal] if module.has_marginal else []), interleaved, forecast]
+
+
+def interleaved_phase(max_epochs: int, patience: int | None, **options: Any) -> Phase:
+    """All parameters on the whole objective: the only phase of the baselines."""
+    evaluate = partial(evaluate_loss, loss=interleaved_loss)
+    return Phase(
+        "interleaved",
+        interleaved_loss,
+        INTERLEAVED_RATES,
+        max_epochs,
+        patience,
+        evaluate,
+        **options,
     )
 
 
-def marginal_loss(module, batch, generator, kl_weight):
+def warmed_up(epochs: float) -> float:
+    """Weight of the KL where the encoder does not start in closed form, from 0 to 1."""
+    return min(1.0, epochs / KL_WARMUP_EPOCHS)
+
+
+def marginal_loss(module, batch: Batch, draws: Draws, **options: Any) -> tuple[torch.Tensor, Terms]:
     """Cross-entropy and KL of b: what the marginal step of the interleaving lowers."""
-    x, _, labels, _ = batch
-    kl_b, cross_entropy = module.marginal_terms(module.infer_marginal(x, generator), labels)
+    latents = module.infer_marginal(module.features(batch.x), draws)
+    kl_b, cross_entropy = module.marginal_terms(latents, batch.labels)
     means = {"kl_b": kl_b.detach().mean(), "cross_entropy": cross_entropy.detach().mean()}
     return (kl_b + cross_entropy).mean(), means
 
 
-def interleaved_loss(module, batch, generator, kl_weight):
+def interleaved_loss(
+    module: Module, batch: Batch, draws: Draws, *, kl_weight: float = 1.0, **options: Any
+) -> tuple[torch.Tensor, Terms]:
     """Sum of the losses of the marginal and of the conditional step.
 
     Their parameter sets are disjoint and b is detached where it enters the conditional path, so
     the gradient of the sum is that of either step for its own parameters: both steps are taken
     from the same point, at the cost of one.
     """
-    x, y, labels, held_out = batch
-    terms = module.loss(x, y, labels, generator, held_out)
+    terms = module.loss(batch, draws, **options)
     return terms.objective(kl_weight).mean(), terms.means()
 
 
-def forecast_loss(module, batch, generator, kl_weight):
+def forecast_loss(
+    module, batch: Batch, draws: Draws, *, kl_weight: float = 1.0, **options: Any
+) -> tuple[torch.Tensor, Terms]:
     """Mean squared error of the futures, given latent variables that stay as they are."""
-    x, y, _, held_out = batch
-    squared_error = (module.frozen_forecast(x, generator, held_out) - y).square().mean()
+    forecast = module.forecast_at_draws(batch, draws, **options)
+    squared_error = (forecast - batch.y).square().mean()
     return squared_error, {"squared_error": squared_error.detach()}
 
 
 @torch.no_grad()
 def evaluate_loss(
-    module, valid: WindowData | WindowSample, batch_size: int, loss: Callable
+    module: Module, valid: WindowData | WindowSample, batch_size: int, loss: Callable
 ) -> dict[str, float]:
     """Mean loss and terms on the validation windows."""
-    generator = make_generator(_EVALUATION_SEED, valid.device)
+    draws = Draws(make_generator(_EVALUATION_SEED, valid.device))
     terms, sizes = [], []
     for batch in valid.batches(batch_size):
-        value, means = loss(module, (*batch, None), generator, 1.0)
+        value, means = loss(module, batch, draws)
         terms.append({"loss": value, **means})
-        sizes.append(len(batch[0]))
-    means = weighted_means(terms, sizes)
-    return {f"validation_{name}": mean for name, mean in means.items()}
+        sizes.append(len(batch))
+    return {f"validation_{name}": mean for name, mean in weighted_means(terms, sizes).items()}
 
 
 def evaluate_forecast(
-    module, valid: WindowData | WindowSample, batch_size: int
+    module: Module, valid: WindowData | WindowSample, batch_size: int
 ) -> dict[str, float]:
     """Mean squared error on the validation windows once the correction is shrunk at its best."""
     squared_error = float(best_shrinkage(module, valid, batch_size)[1].mean())
     return {"validation_loss": squared_error, "validation_squared_error": squared_error}
 
 
-def weighted_means(terms: list[dict[str, torch.Tensor]], sizes: list[int]) -> dict[str, float]:
+def weighted_means(terms: list[Terms], sizes: list[int]) -> dict[str, float]:
     """Mean of every term over windows, given its means over batches of some sizes."""
     weights = np.array(sizes) / sum(sizes)
     columns = {name: torch.stack([means[name] for means in terms]) for name in terms[0]}

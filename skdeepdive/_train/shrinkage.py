@@ -1,25 +1,26 @@
-"""How much of the forecast's correction is kept."""
+"""How much of the correction of the forecast is kept: its shrinkage."""
 
 from typing import Any
 
 import numpy as np
 import torch
 
-from .._data.batches import N_BLOCKS, WindowData, WindowSample
+from .._data.batches import N_BLOCKS, Batch, WindowData, WindowSample
+from .module import Module
 
 
-def calibrate_forecast(module, valid: WindowData, batch_size: int) -> None:
-    """Shrink the correction of the forecast, and set its noise, by validation windows.
+def calibrate_forecast(module: Module, valid: WindowData, batch_size: int) -> None:
+    """Shrink the correction of the forecast, and set the likelihood's scale, by validation windows.
 
-    The noise is that of windows which chose the model, and so a little too small.
+    These windows chose the model as well, so the scale is a little too small.
     """
     factor, squared_error = best_shrinkage(module, valid, batch_size)
-    module.set_forecast_calibration(factor, squared_error.sqrt())
+    module.calibrate(factor, squared_error.sqrt())
 
 
 @torch.no_grad()
 def best_shrinkage(
-    module, data: WindowData | WindowSample, batch_size: int
+    module: Module, data: WindowData | WindowSample, batch_size: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Choose by how much the correction of each target is shrunk, `(n_targets,)`, from 0 to 1.
 
@@ -33,7 +34,7 @@ def best_shrinkage(
     gains: Any = 0.0  # of every block: what is linear and what is quadratic in the factor
     start = 0
     for batch in data.batches(batch_size):
-        own, *sums = _sums_for_shrinkage(module, *batch[:2])
+        own, *sums = _sums_for_shrinkage(module, batch)
         rows = torch.from_numpy(block_of[start : start + own.shape[1]]).to(data.device)
         gains = gains + own.new_zeros(2, len(blocks), own.shape[2]).index_add_(1, rows, own)
         squared, product = squared + sums[0], product + sums[1]
@@ -43,13 +44,13 @@ def best_shrinkage(
     return factor, error.clamp(min=0.0) / len(data)
 
 
-def _sums_for_shrinkage(module, x: torch.Tensor, y: torch.Tensor):
+def _sums_for_shrinkage(module: Module, batch: Batch):
     """Sum the products of residuals and corrections over steps, and squares and both over windows.
 
     They are `(2, n, n_targets)`, `(2, horizon, n_targets)` and `(horizon, n_targets)`.
     """
-    start, correction = (part.double() for part in module.forecast_parts(x))
-    residual = y - start
+    forecast, correction = (part.double() for part in module.forecast_parts(batch.x))
+    residual = batch.y - forecast
     linear, quadratic = residual * correction, correction.square()
     gains = torch.stack([linear.sum(1), quadratic.sum(1)])
     return gains, torch.stack([residual.square().sum(0), quadratic.sum(0)]), linear.sum(0)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
-from .layers import linear
+from .layers import Linear
 from .likelihoods import bounded_normal
 
 
@@ -29,10 +29,10 @@ class MarginalEncoder(nn.Module):
         self.class_counts = [prior.n_classes for prior in priors]
         n_logits = sum(self.class_counts)
         n_dims = sum(prior.n_dims for prior in priors)
-        self.discriminant = linear(n_features, n_logits, start_at_zero=True)
-        self.trunk = nn.Sequential(linear(n_features, n_hidden), nn.GELU())
-        self.logits = linear(n_hidden, n_logits, start_at_zero=True)
-        self.log_scale = linear(n_hidden, n_dims, start_at_zero=True)
+        self.discriminant = Linear(n_features, n_logits, start_at_zero=True)
+        self.trunk = nn.Sequential(Linear(n_features, n_hidden), nn.GELU())
+        self.logits = Linear(n_hidden, n_logits, start_at_zero=True)
+        self.log_scale = Linear(n_hidden, n_dims, start_at_zero=True)
 
     def forward(self, features: torch.Tensor, priors) -> Normal:
         """Map features `(n, n_features)` to q(b | x) over `(n, n_marginal)`."""
@@ -43,12 +43,22 @@ class MarginalEncoder(nn.Module):
         ]
         return bounded_normal(torch.cat(loc, dim=1), self.log_scale(hidden))
 
+    @torch.no_grad()
+    def set_discriminants(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Take over discriminants `(n_logits, n_features)` and `(n_logits,)`."""
+        self.discriminant.weight.copy_(weight)
+        self.discriminant.bias.copy_(bias)
+
 
 class ConditionalEncoder(nn.Module):
-    """q(a | b, x): the marginal sample enters the hidden layer beside the window features.
+    """q(a | b, x): the draw of b enters the hidden layer beside the window features.
 
-    With `start_at_zero` the network is to correct a start, the location and the log scale that
-    `forward` is then given.
+    Parameters
+    ----------
+    n_features, n_marginal, n_conditional, n_hidden : int
+    start_at_zero : bool, default=False
+        Whether the network is to correct the posterior of a linear model, whose location and log
+        scale `forward` is then given.
     """
 
     def __init__(
@@ -61,14 +71,14 @@ class ConditionalEncoder(nn.Module):
         start_at_zero: bool = False,
     ):
         super().__init__()
-        self.from_window = linear(n_features, n_hidden)
-        self.from_marginal = linear(n_marginal, n_hidden, bias=False) if n_marginal else None
-        self.head = linear(n_hidden, 2 * n_conditional, start_at_zero=start_at_zero)
+        self.from_window = Linear(n_features, n_hidden)
+        self.from_marginal = Linear(n_marginal, n_hidden, bias=False) if n_marginal else None
+        self.head = Linear(n_hidden, 2 * n_conditional, start_at_zero=start_at_zero)
 
-    def forward(self, features: torch.Tensor, b: torch.Tensor | None, start=(0.0, 0.0)) -> Normal:
+    def forward(self, features: torch.Tensor, b: torch.Tensor | None, linear=(0.0, 0.0)) -> Normal:
         """Map features `(n, n_features)` and b `(n, n_marginal)` to q over `(n, n_conditional)`."""
         hidden = self.from_window(features)
         if self.from_marginal is not None:
             hidden = hidden + self.from_marginal(b)
         loc, log_scale = self.head(nn.functional.gelu(hidden)).chunk(2, dim=1)
-        return bounded_normal(start[0] + loc, start[1] + log_scale)
+        return bounded_normal(linear[0] + loc, linear[1] + log_scale)

@@ -1,5 +1,6 @@
 """What the encoders see of a window: shape, level and scale of every channel."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -51,34 +52,32 @@ class WindowFeatures(nn.Module):
         """The components that compress windows, `(n_timesteps, n_components)`."""
         return self.vectors[:, : self.n_components]
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, "WindowParts"]:
-        """Map windows `(n, n_timesteps, n_channels)` to features `(n, n_features)` and parts."""
+    def forward(self, x: torch.Tensor) -> "Window":
+        """Describe windows `(n, n_timesteps, n_channels)`."""
         size = max(1, BLOCK_ENTRIES // (self.n_timesteps * self.n_channels))
         blocks = [self._of_block(block) for block in x.split(size)]
-        features, *parts = (
-            block[0] if len(block) == 1 else torch.cat(block) for block in zip(*blocks, strict=True)
-        )
-        return features, WindowParts(*parts)
+        parts = blocks[0] if len(blocks) == 1 else map(torch.cat, zip(*blocks, strict=True))
+        return Window(x, *parts)
 
     def _of_block(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         shape, loc, scale = self.standardise(x)
-        seen = self.vectors if self.compressed else self.vectors[:, : self.n_own]
-        coefficients = project(shape, seen)
+        vectors = self.vectors if self.compressed else self.vectors[:, : self.n_own]
+        coefficients = project(shape, vectors)
         if self.compressed:
             shape = coefficients[:, : self.n_components]
         features = [shape.flatten(1), loc.flatten(1), scale.log().flatten(1)]
         return torch.cat(features, dim=1), coefficients[:, : self.n_own], loc, scale
 
-    def coordinates(self, features: torch.Tensor, window: "WindowParts") -> torch.Tensor:
-        """Coordinates of windows given as features and parts, `(n, *coordinate_shape)`.
+    def coordinates(self, window: "Window") -> torch.Tensor:
+        """Coordinates of windows, `(n, *coordinate_shape)`.
 
         They are time steps, or, where windows are compressed, level and coefficients in the basis.
         """
-        shape = features[:, : self.n_components * self.n_channels]
+        shape = window.features[:, : self.n_components * self.n_channels]
         own = shape.unflatten(1, (self.n_components, self.n_channels)) * window.scale
         return torch.cat([window.loc, own], dim=1) if self.compressed else own + window.loc
 
-    def squared_deviation(self, window: "WindowParts") -> torch.Tensor:
+    def squared_deviation(self, window: "Window") -> torch.Tensor:
         """Sum over time steps of the squared deviations from the level, `(n, n_channels)`."""
         return self.n_timesteps * (window.scale.square() - self._SCALE_FLOOR**2).squeeze(1)
 
@@ -109,24 +108,29 @@ class StandardisedWindow(NamedTuple):
     scale: torch.Tensor
 
 
-class WindowParts(NamedTuple):
-    """What is kept of windows beside their features.
+@dataclass(frozen=True)
+class Window:
+    """Windows of a batch, and what is read off them once.
 
-    `own` are the coefficients of every channel's shape in the leading vectors, `(n, n_own,
-    n_channels)`; location and scale are `(n, 1, n_channels)`.
+    Attributes
+    ----------
+    x : tensor of shape (n, n_timesteps, n_channels)
+    features : tensor of shape (n, n_features)
+        What the encoders see.
+    own : tensor of shape (n, n_own, n_channels)
+        Coefficients of every channel's shape in the leading vectors.
+    loc, scale : tensor of shape (n, 1, n_channels)
+        Mean and deviation of every channel over the time steps.
     """
 
+    x: torch.Tensor
+    features: torch.Tensor
     own: torch.Tensor
     loc: torch.Tensor
     scale: torch.Tensor
 
-    def of_channels(self, channels) -> torch.Tensor:
-        """Coefficients and log scale of some channels, `(n, n_own + 1, n_of_them)`.
-
-        `channels` is an index of the last axis.
-        The location is left out: a level that was never seen shall not matter.
-        """
-        return torch.cat([self.own, self.scale.log()], dim=1)[..., channels]
+    def __len__(self) -> int:
+        return len(self.x)
 
 
 def _cosines(n_timesteps: int, n_components: int) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .layers import linear
+from .layers import Linear
 
 
 class CrossAttentionFusion(nn.Module):
@@ -40,11 +40,9 @@ class CrossAttentionFusion(nn.Module):
             self.attention = Attention(n_embed, n_heads)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draw tokens and projections from `generator`."""
+        """Draw the tokens from `generator`."""
         for tokens in (self.direction, self.offset, *self.class_tokens):
             nn.init.normal_(tokens, std=tokens.shape[1] ** -0.5, generator=generator)
-        if self.class_tokens:
-            self.attention.initialise(generator)
 
     def forward(
         self, a: torch.Tensor | None, responses: list[torch.Tensor], n_windows: int
@@ -78,7 +76,7 @@ class Attention(nn.Module):
         self.embed_dim, self.n_heads = embed_dim, n_heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * embed_dim))
-        self.out_proj = linear(embed_dim, embed_dim)
+        self.out_proj = Linear(embed_dim, embed_dim)
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the projections of queries, keys and values from `generator`."""

@@ -1,6 +1,7 @@
 """Layers whose parameters are drawn from a given generator."""
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -19,21 +20,42 @@ def start_at(make: Callable[[int, int], torch.Tensor], n_rows: int, n_columns: i
     return blank if blank.is_meta else make(n_rows, n_columns)
 
 
-def linear(n_in: int, n_out: int, *, bias: bool = True, start_at_zero: bool = False) -> nn.Linear:
-    """Make a layer whose parameters are left to `initialise`: PyTorch's own draw is global."""
-    layer = _Linear(n_in, n_out, bias=bias)
-    layer.start_at_zero = start_at_zero
-    return layer
+class Linear(nn.Linear):
+    """A linear layer whose parameters are left to `initialise`: PyTorch's own draw is global."""
 
-
-class _Linear(nn.Linear):
-    start_at_zero = False
+    def __init__(self, n_in: int, n_out: int, *, bias: bool = True, start_at_zero: bool = False):
+        super().__init__(n_in, n_out, bias=bias)
+        self.start_at_zero = start_at_zero
 
     def reset_parameters(self) -> None:
         """Draw nothing."""
 
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the weights uniformly, or set them to zero; biases start at zero."""
+        bound = 0.0 if self.start_at_zero else self.in_features**-0.5
+        nn.init.uniform_(self.weight, -bound, bound, generator=generator)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+@runtime_checkable
+class Initialised(Protocol):
+    """A layer with parameters of its own, which it draws."""
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw the parameters."""
+
+
+def initialise(module: nn.Module, generator: torch.Generator | None) -> None:
+    """Draw the parameters of all layers; without a generator they hold no values yet."""
+    if generator is None:
+        return
+    for layer in module.modules():
+        if isinstance(layer, Initialised):
+            layer.initialise(generator)
+
 
 def mlp(n_in: int, n_hidden: int, n_out: int, *, start_at_zero: bool = False) -> nn.Sequential:
     """One hidden layer with GELU; `start_at_zero` makes the initial output zero."""
-    output = linear(n_hidden, n_out, start_at_zero=start_at_zero)
-    return nn.Sequential(linear(n_in, n_hidden), nn.GELU(), output)
+    output = Linear(n_hidden, n_out, start_at_zero=start_at_zero)
+    return nn.Sequential(Linear(n_in, n_hidden), nn.GELU(), output)

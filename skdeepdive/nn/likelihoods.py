@@ -1,15 +1,16 @@
-"""Normal distributions: of latent dimensions, windows and futures."""
+"""Normal distributions of latent dimensions, windows and futures."""
 
 import math
 
 import torch
 from torch.distributions import Distribution, Normal, kl_divergence
 
+from .._data.draws import Draws
 from .features import project
 
-# Least deviation of the forecast noise, in units of the standardised targets; above the bound on
-# log scales, where the gradient ends.
-SMALLEST_NOISE = 3e-3
+# Least scale of a likelihood, in standard deviations of the data; above the bound on log scales,
+# where the gradient ends.
+SMALLEST_SCALE = 3e-3
 
 # Log scales are kept in this range (in units of the standardised data).
 _LOG_SCALE = (-6.0, 3.0)
@@ -106,3 +107,8 @@ def kl_to_standard(q: Normal) -> torch.Tensor:
     """KL(q ‖ N(0, I)) of latent dimensions `(n, n_dims)`, in nats, `(n,)`."""
     standard = Normal(torch.zeros_like(q.loc), torch.ones_like(q.loc), validate_args=False)
     return kl_divergence(q, standard).sum(1)
+
+
+def draw(q: Normal, draws: Draws | None) -> torch.Tensor:
+    """Draw from q, or take its mean without a source of draws."""
+    return q.loc if draws is None else q.loc + q.scale * draws.normal(q.loc)

@@ -1,6 +1,6 @@
 """The linear forecast: a map from the window to its future, and what every class adds to it."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -25,16 +25,19 @@ class LinearForecast(nn.Module):
     future_shape : tuple of int
         Horizon and number of targets.
     joint : bool
-    anchors : tensor of shape (n_targets,), optional
+    source_channels : tensor of shape (n_targets,), optional
         The channel that each target continues: its last value is subtracted from the window
         before the map and added to the forecast after it. None: no such correspondence.
     components : tensor of shape (n_inputs, n_components), optional
-        Directions that the maps of the classes see of the inputs.
+        Principal components of the inputs; the maps of the classes see the scores on them.
+    class_maps : sequence of tensors, default=()
+        What the classes of each factor add, `(n_regressions, n_classes, n_components + 1,
+        n_outputs)`; None for a factor whose classes add nothing. Empty where no factor has maps.
     """
 
     weight: torch.Tensor
     intercept: torch.Tensor
-    anchors: torch.Tensor | None
+    source_channels: torch.Tensor | None
     components: torch.Tensor | None
 
     def __init__(
@@ -44,16 +47,20 @@ class LinearForecast(nn.Module):
         future_shape: tuple[int, int],
         *,
         joint: bool,
-        anchors: torch.Tensor | None = None,
+        source_channels: torch.Tensor | None = None,
         components: torch.Tensor | None = None,
+        class_maps: Sequence[torch.Tensor | None] = (),
     ):
         super().__init__()
-        self.joint, self.future_shape = joint, tuple(future_shape)
+        horizon, n_targets = future_shape
+        self.joint, self.future_shape = joint, (horizon, n_targets)
         self.register_buffer("weight", weight)
         self.register_buffer("intercept", intercept)
-        self.register_buffer("anchors", anchors)
+        self.register_buffer("source_channels", source_channels)
         self.register_buffer("components", components)
-        self.n_class_maps = 0
+        self.n_class_maps = len(class_maps)
+        for i, maps in enumerate(class_maps):
+            self.register_buffer(f"class_maps_{i}", maps)
 
     @classmethod
     def blank(
@@ -73,25 +80,26 @@ class LinearForecast(nn.Module):
         `class_counts` are the numbers of classes of the factors; for the rest see `configuration`.
         """
         if not (joint or anchored):
-            raise ValueError("maps that are not joint need anchors")
+            raise ValueError("maps that are not joint need source channels")
         if len(class_maps) > len(class_counts) or (any(class_maps) and not n_components):
             raise ValueError("class maps need a factor each, and components")
         (n_timesteps, n_channels), (horizon, n_targets) = window_shape, future_shape
         n_regressions = 1 if joint or shared else n_targets
         n_inputs = n_timesteps * n_channels if joint else n_timesteps
         n_outputs = horizon * n_targets if joint else horizon
-        forecast = cls(
+        maps = [
+            torch.empty(n_regressions, n_classes, n_components + 1, n_outputs) if present else None
+            for n_classes, present in zip(class_counts, class_maps, strict=False)
+        ]
+        return cls(
             torch.empty(n_regressions, n_inputs, n_outputs),
             torch.empty(n_regressions, n_outputs),
             future_shape,
             joint=joint,
-            anchors=torch.empty(n_targets, dtype=torch.int64) if anchored else None,
+            source_channels=torch.empty(n_targets, dtype=torch.int64) if anchored else None,
             components=torch.empty(n_inputs, n_components) if n_components else None,
+            class_maps=maps,
         )
-        for n_classes, present in zip(class_counts, class_maps, strict=False):
-            shape = n_regressions, n_classes, n_components + 1, n_outputs
-            forecast.add_class_maps(torch.empty(shape) if present else None)
-        return forecast
 
     @property
     def configuration(self) -> dict:
@@ -99,19 +107,22 @@ class LinearForecast(nn.Module):
         return {
             "joint": self.joint,
             "shared": len(self.weight) == 1,
-            "anchored": self.anchors is not None,
+            "anchored": self.source_channels is not None,
             "n_components": 0 if self.components is None else self.components.shape[1],
             "class_maps": [maps is not None for maps in self.class_maps],
         }
 
-    def add_class_maps(self, weight: torch.Tensor | None) -> None:
-        """Add the next factor's maps, `(n_regressions, n_classes, n_components + 1, n_outputs)`.
-
-        None where its classes add nothing.
-        """
-        weight = None if weight is None else weight.contiguous()  # it is flattened at every use
-        self.register_buffer(f"class_maps_{self.n_class_maps}", weight)
-        self.n_class_maps += 1
+    def with_class_maps(self, class_maps: Sequence[torch.Tensor | None]) -> "LinearForecast":
+        """Return the same forecast, to which the classes add other maps."""
+        return LinearForecast(
+            self.weight,
+            self.intercept,
+            self.future_shape,
+            joint=self.joint,
+            source_channels=self.source_channels,
+            components=self.components,
+            class_maps=class_maps,
+        )
 
     def set_class_maps(self, i: int, classes: slice, weight: torch.Tensor, n_classes: int) -> None:
         """Set the maps of some of the `n_classes` of factor i; the others add nothing at first."""
@@ -120,6 +131,11 @@ class LinearForecast(nn.Module):
             maps = weight.new_zeros(n_regressions, n_classes, *shape)
             self.register_buffer(f"class_maps_{i}", maps)
         self.class_maps[i][:, classes] = weight  # type: ignore[index]  # there are some now
+
+    @property
+    def has_class_maps(self) -> bool:
+        """Whether the classes of any factor add to the forecast."""
+        return any(maps is not None for maps in self.class_maps)
 
     @property
     def class_maps(self) -> list[torch.Tensor | None]:
@@ -134,44 +150,48 @@ class LinearForecast(nn.Module):
         return self.add_classes(*self.without_classes(x), responses)
 
     def without_classes(
-        self, x: torch.Tensor, *, seeing: bool = False
+        self, x: torch.Tensor, *, with_scores: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Forecast windows as if their classes added nothing; return what these see as well.
+        """Forecast windows as if their classes added nothing; return the scores as well.
 
-        That is `(n, n_inputs_of_maps, 1 or n_targets)`, of no length where there are no maps,
-        unless it is asked for.
+        Scores, the inputs of class maps, are `(n, n_inputs_of_maps, 1 or n_targets)`; they have no
+        length where there are no class maps, unless `with_scores` asks for them.
         """
-        seeing = seeing or any(maps is not None for maps in self.class_maps)
+        with_scores = with_scores or self.has_class_maps
         if not self.joint and len(self.weight) == 1:
-            return self._by_shared_map(x, seeing)
-        inputs = regression_inputs(x, self.anchors, self.joint)
+            return self._by_shared_map(x, with_scores)
+        inputs = regression_inputs(x, self.source_channels, self.joint)
         forecast = self._arrange(inputs @ self.weight + self.intercept.unsqueeze(1))
-        if self.anchors is not None:
-            forecast = forecast + x[:, -1:, self.anchors]
-        if not seeing:
+        if self.source_channels is not None:
+            forecast = forecast + x[:, -1:, self.source_channels]
+        if not with_scores:
             return forecast, inputs[..., :0].movedim(0, 2)
         return forecast, self._with_constant((inputs @ self.components).movedim(0, 2))  # type: ignore[operator]
 
-    def _by_shared_map(self, x: torch.Tensor, seeing: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    def _by_shared_map(
+        self, x: torch.Tensor, with_scores: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Forecast all targets by one map, without bringing windows into the order of targets."""
-        own = x[..., all_or_some(self.anchors, x.shape[2])]  # type: ignore[arg-type]
+        own = x[..., all_or_some(self.source_channels, x.shape[2])]  # type: ignore[arg-type]
         last = own[:, -1:]
         own = own - last
-        maps = torch.cat([self.weight[0], self.components], dim=1) if seeing else self.weight[0]  # type: ignore[list-item]
-        forecast, seen = project(own, maps).tensor_split([self.weight.shape[2]], dim=1)
+        maps = self.weight[0]
+        if with_scores:
+            maps = torch.cat([maps, self.components], dim=1)  # type: ignore[list-item]
+        forecast, scores = project(own, maps).tensor_split([self.weight.shape[2]], dim=1)
         forecast = forecast + self.intercept[0].unsqueeze(1) + last
-        return forecast, self._with_constant(seen) if seeing else seen
+        return forecast, self._with_constant(scores) if with_scores else scores
 
-    def _with_constant(self, seen: torch.Tensor) -> torch.Tensor:
+    def _with_constant(self, scores: torch.Tensor) -> torch.Tensor:
         """Append to `(n, n_components, r)` a constant: so large that a penalty hardly matters."""
         # Whoever adds class maps has given components.
-        return pad(seen, (0, 0, 0, 1), value=len(self.components) ** 0.5)  # type: ignore[arg-type]
+        return pad(scores, (0, 0, 0, 1), value=len(self.components) ** 0.5)  # type: ignore[arg-type]
 
-    def add_classes(self, forecast: torch.Tensor, seen: torch.Tensor, responses) -> torch.Tensor:
-        """Add to forecasts what the classes have to add, given what they see."""
+    def add_classes(self, forecast: torch.Tensor, scores: torch.Tensor, responses) -> torch.Tensor:
+        """Add to forecasts what the class maps make of the scores, under the responses."""
         for response, maps in zip(responses, self.class_maps, strict=False):
             if maps is not None:
-                added = apply_class_maps(seen.movedim(2, 0), response, maps)[0]
+                added = apply_class_maps(scores.movedim(2, 0), response, maps)[0]
                 forecast = forecast + self._arrange(added)
         return forecast
 
@@ -180,42 +200,26 @@ class LinearForecast(nn.Module):
         return outputs[0].unflatten(1, self.future_shape) if self.joint else outputs.movedim(0, 2)
 
 
-class HeldOut(NamedTuple):
-    """Training windows, as linear forecasts see them that were fitted without their fold.
-
-    `folds` `(n,)` says which; `forecast` and `seen` are what `LinearForecast.without_classes`
-    returns, or None where they are to be computed anew.
-    """
-
-    folds: torch.Tensor
-    forecast: torch.Tensor | None = None
-    seen: torch.Tensor | None = None
-
-    def of(self, rows: torch.Tensor) -> "HeldOut":
-        """Return those of some rows, given as their numbers."""
-        return HeldOut(
-            *(None if part is None else part.index_select(0, rows) for part in self)  # type: ignore[arg-type]
-        )
-
-
 def all_or_some(channels: torch.Tensor, n_channels: int):
     """Return an index of channels that makes no copy where they are all there are, in order."""
     every = torch.arange(n_channels, device=channels.device)
     return slice(None) if torch.equal(channels, every) else channels
 
 
-def regression_inputs(x: torch.Tensor, anchors: torch.Tensor | None, joint: bool) -> torch.Tensor:
+def regression_inputs(
+    x: torch.Tensor, source_channels: torch.Tensor | None, joint: bool
+) -> torch.Tensor:
     """Return every regression's inputs: all channels (joint), or the one its target continues.
 
-    The last value is subtracted where there are anchors. In joint inputs the last step, zero by
-    then, gives its place to the last value itself, so that no information is lost: only the
+    The last value is subtracted where there are source channels. In joint inputs the last step,
+    zero by then, gives its place to the last value itself, so that no information is lost: only the
     penalty of the regression changes. The result is `(1 or n_targets, n, n_inputs)`.
     """
     if not joint:
-        own = x.movedim(2, 0)[anchors]  # a copy, in the order that products need
+        own = x.movedim(2, 0)[source_channels]  # a copy, in the order that products need
         own -= own[..., -1:].clone()
         return own
-    if anchors is not None:
+    if source_channels is not None:
         last = x[:, -1:]
         x = torch.cat([x[:, :-1] - last, last], dim=1)
     return x.flatten(1)[None]

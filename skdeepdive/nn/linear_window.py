@@ -51,12 +51,15 @@ class LinearWindow(nn.Module):
         means = zip(responses, self.class_means, strict=True)
         return sum((response @ mean for response, mean in means), self.mean.unsqueeze(0))
 
-    def encode(self, coordinates: torch.Tensor, responses: list[torch.Tensor]) -> torch.Tensor:
-        """Map coordinates `(n, *shape)` to the mean of q(a | b, x), `(n, n_conditional)`.
+    def encode(
+        self, coordinates: torch.Tensor, responses: list[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map coordinates `(n, *shape)` to mean and log scale of q(a | b, x).
 
-        The logarithm of its scale is `log_scale`.
+        They are `(n, n_conditional)` and `(n_conditional,)`.
         """
-        return (coordinates.flatten(1) - self.expect(responses)) @ self.projection.T
+        loc = (coordinates.flatten(1) - self.expect(responses)) @ self.projection.T
+        return loc, self.log_scale
 
     def decode(self, a: torch.Tensor | None, responses: list[torch.Tensor]) -> torch.Tensor:
         """Mean of p(x | a, b), `(n or 1, *shape)`."""

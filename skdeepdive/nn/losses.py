@@ -12,6 +12,10 @@ class Terms:
     log_py: torch.Tensor
     log_px: torch.Tensor
 
+    def objective(self, kl_weight: float = 1.0) -> torch.Tensor:
+        """Return what training lowers, with the KL weighed, `(n_windows,)`."""
+        raise NotImplementedError
+
     def means(self) -> dict[str, torch.Tensor]:
         """Mean of every term over the windows, detached."""
         return {f.name: getattr(self, f.name).detach().mean() for f in fields(self)}

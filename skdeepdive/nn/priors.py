@@ -44,6 +44,11 @@ class RBFMixture(nn.Module):
         """Standard deviation 1 / sqrt(2 γ_k) of every component, `(n_classes,)`."""
         return (2 * self.log_gamma.exp()).rsqrt()
 
+    @torch.no_grad()
+    def set_weights(self, weights: torch.Tensor) -> None:
+        """Set the frequencies π `(n_classes,)` of the classes."""
+        self.log_weights.copy_(weights.log())
+
     def log_joint(self, b: torch.Tensor) -> torch.Tensor:
         """Log p(b, k) = log π_k + log N(b; c_k, 1 / (2 γ_k) I), `(n, n_classes)`."""
         size = max(1, _DIFFERENCES // self.centres.numel())

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
+from .._data.batches import Batch
+from .._data.draws import Draws
 from .decoders import WindowDecoder
-from .draws import draw, initialise
 from .encoders import ConditionalEncoder
-from .features import WindowFeatures
-from .layers import mlp
-from .likelihoods import SMALLEST_NOISE, DiagonalNormal, kl_to_standard
-from .linear_forecast import HeldOut
+from .features import Window, WindowFeatures
+from .layers import initialise, mlp
+from .likelihoods import SMALLEST_SCALE, DiagonalNormal, draw, kl_to_standard
 from .losses import TCVAETerms, Terms, VAETerms
 
 
@@ -58,8 +58,7 @@ class VAE(nn.Module):
         self.encoder = ConditionalEncoder(features.n_features, 0, n_latent, n_hidden)
         self.window_decoder = WindowDecoder(n_latent, features, n_hidden)
         self.future_decoder = FutureDecoder(n_latent, future_shape, n_hidden)
-        if generator is not None:
-            initialise(self, generator)
+        initialise(self, generator)
 
     @classmethod
     def blank(cls, *, window_shape, future_shape, **options) -> "VAE":
@@ -76,13 +75,17 @@ class VAE(nn.Module):
             "n_hidden": int(self.n_hidden),
         }
 
-    def infer(self, x: torch.Tensor) -> Normal:
-        """Encode windows `(n, n_timesteps, n_channels)` to q(z | x) over `(n, n_latent)`."""
-        return self.encoder(self.features(x)[0], None)
+    def infer(self, window: Window) -> Normal:
+        """Encode windows to q(z | x) over `(n, n_latent)`."""
+        return self.encoder(window.features, None)
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """Posterior means, `(n, n_latent)`."""
+        return self.infer(self.features(x)).loc
 
     def forecast(self, x: torch.Tensor) -> torch.Tensor:
         """Mean of p(y | z) at the posterior mean, `(n, horizon, n_targets)`."""
-        return self.future_decoder(self.infer(x).loc).mean
+        return self.future_decoder(self.embed(x)).mean
 
     def forecast_parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the forecast and its correction, of which there is none."""
@@ -93,19 +96,18 @@ class VAE(nn.Module):
         """Decode windows from embeddings `(n, n_latent)`."""
         return self.window_decoder(z, self.features.basis).mean
 
-    def hold_out(self, x: torch.Tensor, folds: torch.Tensor) -> HeldOut:
-        """Mark training windows; no linear forecast is fitted without their fold."""
-        return HeldOut(folds)
+    def loss(
+        self, batch: Batch, draws: Draws, *, linear: object = None, dropout: bool = False
+    ) -> Terms:
+        """Return the terms of the lower bound.
 
-    def loss(self, x, y, labels, generator: torch.Generator, held_out=None) -> Terms:
-        """Return the terms of the lower bound for windows and futures.
-
-        `labels` and `held_out`, which the training loop hands to every module, are ignored.
+        Labels have no part in it, nor have `linear` and `dropout`, which the training loop hands to
+        every module: there is no linear forecast and no correction.
         """
-        q = self.infer(x)
-        z = draw(q, generator)
-        log_py = self.future_decoder(z).log_prob(y)
-        log_px = self.window_decoder(z, self.features.basis).log_prob(x)
+        q = self.infer(self.features(batch.x))
+        z = draw(q, draws)
+        log_py = self.future_decoder(z).log_prob(batch.y)
+        log_px = self.window_decoder(z, self.features.basis).log_prob(batch.x)
         return self._terms(log_py, log_px, q, z)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -113,9 +115,9 @@ class VAE(nn.Module):
         return {"conditional": list(self.parameters())}
 
     @torch.no_grad()
-    def set_forecast_calibration(self, shrinkage: torch.Tensor, noise_scale: torch.Tensor) -> None:
-        """Set the noise `(horizon, n_targets)`; there is no correction to shrink."""
-        self.future_decoder.log_scale.copy_(noise_scale.clamp(min=SMALLEST_NOISE).log())
+    def calibrate(self, shrinkage: torch.Tensor, scale: torch.Tensor) -> None:
+        """Set the likelihood's scale `(horizon, n_targets)`; there is no correction to shrink."""
+        self.future_decoder.log_scale.copy_(scale.clamp(min=SMALLEST_SCALE).log())
 
     def _terms(self, log_py, log_px, q: Normal, z: torch.Tensor) -> Terms:
         return VAETerms(log_py, log_px, kl_to_standard(q))

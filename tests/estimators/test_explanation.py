@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from skdeepdive.nn.shapley import shapley_values
 from sklearn.exceptions import NotFittedError
 
 from skdeepdive import DeepDIVEForecaster, calendar_factors, sliding_windows
 from skdeepdive.datasets import load_electricity
-from skdeepdive.nn.shapley import shapley_values
 
 EFFECTS = np.array([0.0, 1.0, -2.0])
 

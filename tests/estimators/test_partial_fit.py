@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skdeepdive import DeepDIVEForecaster, calendar_factors, sliding_windows
-from skdeepdive._start.continuation import ForecastErrors
+from skdeepdive._start.continuation import ErrorMoments
 from skdeepdive.datasets import load_electricity
 from skdeepdive.metrics import rrse_score
 
@@ -105,13 +105,13 @@ def test_the_linear_forecast_is_that_of_all_chunks(n_chunks):
 
 def test_errors_of_two_chunks_add_up_to_those_of_both(monkeypatch):
     memories = []
-    with_more = ForecastErrors.with_more
+    with_more = ErrorMoments.with_more
 
     def spy(self, *data):
-        memories.append((self, ForecastErrors.of(*data), with_more(self, *data)))
+        memories.append((self, ErrorMoments.of(*data), with_more(self, *data)))
         return memories[-1][2]
 
-    monkeypatch.setattr(ForecastErrors, "with_more", spy)
+    monkeypatch.setattr(ErrorMoments, "with_more", spy)
     in_chunks(make_model(), *make_windows()[:2], n_chunks=3)
     assert len(memories) == 2
     before, own, after = memories[0]  # after one chunk the forecast is still that of its windows
@@ -194,7 +194,7 @@ def test_memory_does_not_grow_with_the_number_of_chunks():
     sizes = []
     for seed in range(3):
         model.partial_fit(*make_windows(seed=seed)[:2])
-        sizes.append({name: a.shape for name, a in model._memory["errors"]["fitted"].items()
+        sizes.append({name: a.shape for name, a in model._sums["errors"]["train"].items()
                       if name != "n"})  # fmt: skip
     assert sizes[0] == sizes[1] == sizes[2]
 

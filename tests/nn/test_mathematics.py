@@ -19,8 +19,9 @@ from torch import nn
 from torch.distributions import Normal
 
 from skdeepdive import DeepDIVEForecaster
-from skdeepdive._data.batches import Scaling, WindowData
-from skdeepdive._data.devices import make_generator
+from skdeepdive._data.batches import Batch, WindowData
+from skdeepdive._data.draws import Draws, make_generator
+from skdeepdive._data.scaling import Scaling
 from skdeepdive._train.loop import _Run
 from skdeepdive._train.phases import Phase, Settings, interleaved_loss
 from skdeepdive.nn.likelihoods import DiagonalNormal
@@ -195,8 +196,8 @@ def draw_bound(module, x, y, label=None, seed=1):
     """L, the codes [b | a] and log q(b, a | x) for many draws at one window."""
     n = (N_DRAWS, -1, -1)
     labels = torch.full((N_DRAWS, len(module.priors)), UNLABELLED if label is None else label)
-    terms = module.loss(x.expand(n), y.expand(n), labels, make_generator(seed, CPU))
-    latents = module.infer(x.expand(n), make_generator(seed, CPU))
+    terms = module.loss(Batch(x.expand(n), y.expand(n), labels), Draws(make_generator(seed, CPU)))
+    latents = module.infer(module.features(x.expand(n)), Draws(make_generator(seed, CPU)))
     pairs = [(latents.b, latents.qb), (latents.a, latents.qa)]
     pairs = [(code, q) for code, q in pairs if q is not None]
     log_q = sum(q.log_prob(code).sum(1) for code, q in pairs)
@@ -222,7 +223,7 @@ def test_bound_and_divergence_from_the_posterior_sum_to_the_evidence_of_a_vae(se
     module, (x, y) = make_vae(seed=seed), make_pair(seed)
     with torch.no_grad():
         truth = Evidence(module, x, y)
-        qa = module.infer(x).qa
+        qa = module.infer(module.features(x)).qa
     mean, covariance = truth.posterior(0)
     q_mean, q_variance = qa.loc[0].numpy(), qa.scale[0].square().numpy()
     precision, shift = np.linalg.inv(covariance), q_mean - mean
@@ -305,7 +306,7 @@ def test_a_label_costs_its_expected_cross_entropy(label):
     labels = torch.full((N_DRAWS, 1), label)
     with torch.no_grad():
         known, unknown = (
-            module.loss(x.expand(n), y.expand(n), some, make_generator(0, CPU))
+            module.loss(Batch(x.expand(n), y.expand(n), some), Draws(make_generator(0, CPU)))
             for some in (labels, torch.full_like(labels, UNLABELLED))
         )
     assert known.cross_entropy.mean() > 0.5
@@ -343,8 +344,8 @@ def test_posterior_of_the_joint_labels_is_the_product_over_factors(class_counts)
 def test_cross_entropy_is_that_of_the_joint_labels():
     module, (x, y) = make_module([4, 2, 3]), map(torch.as_tensor, make_windows(24))
     labels = torch.stack([torch.arange(24) % k for k in (4, 2, 3)], 1)
-    terms = module.loss(x, y, labels, make_generator(0, CPU))
-    joints = module.infer(x, make_generator(0, CPU)).joints
+    terms = module.loss(Batch(x, y, labels), Draws(make_generator(0, CPU)))
+    joints = module.infer(module.features(x), Draws(make_generator(0, CPU))).log_joints
     responses = [joint.log_softmax(1) for joint in joints]
     joint = responses[0][:, :, None, None] + responses[1][:, None, :, None]
     joint = joint + responses[2][:, None, None, :]
@@ -452,7 +453,7 @@ def test_conditional_steps_leave_the_frozen_marginal_path_bit_for_bit(n_steps):
     optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
     for step in range(n_steps):
         optimizer.zero_grad()
-        terms = module.loss(*data.batch(slice(None)), make_generator(step, CPU))
+        terms = module.loss(Batch(*data.batch(slice(None))), Draws(make_generator(step, CPU)))
         (terms.kl_a - terms.log_py - terms.log_px).mean().backward()
         optimizer.step()
     for name, parameter in module.named_parameters():

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from skdeepdive.nn.draws import initialise as initialise_module
 
-from skdeepdive._data.devices import make_generator
+from skdeepdive._data.batches import Batch
+from skdeepdive._data.draws import Draws, make_generator
 from skdeepdive._train.phases import interleaved_loss
 from skdeepdive.nn import DeepDIVE, decoders, mixing
-from skdeepdive.nn.draws import initialise as initialise_module
 from skdeepdive.nn.features import WindowFeatures, WindowParts
 from skdeepdive.nn.fusion import CrossAttentionFusion
 from skdeepdive.nn.linear_forecast import HeldOut, LinearForecast, regression_inputs
@@ -30,7 +31,7 @@ with_factors = pytest.mark.parametrize("name", [k for k, v in CONFIGURATIONS.ite
 
 
 def make_module(
-    name="both, three factors", *, seed=0, max_features=4096, anchors=ANCHORS, **options
+    name="both, three factors", *, seed=0, max_features=4096, source_channels=ANCHORS, **options
 ):
     """A module with its own initial weights, in single precision."""
     class_counts, n_conditional = CONFIGURATIONS[name]
@@ -43,7 +44,7 @@ def make_module(
         torch.randn(shape[0], shape[2], generator=generator),
         (HORIZON, 2),
         joint=joint,
-        anchors=anchors,
+        source_channels=anchors,
     )
     weights = [torch.arange(1.0, k + 1) / sum(range(k + 1)) for k in class_counts]
     return DeepDIVE(
@@ -104,7 +105,7 @@ def test_everything_has_its_shape(name, max_features):
     assert module.features(x)[0].shape == (N, module.features.n_features)
     assert module.features.n_features == N_CHANNELS * (n_components + 2)
 
-    latents = module.infer(x, make_generator(0, CPU))
+    latents = module.infer(module.features(x), Draws(make_generator(0, CPU)))
     n_marginal = sum(min(2, k - 1) for k in class_counts)
     assert latents.window.scale.shape == (N, 1, N_CHANNELS)
     assert module.factor_dims == [min(2, k - 1) for k in class_counts]
@@ -117,7 +118,7 @@ def test_everything_has_its_shape(name, max_features):
     px, py = module.generate(latents, x)
     assert px.mean.shape == x.shape
     assert py.mean.shape == module.forecast(x).shape == y.shape
-    terms = module.loss(x, y, labels, make_generator(0, CPU))
+    terms = module.loss(Batch(x, y, labels), Draws(make_generator(0, CPU)))
     assert all(t.shape == (N,) for t in (*vars(terms).values(), terms.elbo, terms.objective()))
     embedding = torch.zeros(N, n_marginal + n_conditional)
     assert module.decode_embedding(embedding).shape == x.shape
@@ -127,7 +128,10 @@ def test_everything_has_its_shape(name, max_features):
 def test_absent_latent_parts_are_none_and_cost_nothing(name):
     class_counts, n_conditional = CONFIGURATIONS[name]
     module, batch = make_generic(name), make_batch(name)
-    latents, terms = module.infer(batch[0]), module.loss(*batch, make_generator(0, CPU))
+    latents, terms = (
+        module.infer(module.features(batch[0])),
+        module.loss(Batch(*batch), Draws(make_generator(0, CPU))),
+    )
     assert (latents.qb is None) == (latents.b is None) == (not class_counts)
     assert (latents.qa is None) == (latents.a is None) == (not n_conditional)
     assert bool(terms.kl_a.any()) == bool(n_conditional)
@@ -141,8 +145,8 @@ def test_absent_latent_parts_are_none_and_cost_nothing(name):
 @every_configuration
 def test_log_likelihoods_are_sums_over_elements_in_nats(name, max_features):
     module, (x, y, labels) = make_generic(name, max_features=max_features), make_batch(name)
-    terms = module.loss(x, y, labels, make_generator(7, CPU))
-    px, py = module.generate(module.infer(x, make_generator(7, CPU)), x)
+    terms = module.loss(Batch(x, y, labels), Draws(make_generator(7, CPU)))
+    px, py = module.generate(module.infer(module.features(x), Draws(make_generator(7, CPU))), x)
     for value, likelihood, target, decoder in (
         (terms.log_px, px, x, module.window_decoder),
         (terms.log_py, py, y, module.forecast_decoder),
@@ -153,24 +157,24 @@ def test_log_likelihoods_are_sums_over_elements_in_nats(name, max_features):
 
 
 def test_objective_is_the_negative_bound_plus_the_cross_entropy():
-    terms = make_generic().loss(*make_batch(), make_generator(0, CPU))
+    terms = make_generic().loss(Batch(*make_batch()), Draws(make_generator(0, CPU)))
     torch.testing.assert_close(terms.objective(), terms.cross_entropy - terms.elbo)
     torch.testing.assert_close(terms.objective(1) - terms.objective(0.25), 0.75 * terms.kl_a)
 
 
 def test_kl_of_a_is_the_closed_form_against_the_standard_normal():
     module, (x, y, labels) = make_generic(), make_batch()
-    qa = module.infer(x, make_generator(7, CPU)).qa
+    qa = module.infer(module.features(x), Draws(make_generator(7, CPU))).qa
     expected = 0.5 * (qa.loc.square() + qa.scale.square() - 1 - 2 * qa.scale.log()).sum(1)
-    terms = module.loss(x, y, labels, make_generator(7, CPU))
+    terms = module.loss(Batch(x, y, labels), Draws(make_generator(7, CPU)))
     torch.testing.assert_close(terms.kl_a, expected)
 
 
 @with_factors
 def test_labelled_windows_pay_the_bound_and_their_cross_entropy(name):
     module, (x, y, labels) = make_generic(name), make_batch(name)
-    terms = module.loss(x, y, labels, make_generator(7, CPU))
-    latents = module.infer(x, make_generator(7, CPU))
+    terms = module.loss(Batch(x, y, labels), Draws(make_generator(7, CPU)))
+    latents = module.infer(module.features(x), Draws(make_generator(7, CPU)))
     bound = cross_entropy = 0
     start = 0
     for prior, label in zip(module.priors, labels.T, strict=True):
@@ -188,8 +192,8 @@ def test_labelled_windows_pay_the_bound_and_their_cross_entropy(name):
 @with_factors
 def test_unlabelled_windows_pay_the_mixture_divergence_and_no_cross_entropy(name):
     module, (x, y, labels) = make_generic(name), make_batch(name, labelled=False)
-    terms = module.loss(x, y, labels, make_generator(7, CPU))
-    latents = module.infer(x, make_generator(7, CPU))
+    terms = module.loss(Batch(x, y, labels), Draws(make_generator(7, CPU)))
+    latents = module.infer(module.features(x), Draws(make_generator(7, CPU)))
     log_qb = latents.qb.log_prob(latents.b).sum(1)
     b = latents.b.split(module.factor_dims, dim=1)
     log_pb = sum(p.log_joint(b_i).logsumexp(1) for p, b_i in zip(module.priors, b, strict=True))
@@ -202,7 +206,9 @@ def test_a_window_may_miss_one_label_and_have_another():
     partial = labels.clone()
     partial[::2, 1] = UNLABELLED
     full, none, mixed = (
-        module.marginal_terms(module.infer_marginal(x, make_generator(7, CPU)), some)[1]
+        module.marginal_terms(
+            module.infer_marginal(module.features(x), Draws(make_generator(7, CPU))), some
+        )[1]
         for some in (labels, torch.full_like(labels, UNLABELLED), partial)
     )
     torch.testing.assert_close(mixed[1::2], full[1::2])
@@ -215,7 +221,8 @@ def test_discovered_labels_do_not_enter_the_loss(name):
     module, (x, y, labels) = make_generic(name, interleave=False), make_batch(name)
     unlabelled = torch.full_like(labels, UNLABELLED)
     given, without = (
-        module.loss(x, y, some, make_generator(7, CPU)) for some in (labels, unlabelled)
+        module.loss(Batch(x, y, some), Draws(make_generator(7, CPU)))
+        for some in (labels, unlabelled)
     )
     assert torch.equal(given.objective(), without.objective())
     assert not given.cross_entropy.any()
@@ -224,7 +231,10 @@ def test_discovered_labels_do_not_enter_the_loss(name):
 @every_configuration
 def test_means_are_used_without_a_generator_and_draws_with_one(name):
     module, (x, _, _) = make_generic(name), make_batch(name)
-    mean, draw = module.infer(x), module.infer(x, make_generator(0, CPU))
+    mean, draw = (
+        module.infer(module.features(x)),
+        module.infer(module.features(x), Draws(make_generator(0, CPU))),
+    )
     if mean.qb is not None:
         assert torch.equal(mean.b, mean.qb.loc)
         assert not torch.isclose(draw.b, draw.qb.loc).any()
@@ -235,7 +245,9 @@ def test_means_are_used_without_a_generator_and_draws_with_one(name):
 
 def test_draws_have_the_moments_of_the_posterior():
     module, (x, _, _) = make_generic(), make_batch()
-    latents = module.infer(x[:1].expand(40_000, -1, -1), make_generator(0, CPU))
+    latents = module.infer(
+        module.features(x[:1].expand(40_000, -1, -1)), Draws(make_generator(0, CPU))
+    )
     z = (latents.b - latents.qb.loc) / latents.qb.scale
     torch.testing.assert_close(z.mean(0), torch.zeros_like(z[0]), atol=0.025, rtol=0)
     torch.testing.assert_close(z.std(0), torch.ones_like(z[0]), atol=0.02, rtol=0)
@@ -249,8 +261,10 @@ def test_draws_have_the_moments_of_the_posterior():
 @pytest.mark.parametrize("max_features", [4096, 3 * 4])
 @every_configuration
 def test_every_parameter_gets_a_gradient(name, max_features, anchors, interleave):
-    module = make_generic(name, max_features=max_features, anchors=anchors, interleave=interleave)
-    loss = module.loss(*make_batch(name), make_generator(0, CPU)).objective().mean()
+    module = make_generic(
+        name, max_features=max_features, source_channels=anchors, interleave=interleave
+    )
+    loss = module.loss(Batch(*make_batch(name)), Draws(make_generator(0, CPU))).objective().mean()
     without = {k for k, _ in module.named_parameters()} - set(gradients(loss, module))
     unused = {"fusion.direction"} if name.startswith("marginal") else set()  # it is empty
     assert without <= unused
@@ -269,7 +283,7 @@ def test_parameter_groups_are_a_partition(name):
 def test_cross_entropy_of_a_factor_reaches_no_other_factor(factor):
     module, (x, _, labels) = make_generic(), make_batch()
     labels = torch.where(torch.arange(3) == factor, labels, UNLABELLED)
-    latents = module.infer_marginal(x, make_generator(0, CPU))
+    latents = module.infer_marginal(module.features(x), Draws(make_generator(0, CPU)))
     cross_entropy = module.marginal_terms(latents, labels)[1].mean()
     found = gradients(cross_entropy, module)
 
@@ -299,7 +313,7 @@ def test_responses_of_a_factor_depend_on_its_own_dimensions_only(factor):
 @pytest.mark.parametrize("name", ["both, one factor", "both, three factors"])
 def test_conditional_terms_leave_the_marginal_path_alone_when_interleaving(name, term):
     module = make_generic(name, interleave=True)
-    terms = module.loss(*make_batch(name), make_generator(0, CPU))
+    terms = module.loss(Batch(*make_batch(name)), Draws(make_generator(0, CPU)))
     found = set(gradients(getattr(terms, term).mean(), module))
     assert found
     assert not found & marginal_names(module)
@@ -309,7 +323,7 @@ def test_conditional_terms_leave_the_marginal_path_alone_when_interleaving(name,
 @with_factors
 def test_reconstruction_trains_the_whole_marginal_path_without_interleaving(name, term):
     module = make_generic(name, interleave=False)
-    terms = module.loss(*make_batch(name), make_generator(0, CPU))
+    terms = module.loss(Batch(*make_batch(name)), Draws(make_generator(0, CPU)))
     assert marginal_names(module) <= set(gradients(getattr(terms, term).mean(), module))
 
 
@@ -328,7 +342,7 @@ def test_one_backward_pass_equals_the_two_alternating_steps(name, kl_weight):
     module, batch = make_generic(name), make_batch(name)
     x, _, labels = batch
 
-    latents = module.infer_marginal(x, make_generator(5, CPU))
+    latents = module.infer_marginal(module.features(x), Draws(make_generator(5, CPU)))
     kl_b, cross_entropy = module.marginal_terms(latents, labels)
     expected = gradients((kl_b + cross_entropy).mean(), module)
     assert set(expected) == marginal_names(module)
@@ -336,7 +350,7 @@ def test_one_backward_pass_equals_the_two_alternating_steps(name, kl_weight):
     frozen = marginal_names(module)
     for key, parameter in module.named_parameters():
         parameter.requires_grad_(key not in frozen)
-    terms = module.loss(*batch, make_generator(5, CPU))
+    terms = module.loss(Batch(*batch), Draws(make_generator(5, CPU)))
     (kl_weight * terms.kl_a - terms.log_py - terms.log_px).mean().backward()
     expected |= {k: p.grad.clone() for k, p in module.named_parameters() if p.grad is not None}
 
@@ -351,7 +365,9 @@ def test_one_backward_pass_equals_the_two_alternating_steps(name, kl_weight):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_gradients_agree_with_finite_differences(seed):
     module, batch = make_generic(interleave=False), make_batch()
-    objective = lambda: module.loss(*batch, make_generator(seed, CPU)).objective().mean()  # noqa: E731
+    objective = lambda: (
+        module.loss(Batch(*batch), Draws(make_generator(seed, CPU))).objective().mean()
+    )  # noqa: E731
     found = gradients(objective(), module)
     generator = make_generator(seed, CPU)
     directions = {
@@ -374,8 +390,8 @@ def test_gradients_agree_with_finite_differences(seed):
 @pytest.mark.parametrize("anchors", [ANCHORS, None])
 @every_configuration
 def test_the_forecast_starts_at_the_linear_one(name, anchors):
-    module, (x, _, _) = make_module(name, anchors=anchors), make_batch(name, torch.float32)
-    assert torch.equal(module.forecast(x), module.forecast_decoder.start(x))
+    module, (x, _, _) = make_module(name, source_channels=anchors), make_batch(name, torch.float32)
+    assert torch.equal(module.forecast(x), module.linear_forecast(x))
 
 
 @with_factors
@@ -385,19 +401,19 @@ def test_the_marginal_path_starts_at_the_discriminants(name):
     generator = make_generator(1, CPU)
     weight = torch.randn(n_logits, n_features, generator=generator)
     bias = torch.randn(n_logits, generator=generator)
-    module.set_discriminants(weight, bias)
+    module.marginal_encoder.set_discriminants(weight, bias)
     logits = (module.features(x)[0] @ weight.T + bias).split(CONFIGURATIONS[name][0], dim=1)
     expected = torch.cat(
         [v.softmax(1) @ p.centres for v, p in zip(logits, module.priors, strict=True)], dim=1
     )
-    torch.testing.assert_close(module.infer(x).qb.loc, expected)
+    torch.testing.assert_close(module.infer(module.features(x)).qb.loc, expected)
 
 
 def test_the_forecast_noise_can_be_set():
     module, (x, _, _) = make_module(), make_batch(dtype=torch.float32)
     noise = torch.linspace(0.1, 0.8, HORIZON * 2).reshape(HORIZON, 2)
-    module.set_noise(noise)
-    py = module.generate(module.infer(x), x)[1]
+    module.forecast_decoder.set_scale(noise)
+    py = module.generate(module.infer(module.features(x)), x)[1]
     torch.testing.assert_close(py.stddev, noise)
 
 
@@ -405,7 +421,7 @@ def test_calibration_shrinks_the_correction_of_every_target():
     module, (x, _, _) = make_generic(), make_batch()
     _, before = module.forecast_parts(x)
     factor = torch.tensor([0.25, 0.0], dtype=torch.float64)
-    module.set_forecast_calibration(factor, torch.ones(HORIZON, 2, dtype=torch.float64))
+    module.calibrate(factor, torch.ones(HORIZON, 2, dtype=torch.float64))
     torch.testing.assert_close(module.forecast_parts(x)[1], before * factor)
 
 
@@ -416,7 +432,7 @@ def test_calibration_shrinks_the_correction_of_every_target():
 def test_building_and_running_leaves_the_global_generators_alone(name):
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     module, batch = make_module(name), make_batch(name, torch.float32)
-    module.loss(*batch, make_generator(0, CPU)).objective().mean().backward()
+    module.loss(Batch(*batch), Draws(make_generator(0, CPU))).objective().mean().backward()
     module.forecast(batch[0])
     assert torch.equal(torch.get_rng_state(), torch_state)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
@@ -454,16 +470,16 @@ def test_permuting_windows_permutes_everything(name):
 
 @pytest.mark.parametrize("anchors", [ANCHORS, None])
 def test_windows_are_not_changed(anchors):
-    module, (x, y, labels) = make_generic(anchors=anchors), make_batch()
+    module, (x, y, labels) = make_generic(source_channels=anchors), make_batch()
     copies = [t.clone() for t in (x, y, labels)]
-    module.loss(x, y, labels, make_generator(0, CPU)).objective().mean().backward()
+    module.loss(Batch(x, y, labels), Draws(make_generator(0, CPU))).objective().mean().backward()
     assert all(torch.equal(a, b) for a, b in zip((x, y, labels), copies, strict=True))
 
 
 def test_shifting_a_series_shifts_an_anchored_linear_forecast():
     module, (x, _, _) = make_generic(), make_batch()
     shift = torch.tensor([10.0, 20.0, 30.0], dtype=torch.float64)
-    start = module.forecast_decoder.start
+    start = module.linear_forecast
     torch.testing.assert_close(start(x + shift), start(x) + shift[ANCHORS])
 
 
@@ -492,8 +508,8 @@ def test_the_correction_follows_level_and_scale_of_the_anchor_channels():
 @pytest.mark.parametrize("n_kept", [0, 5, 12])
 @pytest.mark.parametrize("anchors", [ANCHORS, None])
 def test_the_correction_in_blocks_is_that_of_all_windows_at_once(anchors, n_kept, monkeypatch):
-    module, batch = make_generic(anchors=anchors, interleave=False), make_batch()
-    objective = lambda: module.loss(*batch, make_generator(0, CPU)).objective().mean()  # noqa: E731
+    module, batch = make_generic(source_channels=anchors, interleave=False), make_batch()
+    objective = lambda: module.loss(Batch(*batch), Draws(make_generator(0, CPU))).objective().mean()  # noqa: E731
     whole, correction = gradients(objective(), module), module.forecast_parts(batch[0])[1]
     n_entries = module.forecast_decoder.target_offset.numel()
     monkeypatch.setattr(decoders, "BLOCK_ENTRIES", 5 * n_entries)  # 5, 5 and 2 windows
@@ -504,13 +520,13 @@ def test_the_correction_in_blocks_is_that_of_all_windows_at_once(anchors, n_kept
 
 def test_held_out_forecasts_serve_the_windows_of_their_fold():
     module, (x, y, labels) = make_generic(), make_batch()
-    others = [make_generic(seed=seed).forecast_decoder.start for seed in (1, 2)]
+    others = [make_generic(seed=seed).linear_forecast for seed in (1, 2)]
     for i, other in enumerate(others):
         other.intercept.add_(10.0 * (i + 1))
     decoder = module.forecast_decoder
     decoder.held_out = others
     folds = torch.arange(N) % 2
-    responses = module.responses(module.infer_marginal(x).b)
+    responses = module.responses(module.infer_marginal(module.features(x)).b)
     found = decoder.linear_forecast(x, responses, HeldOut(folds))
     for fold, other in enumerate(others):
         torch.testing.assert_close(found[folds == fold], other(x)[folds == fold])
@@ -542,7 +558,7 @@ def test_a_map_that_targets_share_is_that_of_each_of_them(anchors, n_block, monk
             intercept.expand(n_copies, -1),
             (HORIZON, n_targets),
             joint=False,
-            anchors=torch.tensor(anchors),
+            source_channels=torch.tensor(anchors),
             components=components,
         )
         forecast.add_class_maps(maps.expand(n_copies, -1, -1, -1))
@@ -551,8 +567,8 @@ def test_a_map_that_targets_share_is_that_of_each_of_them(anchors, n_block, monk
 
 
 def test_class_maps_are_weighed_by_the_responses():
-    module, (x, _, _) = make_generic(anchors=None), make_batch()
-    start, generator = module.forecast_decoder.start, make_generator(0, CPU)
+    module, (x, _, _) = make_generic(source_channels=None), make_batch()
+    start, generator = module.linear_forecast, make_generator(0, CPU)
     start.components = torch.randn(N_TIMESTEPS * N_CHANNELS, 3, generator=generator).double()
     maps = torch.randn(1, 4, 4, HORIZON * 2, generator=generator).double()
     start.add_class_maps(maps)

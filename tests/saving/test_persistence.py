@@ -204,7 +204,7 @@ def test_the_configurations_are_what_their_names_say(name):
     if not isinstance(model, DeepDIVEForecaster):
         assert model.module_.features.compressed == ("compressed" in name)
         return
-    start = model.module_.forecast_decoder.start
+    start = model.module_.linear_forecast
     assert (start.anchors is None) == (name == "targets that continue no channel")
     if name == "class maps":
         assert any(maps is not None for maps in start.class_maps)
@@ -902,10 +902,10 @@ DAMAGED = {
     "scale of zero": (values("x_scale", 0.0), "x_scale must be positive"),
     "negative scale": (values("y_scale", -1.0), "y_scale must be positive"),
     "channel out of range": (
-        values("module.forecast_decoder.start.anchors", 1), "must hold numbers of channels"
+        values("module.linear_forecast.source_channels", 1), "must hold numbers of channels"
     ),
     "negative channel": (
-        values("module.forecast_decoder.start.anchors", -1), "must hold numbers of channels"
+        values("module.linear_forecast.source_channels", -1), "must hold numbers of channels"
     ),
 }  # fmt: skip
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from skdeepdive._data.batches import Scaling, WindowData
+from skdeepdive._data.batches import WindowData
 from skdeepdive._data.labels import Factors
+from skdeepdive._data.scaling import Scaling
 from skdeepdive._start import class_maps, ridge
 from skdeepdive._start.start import Sizes, start_module
 from skdeepdive.nn import mixing
@@ -37,8 +38,8 @@ def make_start(train, valid, candidates=(None,), n_classes=3):
 def error(module, data, *, with_maps=True):
     x, y, _ = data.batch(slice(None))
     with torch.no_grad():
-        responses = module.responses(module.infer_marginal(x).b)
-        start = module.forecast_decoder.start
+        responses = module.responses(module.infer_marginal(module.features(x)).b)
+        start = module.linear_forecast
         return (start(x, responses if with_maps else ()) - y).square().mean().item()
 
 
@@ -63,7 +64,7 @@ def test_maps_equal_weighted_ridge_regression_of_each_class(shared, left_out, mo
     assert decoder.start.joint is not shared
     assert len(decoder.start.weight) == 1
     x, y, _ = train.batch(slice(None))
-    responses = module.responses(module.infer_marginal(x).b)[0].double().numpy()
+    responses = module.responses(module.infer_marginal(module.features(x)).b)[0].double().numpy()
     folds = np.repeat(np.arange(len(decoder.held_out)), len(train) // len(decoder.held_out))
     before = torch.stack([source(x) for source in decoder.held_out])[folds, np.arange(len(x))]
     # A row for every window and target.
@@ -79,9 +80,9 @@ def test_maps_equal_weighted_ridge_regression_of_each_class(shared, left_out, mo
 
 def test_a_sample_of_the_held_out_windows_finds_the_same_maps(monkeypatch):
     train, valid = make_data()
-    expected = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    expected = make_start(train, valid).linear_forecast.class_maps[0]
     monkeypatch.setattr(class_maps, "_MOST_JUDGES", len(valid) - 10)
-    found = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    found = make_start(train, valid).linear_forecast.class_maps[0]
     torch.testing.assert_close(found, expected)
 
 
@@ -99,7 +100,7 @@ def test_classes_that_do_not_matter_hardly_change_validation_error(seed):
 def test_a_gain_that_is_not_sure_is_left_alone(monkeypatch):
     monkeypatch.setattr(class_maps, "_SURE_GAIN", 1e6)
     module = make_start(*make_data())
-    assert module.forecast_decoder.start.class_maps == [None]
+    assert module.linear_forecast.class_maps == [None]
     assert all(source.class_maps == [None] for source in module.forecast_decoder.held_out)
 
 
@@ -129,23 +130,23 @@ def test_classes_with_hardly_a_window_each_get_no_maps():
     train, valid = make_data()
     most = len(train) // 2
     found, nothing = (make_start(train, valid, n_classes=n) for n in (most, most + 1))
-    assert found.forecast_decoder.start.class_maps[0].shape[1] == most
-    assert nothing.forecast_decoder.start.class_maps == [None]
+    assert found.linear_forecast.class_maps[0].shape[1] == most
+    assert nothing.linear_forecast.class_maps == [None]
 
 
 @pytest.mark.parametrize("n_entries", [1, 10_000])
 def test_how_many_classes_are_gated_at_once_does_not_matter(n_entries, monkeypatch):
     train, valid = make_data(n_targets=3)
-    whole = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    whole = make_start(train, valid).linear_forecast.class_maps[0]
     monkeypatch.setattr(mixing, "_GATED_ENTRIES", n_entries)
-    parts = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    parts = make_start(train, valid).linear_forecast.class_maps[0]
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_rows", [1, 50])
 def test_the_size_of_the_batches_does_not_matter(n_rows, monkeypatch):
     train, valid = make_data(240)
-    whole = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    whole = make_start(train, valid).linear_forecast.class_maps[0]
     monkeypatch.setattr(class_maps, "rows_per_batch", lambda data, n_classes: n_rows)
-    parts = make_start(train, valid).forecast_decoder.start.class_maps[0]
+    parts = make_start(train, valid).linear_forecast.class_maps[0]
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-4)

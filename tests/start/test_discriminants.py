@@ -5,7 +5,8 @@ import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from skdeepdive._data.batches import Scaling, WindowData
+from skdeepdive._data.batches import WindowData
+from skdeepdive._data.scaling import Scaling
 from skdeepdive._start import discriminants
 from skdeepdive._start.discriminants import fit_discriminants
 from skdeepdive._start.sums import PENALTIES

@@ -5,8 +5,9 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from skdeepdive._data.batches import Scaling, WindowData, consecutive_folds, count_rows
-from skdeepdive._data.devices import make_generator
+from skdeepdive._data.batches import WindowData, consecutive_folds, count_rows
+from skdeepdive._data.draws import make_generator
+from skdeepdive._data.scaling import Scaling
 from skdeepdive._data.series_sums import series_of
 from skdeepdive._start import ridge
 from skdeepdive._start.ridge import fit_linear_forecast

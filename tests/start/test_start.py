@@ -6,11 +6,12 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
 
-from skdeepdive._data.batches import Scaling, WindowData
+from skdeepdive._data.batches import WindowData
 from skdeepdive._data.rows import location_and_scale
+from skdeepdive._data.scaling import Scaling
 from skdeepdive._estimators.fit import n_straddling
 from skdeepdive._start import clusters
-from skdeepdive._start.channels import find_anchors
+from skdeepdive._start.channels import find_source_channels
 from skdeepdive._start.clusters import discover_clusters
 from skdeepdive._start.start import fit_basis
 from skdeepdive.nn.features import WindowFeatures
@@ -92,7 +93,7 @@ def make_walks(n_channels=5, n_steps=500, seed=0):
 
 
 def anchors_of(X, y):
-    return find_anchors(X, y, *(Scaling(*location_and_scale(v)) for v in (X, y)))[0]
+    return find_source_channels(X, y, *(Scaling(*location_and_scale(v)) for v in (X, y)))[0]
 
 
 @pytest.mark.parametrize("channels", [[0], [3], [4, 1], [1, 0, 3], [3, 3]])
@@ -116,7 +117,7 @@ def test_targets_out_of_order_are_matched_to_their_channels():
 def test_targets_that_continue_channels_are_scaled_like_them():
     X, y, _ = sliding_windows(make_walks(), 8, 3)
     scalings = [Scaling(*location_and_scale(v)) for v in (X, y[..., [4, 1]])]
-    _, y_scaling = find_anchors(X, y[..., [4, 1]], *scalings)
+    _, y_scaling = find_source_channels(X, y[..., [4, 1]], *scalings)
     np.testing.assert_array_equal(y_scaling.loc, scalings[0].loc[[4, 1]])
     np.testing.assert_array_equal(y_scaling.scale, scalings[0].scale[[4, 1]])
 
@@ -127,7 +128,7 @@ def test_targets_of_another_scale_or_level_keep_their_own(factor, offset, n_targ
     X, y, _ = sliding_windows(make_walks(), 8, 3)
     y = factor * y[..., :n_targets] + offset
     scalings = [Scaling(*location_and_scale(v)) for v in (X, y)]
-    candidates, y_scaling = find_anchors(X, y, *scalings)
+    candidates, y_scaling = find_source_channels(X, y, *scalings)
     np.testing.assert_array_equal(candidates[0], np.arange(n_targets))
     assert candidates[-1] is None
     np.testing.assert_array_equal(y_scaling.loc, scalings[1].loc)

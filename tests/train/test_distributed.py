@@ -11,7 +11,7 @@ import pytest
 import torch
 from distributed_fits import FITS, fit, make_windows, results
 
-from skdeepdive._data.devices import make_generator
+from skdeepdive._data.draws import make_generator
 from skdeepdive._train.distributed import Processes, _portable
 from skdeepdive.baselines import BetaTCVAEForecaster
 

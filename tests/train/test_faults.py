@@ -212,7 +212,7 @@ def test_a_second_interrupt_leaves_the_estimator_as_it_was(estimator, monkeypatc
     [
         "_start.start.fit_linear_forecast",
         "_start.start.fit_discriminants",
-        "_estimators.fit.fit_noise",
+        "_estimators.fit.fit_conformal_errors",
     ],
 )
 def test_an_interrupt_outside_of_the_training_leaves_the_estimator_as_it_was(step, monkeypatch):

@@ -9,8 +9,9 @@ import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from skdeepdive._data.batches import Scaling, WindowData
+from skdeepdive._data.batches import WindowData
 from skdeepdive._data.labels import Factors
+from skdeepdive._data.scaling import Scaling
 from skdeepdive._estimators.progress import progress
 from skdeepdive._start.start import Sizes, start_module
 from skdeepdive._train import loop, schedule, shrinkage

@@ -1,18 +1,18 @@
-"""How futures spread about their forecasts, as held-out windows have it."""
+"""How futures spread about their forecasts: conformal errors of the validation windows."""
 
 import torch
 from torch import nn
 
-from .features import WindowParts
+from .features import Window
 
 
-class ForecastNoise(nn.Module):
-    """Scale of the errors of every forecast, and the errors seen, in units of it.
+class ConformalErrors(nn.Module):
+    """Errors of the forecasts of validation windows, and the scale that they are divided by.
 
-    The scale of a window's errors is a power of the deviation within the window (of the channel
-    that a target continues), times a factor of every class, weighed by its RBF response. What it
-    leaves over is not assumed to be normal: it is kept as it was on held-out windows, whole futures
-    at a time, with all that their steps and targets have in common.
+    The scale of a window's errors is a power of the deviation of the source channel within the
+    window, times a factor of every class, weighed by its RBF response. The divided errors are not
+    assumed to be normal: they are kept as they are, whole futures at a time, so that the dependence
+    between steps and targets is kept as well.
 
     Parameters
     ----------
@@ -40,19 +40,19 @@ class ForecastNoise(nn.Module):
         """Logarithms of the classes' factors, `(n_classes_i, horizon, n_targets)`."""
         return [getattr(self, f"log_factor_{i}") for i in range(self.n_factors)]
 
-    def scale(self, window: WindowParts, anchors, responses) -> torch.Tensor:
+    def scale(self, window: Window, source_channels, responses) -> torch.Tensor:
         """Scale of the errors, `(n, horizon, n_targets)`, given the responses to every class."""
-        log_scale = self.exponent * own_log_scale(window, anchors)
+        log_scale = self.exponent * self.source_log_scale(window, source_channels)
         for response, log_factor in zip(responses, self.log_factors, strict=True):
             log_scale = log_scale + torch.einsum("nk,kht->nht", response, log_factor)
-        return log_scale.exp().expand(len(window.loc), *self.errors.shape[1:])
+        return log_scale.exp().expand(len(window), *self.errors.shape[1:])
 
+    @staticmethod
+    def source_log_scale(window: Window, source_channels) -> torch.Tensor:
+        """Logarithm of the deviation of the source channel of every target, `(n, 1, n_targets)`.
 
-def own_log_scale(window: WindowParts, anchors) -> torch.Tensor:
-    """Logarithm of the deviation of the channel that a target continues, `(n, 1, n_targets)`.
-
-    Zero where no channel is known to correspond.
-    """
-    if anchors is None:
-        return window.scale.new_zeros(len(window.scale), 1, 1)
-    return window.scale[..., anchors].log()
+        It is zero where no channel is known to correspond.
+        """
+        if source_channels is None:
+            return window.scale.new_zeros(len(window), 1, 1)
+        return window.scale[..., source_channels].log()

@@ -1,0 +1,140 @@
+"""One fit of an estimator: arrays checked, settings made, progress shown, callbacks told."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._data.devices import resolve_device
+from .._data.seeds import make_seed
+from .._data.threads import threads_for
+from .._train.checkpoint import Checkpoint, digest
+from .._train.distributed import Processes
+from .._train.loop import Settings
+from .._version import __version__
+from .callbacks import begin_fit, end_fit, never_stop
+from .fit import Duration, Fitted, Plan
+from .progress import progress
+
+# Parameters that a fit may be resumed with other values of.
+_WITHOUT_EFFECT = ("checkpoint_path", "verbose")
+
+
+class Task(NamedTuple):
+    """What an estimator has a fit do.
+
+    `fit` makes the result; `arrays` are all that it depends on beside the parameters.
+    """
+
+    fit: Callable[[Duration, Settings], Fitted]
+    arrays: list[np.ndarray]
+
+
+class FitRun:
+    """A fit of a copy of an estimator, so that a fit that fails leaves the estimator as it was.
+
+    Of several processes the first one shows progress, calls back and writes the checkpoint.
+
+    Parameters
+    ----------
+    estimator : BaseForecaster
+    X, y : array-like
+        Windows and futures as they were given.
+    plan : Plan
+    processes : Processes
+        Those that fit together.
+    """
+
+    def __init__(
+        self, estimator: Any, X: Any, y: Any, plan: Plan, processes: Processes
+    ):
+        self.estimator, self.X, self.y, self.plan = estimator, X, y, plan
+        self.processes = processes
+        self.fitted = estimator._shallow_copy()
+        self.call_back: Callable = never_stop
+        self.checkpoint: Checkpoint | None = None
+
+    def fit(self, *labels: Any) -> dict[str, Any]:
+        """Fit with labels as they were given; return the attributes of the fitted estimator."""
+        fitted, processes = self.fitted, self.processes
+        fitted._check_parameters()
+        if not self.plan.is_chunk:
+            processes.first(self._begin)
+        device = resolve_device(fitted.device)
+        windows = fitted._take_windows(self.X, self.y, self.plan)
+        task = fitted._make_task(windows, *labels, plan=self.plan, device=device)
+        batch_size = self._batch_size(len(windows.X) - windows.n_valid)
+        seed = processes.first(self._seed)
+        if self.checkpoint or processes.size > 1:
+            identity = self._identity(task.arrays, device.type, seed)
+            processes.check_alike(identity)
+            if self.checkpoint:
+                self.checkpoint.identify(identity)
+        settings = Settings(
+            batch_size=batch_size,
+            learning_rate=float(fitted.learning_rate),
+            seed=seed,
+            end_epoch=self.end_epoch,
+            checkpoint=self.checkpoint,
+            processes=processes,
+        )
+        duration, n_values = self._duration(), batch_size * windows.X[0].size
+        verbose = fitted.verbose if processes.is_first else 0
+        with threads_for(n_values), progress(verbose, duration.max_epochs) as self.show:
+            result = task.fit(duration, settings)
+        fitted._keep(result, self.plan, device)
+        if not self.plan.is_chunk:
+            processes.first(self._end)
+        return fitted.__dict__
+
+    def finish(self) -> None:
+        """Remove the checkpoint of a fit that is done."""
+        if self.checkpoint and self.checkpoint.is_done:
+            self.processes.first(self.checkpoint.remove)
+
+    def end_epoch(self, history: list[dict], snapshot: Callable[[], Fitted]) -> bool:
+        """Show an epoch that has ended, and tell the callbacks; return whether to stop."""
+        self.show(history[-1])
+        name = "{phase} epoch {epoch}".format(**history[-1])
+
+        def attributes() -> dict[str, Any]:
+            copied = self.fitted._shallow_copy()
+            copied._keep(snapshot(), self.plan, resolve_device(copied.device))
+            return copied.__dict__
+
+        return self.processes.first(lambda: self.call_back(name, attributes))
+
+    def _begin(self) -> None:
+        self.call_back = begin_fit(self.estimator, self.X, self.y)
+        path = self.fitted.checkpoint_path
+        self.checkpoint = None if path is None else Checkpoint(path)
+
+    def _end(self) -> None:
+        # While an error can still leave everything as it was.
+        end_fit(self.estimator, self.X, self.y, self.fitted.__dict__)
+
+    def _duration(self) -> Duration:
+        if self.plan.is_chunk:
+            return Duration(1, None)
+        fitted = self.fitted
+        patience = fitted.n_iter_no_change if fitted.early_stopping else None
+        return Duration(fitted.max_epochs, patience)
+
+    def _batch_size(self, n_windows: int) -> int:
+        if self.fitted.batch_size == "auto":
+            return min(256, max(16, n_windows // 32))
+        return int(self.fitted.batch_size)  # NumPy's small integers overflow where Python's do not
+
+    def _seed(self) -> int:
+        """Return the seed; without a `random_state`, that of a fit which is to be resumed."""
+        random_state = self.fitted.random_state
+        saved = self.checkpoint.seed() if self.checkpoint and random_state is None else None
+        return make_seed(random_state) if saved is None else saved
+
+    def _identity(self, arrays: list[np.ndarray], device: str, seed: int) -> dict[str, Any]:
+        """Return what tells a fit from others whose checkpoints are of no use to it."""
+        parameters = self.fitted.get_params(deep=False)
+        parameters = {k: v for k, v in parameters.items() if k not in _WITHOUT_EFFECT}
+        facts = {"random_state": seed, "device": device, "data": digest(arrays)}
+        name = type(self.fitted).__name__
+        return {"estimator": name, "version": __version__, **parameters, **facts}

@@ -1,0 +1,88 @@
+"""What a forecast is made of, and what it would be at other latent variables."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
+
+import torch
+
+from .module import DeepDIVE
+
+
+def intervene(
+    module: DeepDIVE, x: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return windows and forecasts as they would be at changed embeddings.
+
+    A window changes by as much as what is decoded from its embedding does, so it keeps what its
+    embedding does not tell. The forecast is that of the changed window and latent variables.
+    """
+    before = module.embed(x)
+    after = change(before)
+    changed = x + module.decode_embedding(after) - module.decode_embedding(before)
+    linear, correction = module.forecast_given(module.latents_at(after), module.features(changed))
+    return changed, linear + correction
+
+
+def set_factor(module: DeepDIVE, z: torch.Tensor, factor: int, label: int) -> torch.Tensor:
+    """Put the marginal dimensions of a factor at the centre of one of its classes."""
+    first = sum(module.factor_dims[:factor])
+    changed = z.clone()
+    changed[:, first : first + module.factor_dims[factor]] = module.priors[factor].centres[label]
+    return changed
+
+
+def attribute_forecast(module: DeepDIVE, x: torch.Tensor) -> torch.Tensor:
+    """Split forecasts into parts that add up to them, `(n, n_parts, horizon, n_targets)`.
+
+    Level, linear map and correction of a window of which neither a nor b is known; then the Shapley
+    values of every factor and of a, by what is known of the others. Where a factor is not known its
+    responses are the frequencies of its classes; where a is not, it is at its mean a priori.
+    """
+    window = module.features(x)
+    latents = module.infer(window)
+    known, a = latents.responses, latents.a
+    unknown = [p.log_weights.exp().expand(len(x), -1) for p in module.priors]
+    n_players = len(known) + (a is not None)
+
+    def forecast(players: frozenset[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        given = replace(
+            latents,
+            responses=[known[i] if i in players else unknown[i] for i in range(len(known))],
+            a=a if a is None or len(known) in players else torch.zeros_like(a),
+        )
+        return module.forecast_given(given, window)
+
+    linear, correction = forecast(frozenset())
+    channels = module.linear_forecast.source_channels
+    level = torch.zeros_like(linear) if channels is None else x[:, -1:, channels].expand_as(linear)
+    shares = shapley_values(lambda players: torch.add(*forecast(players)), n_players)
+    return torch.stack([level, linear - level, correction, *shares], dim=1)
+
+
+def shapley_values(
+    value: Callable[[frozenset[int]], torch.Tensor], n_players: int
+) -> list[torch.Tensor]:
+    """Return what every player contributes, from the values of all coalitions.
+
+    It is the mean gain by which a player joins, over all orders in which the players may come.
+    """
+    players = range(n_players)
+    values = {
+        frozenset(members): value(frozenset(members))
+        for size in range(n_players + 1)
+        for members in combinations(players, size)
+    }
+    orders = math.factorial(n_players)
+
+    def share(player: int) -> torch.Tensor:
+        gains = [
+            math.factorial(len(members)) * math.factorial(n_players - len(members) - 1) / orders
+            * (values[members | {player}] - before)
+            for members, before in values.items()
+            if player not in members
+        ]  # fmt: skip
+        return torch.stack(gains).sum(0)
+
+    return [share(player) for player in players]

@@ -1,0 +1,73 @@
+"""Out-of-fold forecasts: by linear maps that were fitted without the window's own fold."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from .linear_forecast import LinearForecast
+
+
+class OutOfFold:
+    """Linear forecasts of training windows, each by the map fitted without the window's fold.
+
+    The correction learns from the errors of these, which are such as new windows have. An instance
+    is called like a :class:`LinearForecast`, with the windows that its rows stand for.
+
+    Parameters
+    ----------
+    maps : sequence of LinearForecast
+        One for each fold.
+    folds : tensor of shape (n,)
+        The fold of every window.
+    before_classes : tuple of two tensors, default=None
+        Forecasts and scores of the windows as `LinearForecast.without_classes` returns them, where
+        they are kept rather than computed at every call.
+    """
+
+    def __init__(
+        self,
+        maps: Sequence[LinearForecast],
+        folds: torch.Tensor,
+        before_classes: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ):
+        self.maps, self.folds, self.before_classes = maps, folds, before_classes
+
+    def to(self, device: torch.device) -> "OutOfFold":
+        """Move all tensors to a device."""
+        kept = self.before_classes
+        return OutOfFold(
+            [linear.to(device) for linear in self.maps],
+            self.folds.to(device),
+            None if kept is None else (kept[0].to(device), kept[1].to(device)),
+        )
+
+    def rows(self, rows: torch.Tensor) -> "OutOfFold":
+        """Return the forecasts of some of the windows, given by their numbers."""
+        rows, kept = rows.to(self.folds.device), self.before_classes
+        if kept is not None:
+            kept = kept[0].index_select(0, rows), kept[1].index_select(0, rows)
+        return OutOfFold(self.maps, self.folds.index_select(0, rows), kept)
+
+    def __call__(self, x: torch.Tensor, responses: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Forecast windows `(n, n_timesteps, n_channels)`, `(n, horizon, n_targets)`."""
+        forecast, scores = self.before_classes or self.without_classes(x)
+        if not self.maps[0].has_class_maps:
+            return forecast
+        completed = torch.empty_like(forecast)
+        for linear, rows in self._by_fold():
+            own = [response[rows] for response in responses]
+            completed[rows] = linear.add_classes(forecast[rows], scores[rows], own)
+        return completed
+
+    def without_classes(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Forecast windows as if their classes added nothing; return the scores as well."""
+        parts = [(*linear.without_classes(x[rows]), rows) for linear, rows in self._by_fold()]
+        forecast, scores, rows = map(torch.cat, zip(*parts, strict=True))
+        order = rows.argsort()
+        return forecast[order], scores[order]
+
+    def _by_fold(self) -> Iterator[tuple[LinearForecast, torch.Tensor]]:
+        for fold, linear in enumerate(self.maps):
+            rows = (self.folds == fold).nonzero().squeeze(1)
+            if len(rows):
+                yield linear, rows
