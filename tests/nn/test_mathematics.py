@@ -6,7 +6,6 @@ test_networks.py.
 
 import copy
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,8 +21,8 @@ from skdeepdive import DeepDIVEForecaster
 from skdeepdive._data.batches import Batch, WindowData
 from skdeepdive._data.draws import Draws, make_generator
 from skdeepdive._data.scaling import Scaling
-from skdeepdive._train.loop import _Run
-from skdeepdive._train.phases import Phase, Settings, interleaved_loss
+from skdeepdive._train.loop import Settings, _Run
+from skdeepdive._train.phases import Phase, interleaved_loss, warmed_up
 from skdeepdive.nn.likelihoods import DiagonalNormal
 from skdeepdive.nn.module import UNLABELLED, Latents
 
@@ -366,7 +365,7 @@ def make_data(class_counts, n=96):
 
 
 def make_settings(batch_size):
-    return Settings(1, batch_size, 1e-2, None, 0, lambda record: None)
+    return Settings(batch_size, 1e-2, 0, lambda history, finished: False)
 
 
 def split_parameters(module):
@@ -387,16 +386,16 @@ def interleave(module, data, batch_size, n_epochs, rates):
     for epoch in range(n_epochs):
         n_batches = -(-len(data) // batch_size)
         for i, rows in enumerate(np.array_split(order.permutation(len(data)), n_batches)):
-            x, y, labels = data.batch(rows)
-            state = generator.get_state()
-            latents = module.infer_marginal(x, generator)
-            first = sum(module.marginal_terms(latents, labels)).mean()
+            batch = data.batch(rows)
+            state, draws = generator.get_state(), Draws(generator)
+            latents = module.infer_marginal(module.features(batch.x), draws)
+            first = sum(module.marginal_terms(latents, batch.labels)).mean()
             gradients = [torch.autograd.grad(first, marginal)]
 
             generator.set_state(state)
             for parameter in marginal:
                 parameter.requires_grad_(False)
-            terms = module.loss(x, y, labels, generator, torch.zeros(len(rows)))
+            terms = module.loss(batch, draws, dropout=True)
             weight = min(1.0, (epoch + (i + 1) / n_batches) / 5)
             second = (weight * terms.kl_a - terms.log_py - terms.log_px).mean()
             gradients.append(torch.autograd.grad(second, conditional, allow_unused=True))
@@ -428,10 +427,11 @@ def test_the_fused_backward_pass_equals_the_interleaved_schedule_step_for_step(
         n_epochs,
         None,
         lambda *_: unevaluated,
+        kl_weight=warmed_up,
     )
     parts = zip(split_parameters(fused), (3e-3, 1e-2), strict=True)
     optimizer = torch.optim.Adam([{"params": part, "lr": rate} for part, rate in parts])
-    run = _Run(fused, data, data, replace(make_settings(20), kl_warmup=True))
+    run = _Run(fused, data, data, [phase], make_settings(20), lambda *_: None, None)
     run._begin(phase)
     run.optimizer = optimizer
     for run.epoch in range(n_epochs):
@@ -453,7 +453,7 @@ def test_conditional_steps_leave_the_frozen_marginal_path_bit_for_bit(n_steps):
     optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
     for step in range(n_steps):
         optimizer.zero_grad()
-        terms = module.loss(Batch(*data.batch(slice(None))), Draws(make_generator(step, CPU)))
+        terms = module.loss(data.batch(slice(None)), Draws(make_generator(step, CPU)))
         (terms.kl_a - terms.log_py - terms.log_px).mean().backward()
         optimizer.step()
     for name, parameter in module.named_parameters():

@@ -8,7 +8,7 @@ from skdeepdive._data.batches import WindowData
 from skdeepdive._data.labels import Factors
 from skdeepdive._data.scaling import Scaling
 from skdeepdive._start import class_maps, ridge
-from skdeepdive._start.start import Sizes, start_module
+from skdeepdive._start.start import Sizes, closed_form_start
 from skdeepdive.nn import mixing
 
 N_TIMESTEPS, HORIZON = 6, 2
@@ -32,11 +32,12 @@ def make_data(n=600, gain=1.0, n_targets=1, seed=0):
 def make_start(train, valid, candidates=(None,), n_classes=3):
     factors = Factors(["group"], [np.arange(n_classes)], None)
     sizes = Sizes(2, 4, n_hidden=8, n_clusters=3)
-    return start_module(train, valid, list(candidates), factors, sizes, 0, True)
+    return closed_form_start(train, valid, list(candidates), factors, sizes, 0, True)
 
 
 def error(module, data, *, with_maps=True):
-    x, y, _ = data.batch(slice(None))
+    batch = data.batch(slice(None))
+    x, y = batch.x, batch.y
     with torch.no_grad():
         responses = module.responses(module.infer_marginal(module.features(x)).b)
         start = module.linear_forecast
@@ -47,7 +48,7 @@ def error(module, data, *, with_maps=True):
 @pytest.mark.parametrize("anchored", [False, True])
 def test_forecasts_that_depend_on_the_class_are_found(anchored, n_targets):
     train, valid = make_data(n_targets=n_targets)
-    module = make_start(train, valid, [torch.arange(n_targets) if anchored else None])
+    module = make_start(train, valid, [torch.arange(n_targets) if anchored else None]).module
     assert error(module, valid) < 0.3 * error(module, valid, with_maps=False)
 
 
@@ -59,30 +60,32 @@ def test_maps_equal_weighted_ridge_regression_of_each_class(shared, left_out, mo
         monkeypatch.setattr(ridge, "MAX_JOINT_ENTRIES", 0)
         monkeypatch.setattr(class_maps, "BLOCK_ENTRIES", 200)  # products of a few windows at once
     train, valid = make_data(n_targets=3 if shared else 1)
-    module = make_start(train, valid, [torch.arange(3) if shared else None])
-    decoder = module.forecast_decoder
-    assert decoder.start.joint is not shared
-    assert len(decoder.start.weight) == 1
-    x, y, _ = train.batch(slice(None))
+    start = make_start(train, valid, [torch.arange(3) if shared else None])
+    module, maps = start.module, start.out_of_fold.maps
+    assert module.linear_forecast.joint is not shared
+    assert len(module.linear_forecast.weight) == 1
+    batch = train.batch(slice(None))
+    x, y = batch.x, batch.y
     responses = module.responses(module.infer_marginal(module.features(x)).b)[0].double().numpy()
-    folds = np.repeat(np.arange(len(decoder.held_out)), len(train) // len(decoder.held_out))
-    before = torch.stack([source(x) for source in decoder.held_out])[folds, np.arange(len(x))]
+    folds = np.repeat(np.arange(len(maps)), len(train) // len(maps))
+    before = torch.stack([linear(x) for linear in maps])[folds, np.arange(len(x))]
     # A row for every window and target.
     residual = (y - before).movedim(2, 1).flatten(0, 1).double().numpy()
-    seen = decoder.start.without_classes(x, seeing=True)[1].mT.flatten(0, 1).double().numpy()
+    scores = module.linear_forecast.without_classes(x, with_scores=True)[1]
+    scores = scores.mT.flatten(0, 1).double().numpy()
     used = np.repeat(folds != left_out, y.shape[2])
-    found = decoder.start if left_out is None else decoder.held_out[left_out]
+    found = module.linear_forecast if left_out is None else maps[left_out]
     for k in range(3):
         root = np.sqrt(np.repeat(responses[:, [k]], y.shape[2], axis=0))[used]
-        expected = np.linalg.lstsq(root * seen[used], root * residual[used], rcond=None)[0]
+        expected = np.linalg.lstsq(root * scores[used], root * residual[used], rcond=None)[0]
         np.testing.assert_allclose(found.class_maps[0][0, k], expected, atol=1e-3)
 
 
-def test_a_sample_of_the_held_out_windows_finds_the_same_maps(monkeypatch):
+def test_a_sample_of_the_validation_windows_finds_the_same_maps(monkeypatch):
     train, valid = make_data()
-    expected = make_start(train, valid).linear_forecast.class_maps[0]
-    monkeypatch.setattr(class_maps, "_MOST_JUDGES", len(valid) - 10)
-    found = make_start(train, valid).linear_forecast.class_maps[0]
+    expected = make_start(train, valid).module.linear_forecast.class_maps[0]
+    monkeypatch.setattr(class_maps, "_MOST_EVALUATED", len(valid) - 10)
+    found = make_start(train, valid).module.linear_forecast.class_maps[0]
     torch.testing.assert_close(found, expected)
 
 
@@ -92,23 +95,23 @@ def test_classes_that_do_not_matter_hardly_change_validation_error(seed):
     train, valid = make_data(seed=seed)
     for data in (train, valid):
         data.y[:] = data.X.mean(axis=1, keepdims=True) + 0.3 * rng.normal(size=data.y.shape)
-    module = make_start(train, valid)
+    module = make_start(train, valid).module
     assert error(module, valid) <= error(module, valid, with_maps=False)
     assert error(module, valid) > 0.97 * error(module, valid, with_maps=False)
 
 
 def test_a_gain_that_is_not_sure_is_left_alone(monkeypatch):
     monkeypatch.setattr(class_maps, "_SURE_GAIN", 1e6)
-    module = make_start(*make_data())
-    assert module.linear_forecast.class_maps == [None]
-    assert all(source.class_maps == [None] for source in module.forecast_decoder.held_out)
+    start = make_start(*make_data())
+    forecasts = [start.module.linear_forecast, *start.out_of_fold.maps]
+    assert all(linear.class_maps == [None] for linear in forecasts)
 
 
 def test_classes_may_take_turns(monkeypatch):
     train, valid = make_data()
-    together = make_start(train, valid)
+    together = make_start(train, valid).module
     monkeypatch.setattr(class_maps, "_PRODUCTS", 1)
-    module = make_start(train, valid)
+    module = make_start(train, valid).module
     assert error(module, valid) < 0.3 * error(module, valid, with_maps=False)
     assert error(module, valid) < 1.2 * error(together, valid)
 
@@ -117,19 +120,20 @@ def test_classes_whose_turn_brings_no_sure_gain_add_nothing(monkeypatch):
     monkeypatch.setattr(class_maps, "_PRODUCTS", 1)
     best_penalty = class_maps._best_penalty
 
-    def best_but_for_one(module, i, classes, *others):
-        return None if classes.start == 1 else best_penalty(module, i, classes, *others)
+    def best_but_for_one(module, linear, i, classes, *others):
+        some = classes.start != 1
+        return best_penalty(module, linear, i, classes, *others) if some else None
 
     monkeypatch.setattr(class_maps, "_best_penalty", best_but_for_one)
-    decoder = make_start(*make_data()).forecast_decoder
-    for source in (decoder.start, *decoder.held_out):
-        assert source.class_maps[0].flatten(2).any(2)[0].tolist() == [True, False, True]
+    start = make_start(*make_data())
+    for linear in (start.module.linear_forecast, *start.out_of_fold.maps):
+        assert linear.class_maps[0].flatten(2).any(2)[0].tolist() == [True, False, True]
 
 
 def test_classes_with_hardly_a_window_each_get_no_maps():
     train, valid = make_data()
     most = len(train) // 2
-    found, nothing = (make_start(train, valid, n_classes=n) for n in (most, most + 1))
+    found, nothing = (make_start(train, valid, n_classes=n).module for n in (most, most + 1))
     assert found.linear_forecast.class_maps[0].shape[1] == most
     assert nothing.linear_forecast.class_maps == [None]
 
@@ -137,16 +141,16 @@ def test_classes_with_hardly_a_window_each_get_no_maps():
 @pytest.mark.parametrize("n_entries", [1, 10_000])
 def test_how_many_classes_are_gated_at_once_does_not_matter(n_entries, monkeypatch):
     train, valid = make_data(n_targets=3)
-    whole = make_start(train, valid).linear_forecast.class_maps[0]
+    whole = make_start(train, valid).module.linear_forecast.class_maps[0]
     monkeypatch.setattr(mixing, "_GATED_ENTRIES", n_entries)
-    parts = make_start(train, valid).linear_forecast.class_maps[0]
+    parts = make_start(train, valid).module.linear_forecast.class_maps[0]
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_rows", [1, 50])
 def test_the_size_of_the_batches_does_not_matter(n_rows, monkeypatch):
     train, valid = make_data(240)
-    whole = make_start(train, valid).linear_forecast.class_maps[0]
+    whole = make_start(train, valid).module.linear_forecast.class_maps[0]
     monkeypatch.setattr(class_maps, "rows_per_batch", lambda data, n_classes: n_rows)
-    parts = make_start(train, valid).linear_forecast.class_maps[0]
+    parts = make_start(train, valid).module.linear_forecast.class_maps[0]
     torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-4)

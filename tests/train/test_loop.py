@@ -3,6 +3,7 @@
 import re
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from skdeepdive._data.batches import WindowData
 from skdeepdive._data.labels import Factors
 from skdeepdive._data.scaling import Scaling
 from skdeepdive._estimators.progress import progress
-from skdeepdive._start.start import Sizes, start_module
-from skdeepdive._train import loop, schedule, shrinkage
+from skdeepdive._start.start import Sizes, closed_form_start
+from skdeepdive._train import loop, phases, shrinkage
 from skdeepdive._train.adam import Adam
-from skdeepdive._train.loop import _EVALUATION_BATCH, BestWeights, train
-from skdeepdive._train.phases import Settings, evaluate_forecast, phases_of
+from skdeepdive._train.loop import _EVALUATION_BATCH, Settings
+from skdeepdive._train.monitor import Monitor, copies
+from skdeepdive._train.phases import deepdive_phases, evaluate_forecast, warmed_up
 from skdeepdive._train.shrinkage import best_shrinkage, calibrate_forecast
 from skdeepdive.windows import sliding_windows
 
@@ -50,8 +52,8 @@ def make_start(latent="both", seed=0, interleave=True):
         factors = Factors([], [], data.labels[:, :0])
     data, valid = (part_with_labels(part, bool(n_marginal)) for part in (data, valid))
     sizes = Sizes(n_marginal, n_conditional, n_hidden=16, n_clusters=4)
-    module = start_module(data, valid, [np.arange(2)], factors, sizes, seed, interleave)
-    return module, data, valid
+    start = closed_form_start(data, valid, [np.arange(2)], factors, sizes, seed, interleave)
+    return start.module, data, valid
 
 
 def part_with_labels(data, has_labels):
@@ -68,7 +70,31 @@ def make_settings(**changes):
         "seed": 0,
         "report": lambda history, finished: False,
     }
-    return Settings(**(settings | changes))
+    return SimpleNamespace(**(settings | changes))
+
+
+def phases_of(module, settings):
+    return deepdive_phases(module, settings.max_epochs, settings.patience)
+
+
+calibrate = calibrate_forecast
+
+
+def train(module, data, valid, settings, out_of_fold=None):
+    """Train, and return the records of the epochs."""
+
+    def finish(trained, history):
+        calibrate(trained, valid, settings.batch_size)
+        return SimpleNamespace(module=trained, history=history)
+
+    parts = phases_of(module, settings)
+    told = Settings(settings.batch_size, settings.learning_rate, settings.seed, settings.report)
+    return loop.train(module, data, valid, parts, told, finish, out_of_fold).history
+
+
+def make_run(module, data, valid, parts):
+    told = Settings(32, 1e-2, 0, lambda history, finished: False)
+    return loop._Run(module, data, valid, parts, told, lambda *args: None, None)
 
 
 def reporting(show):
@@ -92,14 +118,15 @@ def interleaved_phase(module):
 @pytest.fixture
 def without_forecast_phase(monkeypatch):
     """Leave the forecast as the interleaved epochs left it."""
-    monkeypatch.setattr(loop, "phases_of", lambda *args: phases_of(*args)[:-1])
-    monkeypatch.setitem(globals(), "interleaved_phase", lambda m: phases_of(m, make_settings())[-2])
+    every = phases_of
+    monkeypatch.setitem(globals(), "phases_of", lambda *args: every(*args)[:-1])
+    monkeypatch.setitem(globals(), "interleaved_phase", lambda m: every(m, make_settings())[-2])
 
 
 @pytest.fixture
 def without_calibration(monkeypatch):
     """Leave the weights as the loop left them."""
-    monkeypatch.setattr(loop, "calibrate_forecast", lambda *args: None)
+    monkeypatch.setitem(globals(), "calibrate", lambda *args: None)
 
 
 # Learning
@@ -137,7 +164,7 @@ def test_the_marginal_phase_lowers_the_cross_entropy(latent):
 @pytest.mark.parametrize("latent", ["both", "marginal"])
 def test_the_marginal_phase_moves_the_marginal_path_only(latent, monkeypatch):
     module, data, valid = make_start(latent)
-    monkeypatch.setattr(loop, "phases_of", lambda m, s, f=phases_of: f(m, s)[:1])
+    monkeypatch.setitem(globals(), "phases_of", lambda m, s, f=phases_of: f(m, s)[:1])
     before = {k: v.clone() for k, v in module.named_parameters()}
     train(module, data, valid, make_settings(max_epochs=1, learning_rate=1e-3))
     moved = {k for k, v in module.named_parameters() if not torch.equal(v, before[k])}
@@ -156,7 +183,7 @@ def test_phases_follow_each_other_where_there_are_marginal_dimensions(latent):
 
 
 def test_the_marginal_phase_has_a_limit_of_its_own(monkeypatch):
-    monkeypatch.setattr(schedule, "MARGINAL_EPOCHS", 2)
+    monkeypatch.setattr(phases, "MARGINAL_EPOCHS", 2)
     history = train(*make_start(), make_settings(max_epochs=3))
     expected = ["marginal"] * 2 + ["interleaved"] * 3 + ["forecast"] * 3
     assert [r["phase"] for r in history] == expected
@@ -170,10 +197,10 @@ def test_the_forecast_phase_starts_anew_and_moves_the_forecast_only(latent, monk
     train(module, data, valid, make_settings(max_epochs=2))
     spoil(module, 1.0)
     phase.prepare()
-    x = valid.batch(slice(None))[0]
+    x = valid.batch(slice(None)).x
     assert not module.forecast_parts(x)[1].any()
     before = {k: v.clone() for k, v in module.named_parameters()}
-    monkeypatch.setattr(loop, "phases_of", lambda *args: [phase])
+    monkeypatch.setitem(globals(), "phases_of", lambda *args: [phase])
     train(module, data, valid, make_settings(max_epochs=1))
     moved = {k for k, v in module.named_parameters() if not torch.equal(v, before[k])}
     assert moved
@@ -184,7 +211,7 @@ def test_terms_of_an_epoch_are_means_over_all_windows(monkeypatch):
     """With a learning rate of zero the batches do not matter to the noiseless terms."""
     module, data, valid = make_start("both")
     infer = module.infer
-    monkeypatch.setattr(module, "infer", lambda x, generator=None: infer(x))
+    monkeypatch.setattr(module, "infer", lambda window, draws=None: infer(window))
     settings = make_settings(max_epochs=1, learning_rate=0.0)
     records = [train(module, data, valid, make_settings(**vars(settings) | {"batch_size": size}))
                for size in (7, len(data))]  # fmt: skip
@@ -210,7 +237,8 @@ def test_evaluations_draw_the_same_noise_every_time():
 def test_of_many_held_out_windows_a_sample_judges_every_epoch(monkeypatch):
     monkeypatch.setattr(loop, "_MOST_EVALUATED", 9)
     module, data, valid = make_start()
-    samples = [loop._Run(module, data, valid, make_settings()).evaluated for _ in range(2)]
+    parts = phases_of(module, make_settings())
+    samples = [make_run(module, data, valid, parts).evaluated for _ in range(2)]
     rows = samples[0].rows
     np.testing.assert_array_equal(rows, samples[1].rows)
     assert len(rows) == 9
@@ -223,7 +251,8 @@ def test_of_many_held_out_windows_a_sample_judges_every_epoch(monkeypatch):
 
 def test_few_held_out_windows_all_judge_every_epoch():
     module, data, valid = make_start()
-    assert loop._Run(module, data, valid, make_settings()).evaluated is valid
+    parts = phases_of(module, make_settings())
+    assert make_run(module, data, valid, parts).evaluated is valid
 
 
 def test_evaluation_leaves_no_gradients():
@@ -265,8 +294,8 @@ def test_training_stops_after_that_many_epochs_without_improvement(latent, patie
     settings = make_settings(max_epochs=20, learning_rate=0.0, patience=patience)
     history = train(*make_start(latent), settings)
     assert len(interleaved(history)) == patience
-    n_marginal = 0 if latent == "conditional" else min(patience, schedule.MARGINAL_PATIENCE)
-    n_forecast = min(patience, schedule.FORECAST_PATIENCE)
+    n_marginal = 0 if latent == "conditional" else min(patience, phases.MARGINAL_PATIENCE)
+    n_forecast = min(patience, phases.FORECAST_PATIENCE)
     assert len(history) == n_marginal + patience + n_forecast
 
 
@@ -282,15 +311,17 @@ def test_without_patience_all_epochs_run_and_the_last_weights_stay():
     assert final > start
 
 
-def test_best_weights_count_the_epochs_since_the_best():
+def test_the_monitor_counts_the_epochs_since_the_best():
     module = torch.nn.Linear(1, 1, bias=False)
-    best, counts = BestWeights(module), []
+    best, counts, over = Monitor(module, patience=3), [], []
     for i, loss in enumerate([3.0, 2.0, 2.0, 2.5, float("nan"), 1.0, 4.0]):
         torch.nn.init.constant_(module.weight, i)
         best.update(loss)
         counts.append(best.n_epochs_since)
+        over.append(best.is_over)
     best.restore()
     assert counts == [0, 0, 1, 2, 3, 0, 1]
+    assert over == [False, False, False, False, True, False, False]
     assert best.loss == 1.0
     assert module.weight.item() == 5
 
@@ -311,7 +342,7 @@ def test_a_report_gets_the_module_as_the_end_would_leave_it():
     states = []
 
     def report(history, finished):
-        states.append({k: v.clone() for k, v in finished().state_dict().items()})
+        states.append(copies(finished().module.state_dict()))
         return False
 
     train(module, data, valid, make_settings(report=report))
@@ -325,7 +356,8 @@ def test_a_report_gets_the_module_as_the_end_would_leave_it():
 
 def squared_errors(module, valid):
     """Sums of squared errors of every target, of the linear start and of the forecast."""
-    x, y, _ = valid.batch(slice(None))
+    batch = valid.batch(slice(None))
+    x, y = batch.x, batch.y
     with torch.no_grad():
         start, correction = (part.double() for part in module.forecast_parts(x))
     return [(y - some).square().sum((0, 1)) for some in (start, start + correction)]
@@ -376,8 +408,10 @@ def make_folded_data(n=400):
 def test_the_correction_learns_what_no_linear_map_can():
     data, valid = make_folded_data()
     sizes = Sizes(0, 4, n_hidden=32, n_clusters=1)
-    module = start_module(data, valid, [None], Factors([], [], data.labels), sizes, 0, True)
-    train(module, data, valid, make_settings(max_epochs=25))
+    no_factors = Factors([], [], data.labels)
+    start = closed_form_start(data, valid, [None], no_factors, sizes, 0, True)
+    module = start.module
+    train(module, data, valid, make_settings(max_epochs=25), start.out_of_fold)
     start, corrected = squared_errors(module, valid)
     assert corrected.sum() < 0.5 * start.sum()
 
@@ -387,7 +421,8 @@ def test_the_correction_learns_what_no_linear_map_can():
 def test_calibration_finds_the_factor_that_surely_gains_most(max_epochs):
     module, data, valid = make_start()
     train(module, data, valid, make_settings(max_epochs=max_epochs))
-    x, y, _ = valid.batch(slice(None))
+    batch = valid.batch(slice(None))
+    x, y = batch.x, batch.y
     with torch.no_grad():
         start, correction = (part.double() for part in module.forecast_parts(x))
     calibrate_forecast(module, valid, 32)
@@ -446,7 +481,8 @@ def test_the_forecast_is_judged_by_the_error_it_has_once_it_is_shrunk():
     factor, _ = best_shrinkage(module, valid, 32)
     assert (factor < 1).any()
     calibrate_forecast(module, valid, 32)
-    x, y, _ = valid.batch(slice(None))
+    batch = valid.batch(slice(None))
+    x, y = batch.x, batch.y
     with torch.no_grad():
         error = (y - module.forecast(x)).square().mean().item()
     assert judged == pytest.approx(error, rel=1e-4)
@@ -465,7 +501,8 @@ def test_calibrated_noise_is_the_error_on_the_validation_windows(scale):
     module, _, valid = make_start()
     spoil(module, scale)
     calibrate_forecast(module, valid, 32)
-    x, y, _ = valid.batch(slice(None))
+    batch = valid.batch(slice(None))
+    x, y = batch.x, batch.y
     with torch.no_grad():
         expected = (y - module.forecast(x)).square().mean(0).sqrt()
     torch.testing.assert_close(
@@ -480,9 +517,9 @@ def make_break(module, term, after):
     """Make a term of the loss NaN from the call number `after` on."""
     loss, calls = module.loss, []
 
-    def broken(*args):
+    def broken(*args, **options):
         calls.append(None)
-        terms = loss(*args)
+        terms = loss(*args, **options)
         if len(calls) > after:
             setattr(terms, term, getattr(terms, term) * float("nan"))
         return terms
@@ -512,7 +549,7 @@ def test_terms_of_validation_windows_must_be_finite_as_well(value, monkeypatch):
     evaluated = iter([1.0, 1.0, value, 1.0, 1.0])
     phase = replace(interleaved_phase(module), evaluate=lambda *args: {
         "validation_loss": next(evaluated)}, max_epochs=3)  # fmt: skip
-    monkeypatch.setattr(loop, "phases_of", lambda *args: [phase])
+    monkeypatch.setitem(globals(), "phases_of", lambda *args: [phase])
     message = f"'validation_loss' became {value} in epoch 2 of the interleaved phase"
     with pytest.warns(ConvergenceWarning, match=message):
         history = train(module, data, valid, make_settings())
@@ -541,24 +578,24 @@ def test_a_diverged_epoch_is_not_reported():
 @pytest.mark.usefixtures("without_calibration")
 def test_an_interrupt_keeps_the_best_weights_so_far(phase, n_epochs, learning_rate, monkeypatch):
     module, data, valid = make_start()
-    phases = {p.name: p for p in phases_of(module, make_settings())}
-    monkeypatch.setattr(loop, "phases_of", lambda *args: [phases[phase]])
-    start = phases[phase].evaluate(module, valid, _EVALUATION_BATCH)["validation_loss"]
-    states = [(start, loop._copies(module.state_dict()))]
-    loss = phases[phase].loss
+    parts = {p.name: p for p in phases_of(module, make_settings())}
+    monkeypatch.setitem(globals(), "phases_of", lambda *args: [parts[phase]])
+    start = parts[phase].evaluate(module, valid, _EVALUATION_BATCH)["validation_loss"]
+    states = [(start, copies(module.state_dict()))]
+    loss = parts[phase].loss
 
-    def interrupted(module, batch, generator, kl_weight):
-        if len(states) > n_epochs and batch[3] is not None:
+    def interrupted(module, batch, draws, **options):
+        if len(states) > n_epochs and options:  # evaluations have none
             with torch.no_grad():
                 next(module.parameters()).fill_(np.nan)
             raise KeyboardInterrupt
-        return loss(module, batch, generator, kl_weight)
+        return loss(module, batch, draws, **options)
 
     def report(history, finished):
-        states.append((history[-1]["validation_loss"], loop._copies(module.state_dict())))
+        states.append((history[-1]["validation_loss"], copies(module.state_dict())))
         return False
 
-    phases[phase] = replace(phases[phase], loss=interrupted)
+    parts[phase] = replace(parts[phase], loss=interrupted)
     settings = make_settings(learning_rate=learning_rate, report=report)
     with pytest.warns(ConvergenceWarning, match=f"in epoch {n_epochs + 1} of the {phase} phase"):
         history = train(module, data, valid, settings)
@@ -627,19 +664,15 @@ def test_data_are_not_changed():
     ("part", "weight"), [(0.0, 0.0), (0.1, 0.1), (0.5, 0.5), (1.0, 1.0), (1.2, 1.0), (100.0, 1.0)]
 )
 def test_weight_of_the_kl_rises_evenly_to_one(part, weight):
-    epoch = part * schedule.KL_WARMUP_EPOCHS
-    assert schedule.kl_weight(epoch) == pytest.approx(weight)
+    assert warmed_up(part * phases.KL_WARMUP_EPOCHS) == pytest.approx(weight)
 
 
-@pytest.mark.usefixtures("without_forecast_phase")
 def test_the_weight_of_the_kl_rises_with_every_batch(monkeypatch):
     epochs = []
-    monkeypatch.setattr(schedule, "kl_weight", lambda epoch: epochs.append(epoch) or 1.0)
     module, data, valid = make_start("conditional")
-    settings = make_settings(max_epochs=2, batch_size=len(data) // 4 + 1)
-    train(module, data, valid, settings)
-    assert not epochs
-    train(module, data, valid, replace(settings, kl_warmup=True))
+    phase = replace(interleaved_phase(module), kl_weight=lambda epoch: epochs.append(epoch) or 1.0)
+    monkeypatch.setitem(globals(), "phases_of", lambda *args: [replace(phase, max_epochs=2)])
+    train(module, data, valid, make_settings(batch_size=len(data) // 4 + 1))
     np.testing.assert_allclose(epochs, [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0])
 
 
