@@ -131,7 +131,7 @@ def fetch_gait_ipol(
 
     See Also
     --------
-    fetch_gaitmotion : Normal, shuffling and stroke gait.
+    load_gaitmotion : Normal, shuffling and stroke gait.
     load_watch_imu : Recordings of exercises that come with the package.
 
     Notes

@@ -1,20 +1,16 @@
 """The data sets that are downloaded, from a server on the loopback: right, wrong and no answers."""
 
-import base64
-import builtins
 import functools
 import gzip
 import hashlib
 import json
 import logging
 import os
-import pickle
 import socket
 import stat
 import sys
 import threading
 import zipfile
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,67 +23,20 @@ from skdeepdive.datasets import (
     _fetch_electricity,
     _fetch_ett,
     _fetch_gait_ipol,
-    _fetch_gaitmotion,
-    _restricted_pickle,
     fetch_electricity,
     fetch_ett,
     fetch_gait_ipol,
-    fetch_gaitmotion,
     load_electricity,
     load_watch_imu,
 )
 from skdeepdive.datasets._base import load_description
 from skdeepdive.datasets._download import BadFileError, Remote, open_cache, verify_checksum
-from skdeepdive.datasets._restricted_pickle import read_pickle
 
 pytest.importorskip("pooch")
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-FETCHERS = [fetch_electricity, fetch_ett, fetch_gait_ipol, fetch_gaitmotion]
+FETCHERS = [fetch_electricity, fetch_ett, fetch_gait_ipol]
 FAST = {"n_retries": 0, "delay": 0.001}
-# A table of three rows, as older versions pickled it; compressed.
-OLD_PICKLES = {
-    "pandas 0.25, NumPy 1.17, protocol 2": (
-        "eNp1VOt/1EQUzW4BS5SHilqhKiLWUGrsQoEqKOUhr8BWBx9BXUOSne6s7Gb3JBPoIisP6Zb65E/xI1/98Yfpncns"
-        "ClXnQ85M7j135t5zZ+6U4yRvd3tu3Em5285bshmmadizg5THnSSTaR5LG1bhZSf1woqSZ62gHAdxp87jzOaJmtgY"
-        "80uWZUXY4G8ibIWymVSwcYBNDM+sYpxhs+OVvDFvfADbhKzLXpeYz/plYizN4znP8kqr2MKw1fGKeMewrVqtXviL"
-        "hv54lsT2aE2M+X9a68fjP46b2UIB4wa3G9xhcMLgpMHdBvcY3GtwyqBjcNrgjEHX4KzBisEDBg8anDN4yOBhg0cW"
-        "8LygEr3A8KLEjijuhlTlrBBkKQ3b3D4dyvCMnuGlfXfxch+vOP5G4gZ1smDiKUozkTxNwlbmtsMkbPA0s0+2OvG1"
-        "S8XKxqsUYqdTwy5nHa/Ol3nmRmHG7SDhN4Lz6o+Nyf93Mx6v9fG642+gA+nzvCEsoftjtyDR32TYo0VfwVuiUHlx"
-        "HnsLld9mmBqqfAvvPK3ycQknWqthXxH7suRdTBfTZp1jv79F/01pEbR40pACM1zi3Uj7JFQvuNV8gPcYZsV/Z5GG"
-        "SYPbTH1NLpU+DjjCrer6ZjJMJQ56lo6YyU4Xc3TaYkGnOeSVKP5hhiO8hnlnmPf7Ku8PGI6qvCnzAY6Jrapdd/7T"
-        "po9ua7x6pWiDxw/9BXyo+uAjBkp8IRoGO6GCnWQ4NQp22pSxOY+PizKeYThLZRT/vibn9DWZIO+S2blscMwgzqtd"
-        "LzB4EhdHu15Su1YZFke7fiKmSItPHa3VRTCNDJcFo5p/FlEBPnfEpKBe+MIRoxb4UsXxGa7oOCv4Skf5WsyEEt9E"
-        "QutTY/i2YAZPMK8qZsgQGWasmXUxTUxumEsMjYIpnmA2FfM7hmuG2dLMtthPzMQwOwxd3gf0OzXrVubcCtI+sqLV"
-        "QuoNSLFLWyN1ezLkNVx3+rjh6J/Xw1ZOPsviqD9Oy3YjDcgtQy8Ogihv0jOaBIGdtZoxXdqbXpnePNLpe4ZbeR99"
-        "RyyLU6Inbir5lOEHhttkuKMMi9pQIg4Z7jLcy3meSfxYtHVAzyXu+5vNZdMPBFb0OmhzGeobOKhhNR9p+UDVY43h"
-        "J3MNfxZnh00xHOubA7+opviV4TeJ36NVPHT/BswOssA="
-    ),
-    "pandas 1.1, NumPy 1.18, protocol 5": (
-        "eNqVk0tvEzEQx7N5kZZWAgSiPMpLVbUgtOqLwgGpFUWV6EIQLQc4VIs3ceIV2U3k9QIFyuPQVki+dejn4SPwUThy"
-        "g7F3KiVtJMQe8pvYHnvm77+/VL6frxTsp88kWdzb8hpdyT0MuYwaoE8GLdmNw6zV4hL2wT34URj2/VqiYDlHjXiK"
-        "eJY4QbxMvEa8QZwiThNd4i3ibaJHnCHOEueI88QF4h3iIvHuMuiK7RfZVFs9js3pYuse+AXf2YN1cP2Sdu5DvV5f"
-        "+4Of/fELCkK/5Nd2QTsroHCZPt1jSZOluWwtyWIOeuQhU2zVxvtw8ytsg6vLQdyWoK/0L48SxWXCOqkXs4S1uUxB"
-        "jz3odBuvn+T/83R3E/MnBhOb/B1PvZCleNxokPC3wSMzhgnikq4cxvbgJhYD+lzf7cZZR0VMSobdjwWSN7pJqmTW"
-        "UCa9rE/gQXZyH9XYgRUnhFwRxy/tgKjq4tMjOn08otMS6vTNVF3eULwHiKiJhY5vKIlB0OFJWwnguEqXEyNTPdvF"
-        "vcSkvjCsTcmStulz3bCvN7FY15VUMamwHF1OVbcHWA4GeKjv2D05liGK7sHEgF9/f7Z49TL3w88XyyBGTH+7IMbN"
-        "vfanOMQisUS0UkQDUojRIYbp33ZKTBtNhXuoaD7pWbWcx+grXPTcKGMLnxRXTZ/Xh+Tt5FligeFiVIIU/HfC3P8m"
-        "zPcn8G3Q1RlvdsGbze3F8IZAXNTV0Bg3BSzbjFffsE5mZlZ1DZ0f4CS6uxZmEXovwbCSdqKGeSB+EZ+UFTAzlbwX"
-        "dfFBfDKiDow+s6MOrs5HeZZa/wT4evHJGZcfPr8g5opZ22/iOUwpfFjbkIXHfXD8ckGsWZfb69oD7y+aJJm1"
-    ),
-    "pandas 1.5, NumPy 1.24, protocol 4": (
-        "eNqNk01v00AQhmPHoQEVtUh8BAkBQqgKqLL4LhJIrShCAkNA7QUOrVnbm9iq7Vj2WiWICjjQtNLeMvwffgI/hSM3"
-        "mF1PIKkihA/7jJ3d2Zl533yyvr63avqRZ9IyyQa238+5nZSxiFieswHIeTfnfj8tRF76AkYgG3ojyLk0qLaMwKl9"
-        "gXXDgyFsQNsxnLrT3IewLhuBGGRcHTK79+HwoPq9Lo2H0Ol0nv3CRy9OTYB3uP6tNvX8WKVgrUKTuEg8TWwRLxAv"
-        "E68QrxKXiG3ideIy0SbeIN4k3iLeJt4h3iXeI66sAbYhT2UMJ1NUk+zmLOEgjz9mgj3R8QiufYY9aEvLTXo5yIuT"
-        "26NU8DxlcWEnLGU9nhcowKO47++8qN7VLM/SCTeOvOLvEZALbplmkb8Tc9dTZ3BzaIYNpU44N9YG1UFt5qUZTSgS"
-        "Ls7So2WQACaxTtR9Nr0yQpukeHGjiCOfayOoG1RSx1RreOkfBbycssSHI5ZYVSVs4ZyM5yANTPWA45dwGc+b/3fF"
-        "AnZQ1fvzo8bbN5VS319rpTCXiVadyDUEdWFrWpGAv+OF7bECdTzhpnzXfaq+qeF2ZGMca0UDVHnGyOv4sqJ7sTYF"
-        "zwARBZjt5KbIMXBjnvZECKo/aaXKJJ1yX7X2Sp6fVUvO0p4qZkNxooBwGwsqBMsFCiGtQvQzwNFigJc6hs7J1YLe"
-        "wz8m2lIVPLaom3DBdAdbqCgTAs23B/KY241ZT4fnWBz3dws3KDPUmwmsnHkcnXdQlN7stpf+aFCrHXWT0mAI9m9l"
-        "zWzF"
-    ),
-}
 
 
 def shared(filename):
@@ -454,7 +403,6 @@ def test_argument_of_wrong_type_or_value_is_an_error(fetch, arguments, error, ma
         _fetch_electricity._REMOTE,
         *_fetch_ett._REMOTES.values(),
         _fetch_gait_ipol._REMOTE,
-        _fetch_gaitmotion._metadata_remote(),
     ],
 )
 def test_first_address_of_every_file_is_encrypted(remote):
@@ -467,7 +415,6 @@ def test_first_address_of_every_file_is_encrypted(remote):
         ("electricity.rst", ["Lai", "CC BY 4.0", "``fetch_electricity``"]),
         ("ett.rst", ["Zhou", "2012.07436", "CC BY-ND 4.0", "11520 to 14399"]),
         ("gait_ipol.rst", ["Truong", "10.5201/ipol.2019.265", "CC BY-NC-SA", "commercially"]),
-        ("gaitmotion.rst", ["Zhang", "10.5683/SP3/V6C59O", "2405.09569", "licence"]),
     ],
 )
 def test_descriptions_name_sources_and_licences(filename, credits):
@@ -816,405 +763,3 @@ def test_gait_ipol_that_unpacks_to_too_much_is_not_read(server, monkeypatch, tmp
     serve_walks(server, monkeypatch, pack_walks(tmp_path / "a.zip", walks), **WALKS)
     with pytest.raises(OSError, match="unpacks to more than 1000 bytes"):
         fetch_gait_ipol(data_home=tmp_path, **FAST)
-
-
-def make_recording(n_steps, lengths, *, seed):
-    """A recording as the authors' code expects it: signals, table and segmentation."""
-    pd = pytest.importorskip("pandas")
-    signals = np.zeros((n_steps, 8))
-    signals[:, :6] = load_watch_imu().data[seed][:n_steps]
-    signals[n_steps // 2 :, 6:] = 1
-    with pd.option_context("mode.string_storage", "python"):  # the files know no pyarrow
-        table = pd.DataFrame({"Step": np.arange(len(lengths)), "Stride_length": lengths})
-    return pickle.dumps((signals, table, np.arange(3)))
-
-
-def serve_gaitmotion(server, monkeypatch, files, *, licence=None, others=(), md5=None):
-    """Serve files, given by folder and name, as a Dataverse server does."""
-    monkeypatch.setattr(_fetch_gaitmotion, "_SERVER", server.url + "/api")
-    entries = list(others)
-    for number, ((folder, name), body) in enumerate(files.items()):
-        server.serve(f"/api/access/datafile/{number}", body)
-        file = {
-            "id": number,
-            "filename": name,
-            "filesize": len(body),
-            "md5": hashlib.md5(body).hexdigest() if md5 is None else md5,
-        }
-        entries.append({"label": name, "directoryLabel": folder, "dataFile": file})
-    version = {"files": entries} | ({} if licence is None else licence)
-    answer = {"status": "OK", "data": {"id": 1, "latestVersion": version}}
-    server.serve("/api" + _fetch_gaitmotion._QUERY, json.dumps(answer).encode())
-
-
-@pytest.fixture(scope="module")
-def recordings():
-    """Four recordings in the folders of the source, out of order; the last without strides."""
-    return {
-        ("Stroke", "P2_1L.pkl"): make_recording(40, [np.nan, 60.0, 61.0, np.nan], seed=0),
-        ("Normal", "P10_1L.pkl"): make_recording(50, [np.nan, *range(100, 128)], seed=1),
-        ("Normal", "P2_1R.pkl"): make_recording(60, [0.0, 140.0, 141.0, 142.0], seed=2),
-        ("data/Shuffle", "P2_2R.pkl"): make_recording(30, [50.0], seed=3),
-    }
-
-
-def test_gaitmotion_reads_signals_labels_and_flags(server, monkeypatch, tmp_path, recordings):
-    serve_gaitmotion(server, monkeypatch, recordings)
-    gait = fetch_gaitmotion(data_home=tmp_path, **FAST)
-    assert [gait.target_names[t] for t in gait.target] == ["Normal", "Normal", "Shuffle", "Stroke"]
-    np.testing.assert_array_equal(gait.subject, [2, 10, 2, 2])
-    assert [recording.shape for recording in gait.data] == [(60, 6), (50, 6), (30, 6), (40, 6)]
-    assert {recording.dtype for recording in gait.data} == {np.dtype(np.float32)}
-    np.testing.assert_array_equal(gait.data[0], load_watch_imu().data[2][:60])
-    np.testing.assert_array_equal(gait.step_flags[0].sum(axis=0), [30, 30])
-    np.testing.assert_array_equal(gait.stride_length[0], [140, 141, 142])
-    np.testing.assert_array_equal(gait.stride_length[3], [60, 61])
-    assert gait.factor_names == ["gait", "stride_length"]
-    np.testing.assert_array_equal(gait.factors[:, 0], gait.target)
-    assert [Path(name).name for name in gait.filenames] == [
-        "P2_1R.pkl",
-        "P10_1L.pkl",
-        "P2_2R.pkl",
-        "P2_1L.pkl",
-    ]
-
-
-def test_gaitmotion_bins_hold_about_as_many_strides_each(server, monkeypatch, tmp_path, recordings):
-    serve_gaitmotion(server, monkeypatch, recordings)
-    gait = fetch_gaitmotion(data_home=tmp_path, **FAST)
-    strides = np.concatenate(gait.stride_length)
-    bins = np.digitize(strides, gait.stride_length_edges[1:-1])
-    counts = np.bincount(bins, minlength=14)
-    assert len(counts) == 14
-    assert counts.max() - counts.min() <= 1
-    medians = [141, 113.5, 60.5]
-    expected = np.digitize(medians, gait.stride_length_edges[1:-1])
-    np.testing.assert_array_equal(gait.factors[:, 1], [*expected[:2], -1, expected[2]])
-    assert (gait.factors[0, 1], gait.factors[3, 1]) == (13, 0)
-
-
-def test_gaitmotion_without_any_stride_has_no_bins(server, monkeypatch, tmp_path, recordings):
-    key = ("data/Shuffle", "P2_2R.pkl")
-    serve_gaitmotion(server, monkeypatch, {key: recordings[key]})
-    gait = fetch_gaitmotion(data_home=tmp_path, **FAST)
-    assert np.isnan(gait.stride_length_edges).all()
-    np.testing.assert_array_equal(gait.factors, [[1, -1]])
-
-
-def test_gaitmotion_goes_on_where_it_was_broken_off(server, monkeypatch, tmp_path, recordings):
-    serve_gaitmotion(server, monkeypatch, recordings)
-    last = server.answers.pop("/api/access/datafile/0")
-    with pytest.raises(OSError, match=r"'P2_1L\.pkl' could not be downloaded.*status 404"):
-        fetch_gaitmotion(data_home=tmp_path, **FAST)
-    server.answers["/api/access/datafile/0"] = last
-    server.requests.clear()
-    assert len(fetch_gaitmotion(data_home=tmp_path, **FAST).data) == 4
-    assert server.requests == ["/api/access/datafile/0"]
-    offline = fetch_gaitmotion(data_home=tmp_path, download_if_missing=False)
-    assert len(offline.data) == 4
-
-
-@pytest.mark.parametrize(
-    ("licence", "expected"),
-    [
-        (
-            {"license": {"name": "CC BY 4.0", "uri": "http://creativecommons.org/licenses/by/4.0"}},
-            "CC BY 4.0 http://creativecommons.org/licenses/by/4.0",
-        ),
-        ({"license": "CC0", "termsOfUse": "CC0 Waiver"}, "CC0 CC0 Waiver"),
-        ({"license": None, "termsOfUse": "Not for sale."}, "Not for sale."),
-        (None, "None stated: ask the authors."),
-    ],
-)
-def test_gaitmotion_description_ends_with_the_licence_of_the_source(
-    server, monkeypatch, tmp_path, recordings, licence, expected
-):
-    serve_gaitmotion(server, monkeypatch, recordings, licence=licence)
-    gait = fetch_gaitmotion(data_home=tmp_path, **FAST)
-    assert gait.licence == expected
-    assert gait.DESCR.endswith(f"source states it**\n\n{expected}\n")
-
-
-def test_gaitmotion_takes_recordings_only_and_writes_in_its_folder_only(
-    server, monkeypatch, tmp_path, recordings
-):
-    names = ["readme.txt", "../P1_1.pkl", "P1_../../1.pkl", "/etc/P1_1.pkl"]
-    others = [
-        {"directoryLabel": "Normal", "dataFile": {"id": 99, "filename": name, "md5": "0"}}
-        for name in names
-    ]
-    others += [{"dataFile": {"id": 99, "filename": "P1_1.pkl", "md5": "0"}}]
-    others += [
-        {"directoryLabel": "../Other", "dataFile": {"id": 99, "filename": "P1_1.pkl", "md5": "0"}}
-    ]
-    serve_gaitmotion(server, monkeypatch, recordings, others=others)
-    assert len(fetch_gaitmotion(data_home=tmp_path, **FAST).data) == 4
-    assert kept(tmp_path) == [
-        "gaitmotion",
-        "gaitmotion/Normal",
-        "gaitmotion/Normal/P10_1L.pkl",
-        "gaitmotion/Normal/P2_1R.pkl",
-        "gaitmotion/Shuffle",
-        "gaitmotion/Shuffle/P2_2R.pkl",
-        "gaitmotion/Stroke",
-        "gaitmotion/Stroke/P2_1L.pkl",
-        "gaitmotion/metadata.json",
-    ]
-
-
-def test_gaitmotion_with_a_wrong_md5_is_not_kept(server, monkeypatch, tmp_path, recordings):
-    serve_gaitmotion(server, monkeypatch, recordings, md5="0" * 32)
-    with pytest.raises(OSError, match="the md5 checksum of its .* not 000"):
-        fetch_gaitmotion(data_home=tmp_path, **FAST)
-    assert [path for path in kept(tmp_path) if path.endswith(".pkl")] == []
-
-
-@pytest.mark.parametrize(
-    ("answer", "match"),
-    [
-        (b"<html>", "no metadata of GaitMotion"),
-        (b'{"status": "ERROR"}', "no metadata of GaitMotion .*'data'"),
-        (b'{"data": {"latestVersion": {"files": []}}}', "lists 0 files, none of them P<subject>"),
-        (b'{"data": {"latestVersion": {"files": 3}}}', "no metadata of GaitMotion"),
-    ],
-)
-def test_gaitmotion_metadata_of_another_form_are_not_kept(
-    server, monkeypatch, tmp_path, answer, match
-):
-    serve_gaitmotion(server, monkeypatch, {})
-    server.serve("/api" + _fetch_gaitmotion._QUERY, answer)
-    with pytest.raises(OSError, match=match):
-        fetch_gaitmotion(data_home=tmp_path, **FAST)
-    assert kept(tmp_path) == ["gaitmotion"]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        (np.zeros((5, 7)), {"Stride_length": [1.0]}, []),
-        (np.zeros((5, 8)), {"Step_length": [1.0]}, []),
-        (np.zeros((5, 8)), {"Stride_length": ["long", "short"]}, []),
-        np.zeros((5, 8)),
-        (np.zeros(8), {"Stride_length": [1.0]}),
-    ],
-)
-def test_gaitmotion_recording_of_another_layout_is_not_kept(server, monkeypatch, tmp_path, content):
-    serve_gaitmotion(server, monkeypatch, {("Normal", "P1_1.pkl"): pickle.dumps(content)})
-    with pytest.raises(OSError, match="does not hold signals of at least 8 columns"):
-        fetch_gaitmotion(data_home=tmp_path, **FAST)
-
-
-class Forged:
-    """Object whose pickle calls a function."""
-
-    def __init__(self, function, *arguments):
-        self.call = (function, arguments)
-
-    def __reduce__(self):
-        return self.call
-
-
-def name_global(module, name):
-    """Pickle that asks for a name and no more."""
-    module, name = module.encode(), name.encode()
-    return b"\x80\x04\x8c%c%b\x8c%c%b\x93." % (len(module), module, len(name), name)
-
-
-def test_forged_gaitmotion_recording_is_refused_without_running_it(server, monkeypatch, tmp_path):
-    mark = tmp_path / "ran"
-    body = pickle.dumps((np.zeros((5, 8)), Forged(os.system, f"touch {mark}"), []))
-    serve_gaitmotion(server, monkeypatch, {("Normal", "P1_1.pkl"): body})
-    with pytest.raises(pickle.UnpicklingError, match=rf"asks for {os.name}\.system.*forged"):
-        fetch_gaitmotion(data_home=tmp_path, **FAST)
-    assert not mark.exists()
-    assert [path for path in kept(tmp_path) if path.endswith(".pkl")] == []
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize(
-    ("forge", "match"),
-    [
-        (lambda mark: Forged(os.mkdir, mark), rf"{os.name}\.mkdir"),
-        (lambda mark: Forged(eval, f"open({mark!r}, 'w')"), "eval"),
-        (lambda mark: Forged(exec, f"open({mark!r}, 'w')"), "exec"),
-        (lambda mark: Forged(builtins.__import__, "os"), "__import__"),
-        (
-            lambda mark: Forged(getattr, Forged(getattr, np.ndarray, "tofile"), "__call__"),
-            "getattr",
-        ),
-        (lambda mark: Forged(np.load, mark), r"numpy.*load"),
-        (lambda mark: Forged(np.save, mark, 1), r"numpy.*save"),
-        (lambda mark: Forged(functools.partial, open, mark, "w"), "partial"),
-        (lambda mark: np.array([Forged(os.mkdir, mark)], dtype=object), "mkdir"),
-        (lambda mark: {"x": [1, (Forged(os.mkdir, mark),)]}, "mkdir"),
-        (lambda mark: Path(mark), "Path"),
-    ],
-)
-def test_pickle_of_anything_else_is_refused_at_every_protocol(tmp_path, forge, match, protocol):
-    mark = str(tmp_path / "ran")
-    path = tmp_path / "file.pkl"
-    path.write_bytes(pickle.dumps(forge(mark), protocol=protocol))
-    with pytest.raises(pickle.UnpicklingError, match=rf"asks for .*{match}"):
-        read_pickle(path)
-    assert not Path(mark).exists()
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        ("pandas", "read_pickle"),
-        ("pandas.io.pickle", "read_pickle"),
-        ("pandas.core.frame", "DataFrame.to_csv"),
-        ("pandas.core.frame", "DataFrame.__init__.__globals__"),
-        ("pandas", "io.common.os.system"),
-        ("numpy", "ndarray.tofile"),
-        ("numpy", "dtype.__class__"),
-        ("numpy", "core.multiarray._reconstruct"),
-        ("numpy.core.multiarray", "fromfile"),
-        ("numpy._core.multiarray", "fromfile"),
-        ("numpy.core.numeric", "sys"),
-        ("numpy.testing", "runstring"),
-        ("builtins", "slice.__class__"),
-        ("builtins", "object"),
-        ("_codecs", "decode"),
-        ("copyreg", "_reconstructor"),
-        ("skdeepdive.datasets._restricted_pickle", "read_pickle"),
-    ],
-)
-def test_names_that_lead_elsewhere_are_refused(tmp_path, module, name):
-    path = tmp_path / "file.pkl"
-    path.write_bytes(name_global(module, name))
-    with pytest.raises(
-        pickle.UnpicklingError,
-        match=f"'file.pkl' is refused. The .* asks for {module}.{name}, which",
-    ):
-        read_pickle(path)
-
-
-# A datetime64 whose unit smuggles in objects.
-FORGED_UNIT = (
-    b"\x80\x04cnumpy\ndtype\n\x8c\x02M8\x85R(K\x04\x8c\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00}"
-    b"(\x8c\x0bns],O,M8[nsK\x01K\x01K\x01t\x86tb."
-)
-
-
-@pytest.mark.parametrize(
-    ("body", "match"),
-    [
-        (b"\x80\x04c_codecs\nencode\n\x8c\x01x\x8c\x04zlib\x86R.", "the encoding 'zlib'"),
-        (b"\x80\x04cnumpy\ndtype\n\x8c\x02V8\x85R.", "unsupported dtype 'V8'"),
-        (b"\x80\x04cnumpy\ndtype\n\x8c\x05f8,O8\x85R.", "unsupported dtype 'f8,O8'"),
-        (FORGED_UNIT, r"unsupported dtype 'ns\],O,M8\[ns'"),
-        (b"Pname\n.", "persistent"),
-        (b"\x80\x04", "damaged|no pickle"),
-        (b"", "no pickle of NumPy and pandas data"),
-        (b"<html>", "no pickle|invalid load key"),
-    ],
-)
-def test_pickle_that_asks_for_the_unusual_or_is_damaged_is_refused(tmp_path, body, match):
-    path = tmp_path / "file.pkl"
-    path.write_bytes(body)
-    with pytest.raises(pickle.UnpicklingError, match=match):
-        read_pickle(path)
-
-
-def rebuild_array(dtype, content, shape):
-    """An object that is pickled as an array of forged state."""
-
-    class State:
-        def __reduce__(self):
-            start = np.empty(0).__reduce__()
-            return start[0], start[1], (1, shape, dtype, False, content)
-
-    return State()
-
-
-@pytest.mark.parametrize(
-    "state",
-    [
-        # Addresses in place of objects; more elements than there are bytes.
-        (np.dtype(object), b"\x00\x10\x20\x30\x40\x50\x60\x70", (1,)),
-        (np.dtype(float), b"\x00" * 8, (10**9,)),
-        (np.dtype([("a", "f8"), ("b", "O")]), b"\x00" * 16, (1,)),
-        ("f8", b"\x00" * 8, (1,)),
-    ],
-)
-def test_arrays_of_forged_state_are_refused(tmp_path, state):
-    path = tmp_path / "file.pkl"
-    path.write_bytes(pickle.dumps(rebuild_array(*state)))
-    with pytest.raises(pickle.UnpicklingError):
-        read_pickle(path)
-
-
-def test_pickle_cannot_change_what_later_pickles_are_read_with(tmp_path):
-    path = tmp_path / "file.pkl"
-    # Sets the attribute x of a class.
-    path.write_bytes(b"\x80\x02cpandas.core.indexes.base\nIndex\n(N}X\x01\x00\x00\x00xK\x01stb.")
-    assert read_pickle(path).x == 1
-    assert not hasattr(_restricted_pickle._Inert, "x")
-    path.write_bytes(b"\x80\x02cpandas.core.indexes.base\nIndex\n.")
-    assert not hasattr(read_pickle(path), "x")
-
-
-@pytest.mark.parametrize("packed", OLD_PICKLES.values(), ids=OLD_PICKLES)
-def test_pickles_of_older_versions_are_read(tmp_path, packed):
-    path = tmp_path / "file.pkl"
-    path.write_bytes(zlib.decompress(base64.b64decode(packed)))
-    signals, table, segments = read_pickle(path)
-    np.testing.assert_array_equal(signals, np.arange(24.0).reshape(3, 8))
-    assert list(table) == ["Step", "Side", "Stride_length"]
-    np.testing.assert_array_equal(table["Stride_length"], [np.nan, 101.5, 99.25])
-    np.testing.assert_array_equal(table["Step"], [1, 2, 3])
-    assert table["Side"].tolist() == ["L", "R", "L"]
-    np.testing.assert_array_equal(segments, [0, 1, 2])
-
-
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize(
-    "array",
-    [
-        np.arange(6.0).reshape(2, 3),
-        np.asfortranarray(np.arange(6.0, dtype=">f4").reshape(2, 3)),
-        np.arange(12).reshape(3, 4)[:, ::2],
-        np.array(["a", "bc"]),
-        np.array([b"a", b"bc"]),
-        np.array([True, False]),
-        np.array([1 + 2j]),
-        np.array(["2012-01-01", "NaT"], dtype="datetime64[ns]"),
-        np.array([1, "a", None, [2, 3], np.float64(0.5)], dtype=object),
-        np.empty((0, 3)),
-        np.array(3.5),
-        np.float32(0.25),
-    ],
-)
-def test_arrays_are_read_as_they_were_written(tmp_path, array, protocol):
-    path = tmp_path / "file.pkl"
-    path.write_bytes(pickle.dumps(array, protocol=protocol))
-    result = read_pickle(path)
-    assert result.dtype == array.dtype
-    np.testing.assert_array_equal(result, array)
-
-
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_tables_are_read_as_their_columns(tmp_path, protocol):
-    pd = pytest.importorskip("pandas")
-    columns = {
-        "a": np.arange(3),
-        "b": [0.5, np.nan, 1.5],
-        "c": np.array(["x", "y", "z"], dtype=object),
-        "d": [3, 2, 1],
-        "e": np.array(["2012-01-01"] * 3, dtype="datetime64[ns]"),
-    }
-    with pd.option_context("mode.string_storage", "python"):
-        table = pd.DataFrame(columns, columns=pd.Index(list(columns), dtype=object))
-    parts = (table, table[1:], table["b"], table.index, pd.Index([1.5, 2.5]))
-    path = tmp_path / "file.pkl"
-    path.write_bytes(pickle.dumps(parts, protocol=protocol))
-    whole, part, series, index, numbers = read_pickle(path)
-    assert list(whole) == list(columns)
-    for name in columns:
-        np.testing.assert_array_equal(whole[name], table[name].to_numpy())
-        np.testing.assert_array_equal(part[name], table[name].to_numpy()[1:])
-    np.testing.assert_array_equal(series, columns["b"])
-    assert index == range(3)
-    np.testing.assert_array_equal(numbers, [1.5, 2.5])
