@@ -44,30 +44,10 @@ def make_calendar_bunch(
     as_frame: bool,
     **others: Any,
 ) -> Bunch:
-    """Make the result of a loader of series over timestamps.
+    """Make the result of a loader of series (n_steps, n_channels) over regular timestamps.
 
-    Parameters
-    ----------
-    data : ndarray of shape (n_steps, n_channels)
-        The series.
-    timestamps : datetime64 ndarray of shape (n_steps,)
-        Time of every row, at regular intervals.
-    feature_names : list of str
-        Names of the channels.
-    as_frame : bool
-        Whether `data` and the factors become pandas DataFrames over the timestamps.
-    **others : object
-        Further attributes.
-
-    Returns
-    -------
-    bunch : Bunch
-        With `data`, `timestamps`, `feature_names`, `factors`, `factor_names` and the others.
-
-    Raises
-    ------
-    ImportError
-        If `as_frame` is True and pandas is not installed.
+    The factors are the calendar of every row. `as_frame` makes pandas DataFrames of them and of
+    the series; `others` become further attributes.
     """
     index = timestamps
     if as_frame:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from sklearn.utils import Bunch
 
+from skdeepdive._data.checks import check_choice
 from skdeepdive.datasets._base import load_arrays, load_description, make_calendar_bunch
 
 _SUBSETS = ("clients_2", "clients_321")
@@ -85,11 +86,7 @@ def load_electricity(subset: str = "clients_2", *, as_frame: bool = False) -> Bu
     >>> electricity.factors[0]  # midnight, a Sunday, January
     array([0, 6, 1])
     """
-    if subset not in _SUBSETS:
-        raise ValueError(
-            f"'subset' must be one of {', '.join(map(repr, _SUBSETS))}, got {subset!r}."
-        )
-    filename = f"electricity_{subset}.npz"
+    filename = f"electricity_{check_choice('subset', subset, _SUBSETS)}.npz"
     arrays = load_arrays(filename)
     return make_bunch(
         arrays["series"].astype(np.float32, order="C"),
@@ -103,25 +100,10 @@ def load_electricity(subset: str = "clients_2", *, as_frame: bool = False) -> Bu
 def make_bunch(
     data: np.ndarray, *, first_row: int, clients: Iterable[int], as_frame: bool, filename: str
 ) -> Bunch:
-    """Make the result of the loaders of a part of the file of Lai et al., or all of it.
+    """Make the result of a loader of a part of the file of Lai et al., or of all of it.
 
-    Parameters
-    ----------
-    data : float32 ndarray of shape (n_hours, n_clients)
-        The part.
-    first_row : int
-        Its first row in the file, counted from 0.
-    clients : iterable of int of length n_clients
-        Its columns in the file, counted from 0.
-    as_frame : bool
-        Whether to hand out DataFrames.
-    filename : str
-        The file it was read from.
-
-    Returns
-    -------
-    bunch : Bunch
-        As `load_electricity` describes it.
+    `first_row` and `clients` are the first row and the columns of the part in the file, counted
+    from 0.
     """
     hours = np.timedelta64(1, "h") * (np.arange(len(data)) + first_row)
     return make_calendar_bunch(

@@ -15,9 +15,9 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from skdeepdive.datasets._base import load_description
-from skdeepdive.datasets._download import BadFileError, Remote, open_cache
+from skdeepdive.datasets._download import Remote, fetch_file
 
-# The encrypted address first: with no checksum to go by, it vouches for the content.
+# No checksum is published. The encrypted address comes first: it vouches for the content.
 _REMOTE = Remote(
     filename="GaitData.zip",
     urls=(
@@ -28,6 +28,8 @@ _REMOTE = Remote(
 # Unpacked, the files hold 0.7 GB.
 _MAX_BYTES = 2 * 10**9
 _MEMBER = re.compile(r"GaitData/(\d+)-(\d+)\.(csv|json)")
+# RuntimeError: damaged tables of an archive may ask for what zipfile lacks.
+_DAMAGE = (BadZipFile, EOFError, KeyError, RuntimeError, TypeError, ValueError, zlib.error)
 _CHANNELS = [f"{foot}{kind}{axis}" for foot in "LR" for kind in "AR" for axis in "VXYZ"]
 _GROUPS = ["Healthy", "Orthopedic", "Neurological"]
 _SENSORS = ["XSens", "TCon"]
@@ -59,7 +61,6 @@ def fetch_gait_ipol(
     data_home: str | os.PathLike | None = None,
     download_if_missing: bool = True,
     n_retries: int = 3,
-    delay: float = 1.0,
 ) -> Bunch:
     """Load walks recorded by inertial sensors at both feet, downloading them (200 MB) once.
 
@@ -70,14 +71,11 @@ def fetch_gait_ipol(
     ----------
     data_home : str, path-like or None, default=None
         Folder for downloaded data; the file is kept in its subfolder ``skdeepdive``. None is the
-        folder of :func:`sklearn.datasets.get_data_home`: that of the environment variable
-        ``SCIKIT_LEARN_DATA``, or else ``~/scikit_learn_data``. Nothing is written elsewhere.
+        folder of :func:`sklearn.datasets.get_data_home`. Nothing is written elsewhere.
     download_if_missing : bool, default=True
-        If False, raise an OSError where the file is missing or damaged.
+        If False, raise an OSError where the file is missing.
     n_retries : int, default=3
-        How often to try again after all addresses failed.
-    delay : float, default=1.0
-        Seconds before trying again.
+        How often to try again after the download failed, with growing delays.
 
     Returns
     -------
@@ -121,25 +119,26 @@ def fetch_gait_ipol(
     Raises
     ------
     ImportError
-        If the file must be downloaded and pooch is not installed (``pip install
-        "skdeepdive[datasets]"``).
+        If pooch is not installed (``pip install "skdeepdive[datasets]"``).
     OSError
-        If the file is missing or damaged, and `download_if_missing` is False or no address has
-        the right file.
+        If the file is missing and cannot or may not be downloaded, or if it is damaged: then
+        delete it to download it anew.
     TypeError or ValueError
         If an argument is of the wrong type or out of range.
 
     See Also
     --------
-    fetch_gaitmotion : Normal, shuffling and stroke gait.
+    load_gaitmotion : Normal, shuffling and stroke gait.
     load_watch_imu : Recordings of exercises that come with the package.
 
     Notes
     -----
     The source publishes no checksum. What is verified, on every call, is the checksum that the
     archive holds of each of its files, which finds damage but not forgery, and the numbers of
-    trials, subjects, rows and footsteps. A damaged file is downloaded anew. A download that is
-    broken off leaves nothing behind. The archive is read where it is, not unpacked.
+    trials, subjects, rows and footsteps. The archive is read where it is, not unpacked.
+
+    A download that is broken off leaves nothing behind. pooch announces every download on standard
+    error; ``pooch.get_logger().setLevel("WARNING")`` silences it.
 
     References
     ----------
@@ -156,8 +155,8 @@ def fetch_gait_ipol(
     >>> gait.data[0][:, right].shape  # doctest: +SKIP
     (4013, 3)
     """
-    cache = open_cache(data_home, download_if_missing, n_retries, delay)
-    trials = cache.fetch(_REMOTE, _read_archive)
+    path = fetch_file(_REMOTE, data_home, download_if_missing, n_retries)
+    trials = _read_archive(path)
     metadata = [trial.metadata for trial in trials]
     return Bunch(
         data=[trial.data for trial in trials],
@@ -175,7 +174,7 @@ def fetch_gait_ipol(
         units=["g" if channel[1] == "A" else "deg/s" for channel in _CHANNELS],
         sampling_rate=100.0,
         DESCR=load_description("gait_ipol.rst"),
-        filename=str(cache.path(_REMOTE)),
+        filename=str(path),
     )
 
 
@@ -192,53 +191,45 @@ def _read_archive(path: Path) -> list[_Trial]:
     try:
         with ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
-                raise BadFileError(f"it unpacks to more than {_MAX_BYTES} bytes")
+                raise ValueError(f"it unpacks to more than {_MAX_BYTES} bytes")
             trials = [_read_trial(archive, *code) for code in _list_trials(archive.namelist())]
-            _check_facts(trials)
-    except BadFileError:
-        raise
-    # An archive may also be damaged in its tables, which asks for features that zipfile lacks.
-    except (BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
-        raise BadFileError(f"it is no intact archive of walks ({error})") from error
-    except (TypeError, ValueError, zlib.error) as error:
-        raise BadFileError(f"it holds a file that cannot be read ({error})") from error
+        if (found := _count(trials)) != _FACTS:
+            raise ValueError(f"it holds {found._asdict()} instead of {_FACTS._asdict()}")
+    except _DAMAGE as error:
+        raise OSError(
+            f"{path} is no intact archive of walks: {error}. Delete it, and call again to download "
+            "it anew."
+        ) from error
     return trials
 
 
 def _list_trials(names: list[str]) -> list[tuple[int, int]]:
     """List the subjects and numbers of the trials, in this order."""
-    codes: Counter[tuple[int, int]] = Counter()
-    for name in names:
-        if match := _MEMBER.fullmatch(name):
-            codes[int(match[1]), int(match[2])] += 1
-    return sorted(codes)
+    matches = filter(None, map(_MEMBER.fullmatch, names))
+    return sorted({(int(match[1]), int(match[2])) for match in matches})
 
 
 def _read_trial(archive: ZipFile, subject: int, number: int) -> _Trial:
     stem = f"GaitData/{subject}-{number}"
     metadata = json.loads(archive.read(f"{stem}.json"))
     if (metadata["Subject"], metadata["Trial"]) != (subject, number):
-        raise BadFileError(f"{stem}.json is of another trial")
+        raise ValueError(f"{stem}.json is of another trial")
     with archive.open(f"{stem}.csv") as file:
         header = file.readline().decode("ascii").strip()
         if header.split(",") != _CHANNELS:
-            raise BadFileError(f"{stem}.csv has the columns {header}")
+            raise ValueError(f"{stem}.csv has the columns {header}")
         data = np.loadtxt(file, delimiter=",", dtype=np.float32, ndmin=2)
     return _Trial(subject, number, metadata, data)
 
 
-def _check_facts(trials: list[_Trial]) -> None:
-    """Raise `BadFileError` if a number differs from what is published of the data."""
+def _count(trials: list[_Trial]) -> _Facts:
     groups = {(trial.subject, trial.metadata["PathologyGroup"]) for trial in trials}
     per_trial = Counter(trial.metadata["PathologyGroup"] for trial in trials)
     per_subject = Counter(group for _, group in groups)
     feet = [_footsteps(trial.metadata, foot) for trial in trials for foot in ("Left", "Right")]
-    found = _Facts(
+    return _Facts(
         trials=tuple(per_trial[group] for group in _GROUPS),
         subjects=tuple(per_subject[group] for group in _GROUPS),
         rows=sum(len(trial.data) for trial in trials),
         steps=sum(map(len, feet)),
     )
-    for name, number, expected in zip(_Facts._fields, found, _FACTS, strict=True):
-        if number != expected:
-            raise BadFileError(f"it holds {number} {name} instead of {expected}")
