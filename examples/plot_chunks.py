@@ -3,8 +3,8 @@ Learn half a year at a time
 ===========================
 
 ``partial_fit`` trains a model on data that arrive in chunks or that exceed the memory. This model
-learns from five half-years, one at a time. Its forecasts of the sixth improve with each chunk, and
-get close to those of a model that is fitted to all five at once.
+learns from five half-years, one at a time, and its forecasts of the sixth improve. They close about
+half of the gap to a model that is fitted to all five at once.
 """
 
 # %%

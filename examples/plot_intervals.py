@@ -3,8 +3,8 @@ Check the coverage of intervals
 ===============================
 
 An interval of 80 % should cover 80 % of the true values. For electricity load of the next day, the
-coverage differs from its nominal value by a few per cent at most, over seven later months and for
-intervals from 50 % to 95 %.
+coverage over seven later months is within one percentage point of its nominal value, for intervals
+from 50 % to 95 %.
 """
 
 # %%
