@@ -148,7 +148,7 @@ def write_page(files):
     for name, content in files.items():
         key = Path(shlex.split(content["command"])[1]).stem, content["dataset"]
         if key[0] not in SCRIPTS or key[1] not in DATASETS:
-            raise SystemExit(f"{name}: report.py must first be told what {key} stands for.")
+            raise SystemExit(f"{name}: add {key} to SCRIPTS and DATASETS of report.py.")
         sections.setdefault(key, {})[name] = content
     parts = [INTRODUCTION]
     for script, explanation in SCRIPTS.items():

@@ -121,8 +121,8 @@ def compare(title, X, y, factors, parts, max_epochs):
         mae = np.abs(predicted - y[test]).mean()
         print(f"{name:<20}{rrse_score(y[test], predicted):>8.4f}{mae:>8.4f}")
     accuracy = (model.predict_cluster(X[test]) == factors.iloc[test].to_numpy()).mean(axis=0)
-    read = ", ".join(f"{n} {a:.2f}" for n, a in zip(factors.columns, accuracy, strict=True))
-    print(f"labels read from the test windows: {read} (accuracy)")
+    each = ", ".join(f"{n} {a:.2f}" for n, a in zip(factors.columns, accuracy, strict=True))
+    print(f"accuracy of the labels on the test windows: {each}")
     print(f"fitted in {seconds:.0f} s, {model.n_iter_} epochs")
     return model
 

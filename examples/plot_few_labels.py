@@ -49,5 +49,5 @@ for model, ax, name in (
     print(f"{name}: {right:.1%} of {test.stop - test.start} hours of November are right")
 
 # %%
-# Most errors are one hour. The unlabelled windows take part in the discriminants with their
+# Nearly all errors are one hour. The unlabelled windows take part in the discriminants with their
 # posterior probabilities, and so improve the means and the covariance of the classes.
