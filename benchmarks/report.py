@@ -27,12 +27,12 @@ EFFORT = "validation and effort"
 INTRODUCTION = """\
 # Benchmarks
 
-`python benchmarks/report.py` writes this page from the files in `benchmarks/results`, which were
-written by the commands below (FOLDER holds the data, FILE is the one named after the command).
-Scores are of the test windows where nothing else is said: the mean over seeds ± the standard
-deviation, which is left out of single runs and where all runs agree. What there is to choose is
-chosen on validation windows. The best mean of a column is bold, however small its lead. Seconds
-are measured on one thread, and indicative only.
+`python benchmarks/report.py` writes this page from the files in `benchmarks/results`, which the
+commands below have written (FOLDER holds the data, FILE is the file named after the command).
+Unless stated otherwise, scores are on the test windows: the mean over seeds ± the standard
+deviation. Single runs, and runs that all agree, have no standard deviation. All choices are made on
+validation windows. The best mean of a column is bold, however small its lead. Seconds are measured
+on one thread, and are rough.
 """
 
 # By the script that wrote a file; these and the data sets are in the order of the page.
@@ -41,77 +41,82 @@ SCRIPTS = {
 ## Forecasts beside other methods
 
 RRSE, the root relative squared error, is 0 for a perfect forecast and 1 for the mean of the true
-values. It is measured in the units of the source, where the largest channels decide; standardised
-by the training rows, where those that change most afterwards decide; and as the mean of the
-channels' own. CORR is the mean of the channels' correlations. MSE and MAE are of standardised
-values. Seconds hold all from tuning to forecasting, but not the search for the settings of NHITS.
-"Seasonal naive" repeats the last day or the last week, whichever the validation windows prefer.
+values. Three versions weight the channels differently. RRSE in the units of the source is dominated
+by the largest channels. RRSE of values standardised by the training rows is dominated by the
+channels that change most after them. RRSE of channels is the mean of one RRSE per channel. CORR is
+the mean correlation over channels. MSE and MAE are of standardised values. Seconds include tuning,
+fitting and forecasting, but not the search for the settings of NHITS. "Seasonal naive" repeats the
+last day or the last week, whichever has the lower error on the validation windows.
 """,
     "time_to_accuracy": """\
 ## Time to accuracy
 
-Seconds from the start of a fit until its mean squared error on the validation windows first is at
-most 1 % above that of ridge regression, and until the fit has converged by its own early stopping.
-Ratios are to the seconds of DeepDIVE with the same seed. MSE is of standardised values.
-`benchmarks/time_to_accuracy.py` says what is on the clock, and what the others were tuned by.
+Seconds to target are those from the start of a fit until its mean squared error on the validation
+windows is at most 1 % above that of ridge regression. Seconds to best peer are those until it
+reaches the lowest validation error of the other methods, seconds to converge those until early
+stopping ends the fit. Ratios are relative to DeepDIVE with the same seed. MSE is of standardised
+values. `benchmarks/time_to_accuracy.py` describes the timing and the tuning of the other methods.
 """,
     "paper": """\
 ## The paper's table
 
 Reconstruction and forecast are RRSE (0 is perfect, 1 is the mean of the true values) of values
-standardised per channel. The mutual information gap (MIG) of a factor is 1 if one latent dimension
-alone tells all of it. Accuracy is the share of labels that are read correctly from the windows.
+standardised per channel. The mutual information gap (MIG) of a factor is 1 if a single latent
+dimension determines the factor and no other dimension is informative. Accuracy is the share of
+labels that are predicted correctly from the windows.
 """,
     "labels": """\
-## Reading the labels
+## Accuracy of the labels
 
-The share of labels that are read correctly from the windows alone.
+Accuracy is the share of labels that are predicted correctly from the windows alone.
 """,
     "uncertainty": """\
 ## Intervals beside quantile regression
 
-Intervals of 80, 90 and 95 % should cover as many of the futures; the narrower they then are, the
-better. Widths and pinball losses (mean over the median and the ends of the intervals) are in
-units of the channels' deviation in the training rows. "Constant" intervals are the same for every
-window. The gradient boosting, one model for every quantile, is told the calendar.
+Intervals of 80, 90 and 95 % should cover 80, 90 and 95 % of the futures. Of intervals with this
+coverage, narrow ones are better. Pinball losses are means over the median and the ends of the
+intervals. Widths and losses are in units of the standard deviation of each channel in the training
+rows. "Constant" intervals have the same width for all windows. Gradient boosting fits one model per
+quantile, and gets the calendar of the step as input.
 """,
     "anomaly": """\
 ## Anomalies
 
-Areas under the ROC curve of scores of windows (1 is perfect, 0.5 is chance): `score_samples` of
-DeepDIVE, scikit-learn's isolation forest, and the error of principal components. In series
-anomalies are put into the test windows; among recordings of exercises those of one exercise are
-the anomalies, and no other method has seen them either. `benchmarks/anomaly.py` says how.
+The scores are areas under the ROC curve (1 is perfect, 0.5 is chance). They compare
+`score_samples` of DeepDIVE, scikit-learn's isolation forest, and the reconstruction error of
+principal components. For series, anomalies are added to test windows. For recordings of exercises,
+the anomalies are the windows of one exercise, which no method was trained on.
+`benchmarks/anomaly.py` has the details.
 """,
     "training_loop": """\
 ## Training beside other loops
 
-`fit`, with all that it does, beside loops over the same module and losses that are given
-standardised tensors and evaluate nothing; `benchmarks/training_loop.py` says how. The peak share is
-that of the arithmetic of matrix products. Seconds are those of all of `fit`, and of as many epochs
-of the other loops. "best, kept" is the best loop that is also given the linear forecasts of its
-windows, which do not change in training: `fit` keeps them where they take at most 64 MB, a loop
-over the module has them computed in every step.
+The table compares the whole of `fit` with bare loops over the same module and losses. The loops
+get standardised tensors and evaluate nothing; `benchmarks/training_loop.py` has the details. The
+peak share is the arithmetic of matrix products per second, relative to one large matrix product.
+Seconds are for all of `fit`, and for as many epochs of the other loops. "best, kept" is the best
+loop with cached linear forecasts, which do not change in training. `fit` caches them where they
+take at most 64 MB; the other loops compute them in every step.
 """,
     "inference": """## Outputs and the import
 
-Beside calls of the bare module on tensors that are standardised already, and imports of the bare
-libraries; a ratio is the median of those of pairs that took turns. `predict` and `transform` also
-check what they are given, standardise it, and return arrays in the units of the data.
+Outputs are compared with calls of the bare module on standardised tensors, the import with imports
+of the libraries alone. The two took turns, and a ratio is the median over pairs. `predict` and
+`transform` also check and standardise their input, and return arrays in the units of the data.
 """,
     "scaling": """## Time and memory by size
 
-One size changes at a time: of 8,000 windows of 96 steps and 8 channels, 24 steps ahead and with one
-factor. A fit takes one epoch in every phase on one thread; memory is what it takes beside the
-series, and beside what an earlier fit of 50 windows took.
+One size varies at a time. The others stay at 8,000 windows of 96 steps and 8 channels, 24 steps
+ahead, with one factor. A fit takes one epoch in every phase on one thread. Memory excludes the
+series and the memory that an earlier fit of 50 windows took.
 
 ![Seconds and megabytes of a fit against windows, time steps, channels, horizon and
 factors](scaling.png)
 """,
     "ablation": """## What each choice in the model brings
 
-Every row changes one thing and leaves all others at their defaults; `benchmarks/ablation.py` says
-how. The scores are those of the paper's table. Seconds are those of the fit.
+Each row changes one choice and keeps the defaults of all others; `benchmarks/ablation.py` has the
+details. The scores are the same as in the paper's table. Seconds are for the fit.
 """,
 }
 DATASETS = {
@@ -125,13 +130,13 @@ DATASETS = {
     "gefcom2012": """\
 ### GEFCom2012, load of utility zones
 
-Figures of the test windows were looked at while the model was developed, so they are indications
-rather than a blind test.
+The figures of the test windows were looked at while the model was developed, so they are
+indications rather than a blind test.
 """,
     "gait_ipol": """\
 ### Gait, a sensor on the right foot
 
-The group is confounded with the make of the sensor: what is read as the group is partly the sensor.
+The group is confounded with the make of the sensor: a predicted group is partly a predicted sensor.
 """,
     "watch": "### Smartwatch, exercises of the shoulder\n",
 }
@@ -143,7 +148,7 @@ def write_page(files):
     for name, content in files.items():
         key = Path(shlex.split(content["command"])[1]).stem, content["dataset"]
         if key[0] not in SCRIPTS or key[1] not in DATASETS:
-            raise SystemExit(f"{name}: report.py must first be told what {key} stands for.")
+            raise SystemExit(f"{name}: add {key} to SCRIPTS and DATASETS of report.py.")
         sections.setdefault(key, {})[name] = content
     parts = [INTRODUCTION]
     for script, explanation in SCRIPTS.items():

@@ -2,15 +2,15 @@
 Find the days on which the clock was changed
 ============================================
 
-Nobody told the model that clocks are changed twice a year, yet the lower bound of the log density,
-``score_samples``, puts both of these days among the most unusual of the 365 of a year.
+Clocks change twice a year, and the data do not say when. The lower bound of the log density,
+``score_samples``, ranks both days among the most unusual of the 365 days of a year.
 """
 
 # %%
 # Days as windows
 # ---------------
-# A window is a day here. The model is fitted to the windows of 2013, one in five hours, and knows
-# their hour and weekday.
+# Each window is a day. The model is fitted to the windows of 2013, one every five hours, with the
+# hour and the weekday as labels.
 import matplotlib.pyplot as plt
 import pandas as pd
 
@@ -30,7 +30,7 @@ model.fit(X[some], y[some], factors=factors.iloc[some])
 # %%
 # The most unusual days of 2014
 # -----------------------------
-# Windows that end at 23 o'clock are calendar days.
+# Windows that end at 23:00 are calendar days.
 days = test.start + (ends[test].hour == 23).nonzero()[0]
 scores = pd.Series(model.score_samples(X[days]), index=ends[days].normalize()).sort_values()
 changes = {"2014-03-30": "spring, clock set forward", "2014-10-26": "autumn, clock set back"}
@@ -39,9 +39,9 @@ for day, what in changes.items():
     print(f"{day}, {what}: number {rank} of {len(scores)} from the most unusual")
 
 # %%
-# When the clock is set forward, an hour does not exist, and its load is recorded as zero; when it
-# is set back, an hour is counted twice. The other days at the top are unusual for
-# what people did, which the data do not tell.
+# When the clock is set forward, one hour does not exist, and its load is recorded as zero. When it
+# is set back, one hour is counted twice. The data do not explain why the other days at the top are
+# unusual.
 figure, axes = plt.subplots(1, 4, figsize=(10, 2.8), sharey=True, layout="constrained")
 year_before = load.loc["2013"]
 median = year_before.groupby(year_before.index.hour).median()
@@ -55,7 +55,7 @@ axes[0].legend(frameon=False)
 # %%
 # Why a window is unusual
 # -----------------------
-# ``score_terms`` splits the bound: a course that cannot be decoded from the latent variables, or
-# unlikely values of these. The differences from the median of all days, in nats:
+# ``score_terms`` splits the bound into the reconstruction of the window and the divergences of the
+# latent variables from their priors. The differences from the median of all days, in nats:
 terms = pd.DataFrame(model.score_terms(X[days]), index=ends[days].normalize())
 print((terms - terms.median()).loc[scores.index[:4]].astype(float).round(1))

@@ -1,16 +1,16 @@
 """
-What a forecast is made of
-==========================
+Attribute a forecast to its parts
+=================================
 
-``attribute`` splits a forecast into what the level, the linear map, the factors and the
-conditional dimensions contribute. The parts add up to the forecast exactly, and so they can be
-left out one by one: what the hour of the window contributes makes forecasts of load better.
+``attribute`` splits a forecast into the contributions of the level, the linear map, the factors and
+the conditional dimensions. The parts add up to the forecast. Leaving out one part shows its use:
+here, the contribution of the hour makes forecasts of load better.
 """
 
 # %%
 # A forecast and its parts
 # ------------------------
-# Half a year of load, whose windows are labelled with the hour and the weekday of their end.
+# The data are half a year of load. The labels of a window are the hour and the weekday of its end.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -40,14 +40,14 @@ print(
 )
 
 # %%
-# The level is the last value of the window, and the linear map goes from the window to the
-# differences from it. What a factor adds is its Shapley value: the change in the forecast when the
-# factor becomes known, the mean over all orders in which factors and conditional dimensions may
-# become known.
+# The level is the last value of the window. The linear map forecasts the differences from it. The
+# contribution of a factor is its Shapley value: the change in the forecast when the factor becomes
+# known, averaged over all orders in which factors and conditional dimensions can become known.
 #
 # One day
 # -------
-# The first test window that ends at midnight, its forecast built up from the parts.
+# The left plot shows the forecast from the first test window that ends at midnight, the right plot
+# the parts beyond level and linear map.
 day = (factors["hour"].iloc[test] == 23).argmax()
 figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 steps = np.arange(1, 25)
@@ -63,9 +63,9 @@ axes[1].axhline(0, color="0.8", linewidth=0.8, zorder=0)
 axes[1].legend(frameon=False)
 
 # %%
-# What each part is good for
-# --------------------------
-# The mean absolute error of the forecasts of November, as they are and without one of the parts.
+# The use of each part
+# --------------------
+# The mean absolute error of the forecasts of November, without one of the parts and with all.
 error = np.abs(forecast - y[test]).mean()
 for name in ("hour", "weekday", "conditional", "window"):
     without = np.abs(forecast - parts[name] - y[test]).mean()

@@ -2,16 +2,16 @@
 Learn half a year at a time
 ===========================
 
-With ``partial_fit`` a model learns from data that come in chunks, or that are too many for memory.
-After five half-years, each of which it saw once and alone, its forecasts of the sixth are better
-than after the first, and near those of a model that had all five at once.
+``partial_fit`` trains a model on data that arrive in chunks or that exceed the memory. This model
+learns from five half-years, one at a time, and its forecasts of the sixth improve. They close about
+half of the gap to a model that is fitted to all five at once.
 """
 
 # %%
 # A stream of half-years
 # ----------------------
-# Windows of three years of load, one in five hours. The last half-year is for testing after
-# every chunk.
+# The windows cover three years of load, one every five hours. The last half-year is the test part
+# after every chunk.
 import matplotlib.pyplot as plt
 
 from skdeepdive import DeepDIVEForecaster, calendar_factors, sliding_windows
@@ -34,9 +34,9 @@ X_test, y_test, _ = cut(last)
 # %%
 # Chunk after chunk
 # -----------------
-# The first call decides on the scaling and on the form of the linear forecast. Later ones add to
-# the sums from which the linear forecast and the discriminants of the labels are computed, and
-# train the networks for one more epoch, on the new chunk alone.
+# The first call fixes the scaling and the form of the linear forecast. Later calls add the new
+# chunk to the sums that determine the linear forecast and the discriminants of the labels. They
+# train the networks on the new chunk alone, for one epoch in each phase.
 stream = DeepDIVEForecaster(n_hidden=64, random_state=0)
 errors = []
 for chunk in chunks:
@@ -52,7 +52,7 @@ for n, error in enumerate(errors, start=1):
 print(f"RRSE of all at once:     {error_at_once:.3f}")
 
 # %%
-# The error is relative: 0 is that of a perfect forecast, 1 that of the mean of the true values.
+# The root relative squared error is 0 for a perfect forecast and 1 for the mean of the true values.
 figure, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
 ax.plot(range(1, len(errors) + 1), errors, marker="o", label="half-year by half-year")
 ax.axhline(error_at_once, color="0.5", linestyle="--", label="all at once, several passes")

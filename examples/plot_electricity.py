@@ -1,12 +1,12 @@
 """
-Forecast electricity load, and see what the forecast knows
-==========================================================
+Forecast electricity load with an interpretable model
+=====================================================
 
-Hourly loads of Portuguese clients: a week of history is encoded into an embedding that keeps
-hour, weekday and month apart from everything else, and decoded into the next day. The forecasts
-are compared with last week's value, ridge regression and a multilayer perceptron; all choices
-(penalties, epochs, variants) are made on validation windows, and the test windows come later in
-time than both.
+The data are hourly loads of Portuguese clients. The model encodes a week of load into an embedding
+with separate dimensions for hour, weekday, month and everything else, and decodes the next day from
+it. Last week's values, ridge regression and a multilayer perceptron are the baselines. All choices
+(penalties, epochs, variants) are made on validation windows. The test windows come later in time
+than training and validation windows.
 
 Run it with ``--short`` for a quick look.
 """
@@ -91,7 +91,7 @@ def mlp(X, y, parts, seed=0):
 
 
 def deepdive(X, y, factors, parts, max_epochs, seed=0):
-    """Fit DeepDIVE, holding the validation windows out, with a progress bar."""
+    """Fit DeepDIVE with the same validation windows as the baselines, and a progress bar."""
     train, validation = parts[:2]
     model = DeepDIVEForecaster(
         max_epochs=max_epochs,
@@ -121,8 +121,8 @@ def compare(title, X, y, factors, parts, max_epochs):
         mae = np.abs(predicted - y[test]).mean()
         print(f"{name:<20}{rrse_score(y[test], predicted):>8.4f}{mae:>8.4f}")
     accuracy = (model.predict_cluster(X[test]) == factors.iloc[test].to_numpy()).mean(axis=0)
-    read = ", ".join(f"{n} {a:.2f}" for n, a in zip(factors.columns, accuracy, strict=True))
-    print(f"labels read from the test windows: {read} (accuracy)")
+    each = ", ".join(f"{n} {a:.2f}" for n, a in zip(factors.columns, accuracy, strict=True))
+    print(f"accuracy of the labels on the test windows: {each}")
     print(f"fitted in {seconds:.0f} s, {model.n_iter_} epochs")
     return model
 

@@ -1,17 +1,17 @@
 """
-Windows without labels help to read labels
-==========================================
+Learn from windows without labels
+=================================
 
-When one window in twenty has a label, the others are not lost: a model that gets them as well,
-marked as unlabelled, reads the labels of later windows better than one that gets the labelled
-windows alone.
+Only one window in twenty has a label here. A model that also gets the other windows, marked as
+unlabelled, predicts the labels of later windows better than a model that gets the labelled windows
+alone.
 """
 
 # %%
 # Few labels
 # ----------
-# Of half a year of load, windows of a week are labelled with the hour of their last value. Five
-# per cent of the labels are known, at random; -1 marks the others.
+# The data are half a year of load. The label of a window is the hour of its last value. A random 5
+# % of the labels are known; -1 marks the others.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -31,9 +31,9 @@ known = np.flatnonzero(labels["hour"] >= 0)
 print(f"{len(known)} of {len(labels)} windows have a label")
 
 # %%
-# With and without the others
-# ---------------------------
-# Labels are all we want here, so the conditional dimensions are left out.
+# With and without unlabelled windows
+# -----------------------------------
+# This example only needs labels, so ``latent="marginal"`` leaves out the conditional dimensions.
 settings = {"latent": "marginal", "n_hidden": 64, "max_epochs": 2, "random_state": 0}
 with_others = DeepDIVEForecaster(**settings).fit(X[train], y[train], labels)
 labelled_only = DeepDIVEForecaster(**settings).fit(X[known], y[known], labels.iloc[known])
@@ -41,13 +41,13 @@ labelled_only = DeepDIVEForecaster(**settings).fit(X[known], y[known], labels.il
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
 for model, ax, name in (
     (labelled_only, axes[0], "labelled windows alone"),
-    (with_others, axes[1], "and those without a label"),
+    (with_others, axes[1], "with unlabelled windows"),
 ):
     FactorConfusionDisplay.from_estimator(model, X[test], hours.iloc[test], ax=ax)
     right = (model.predict_cluster(X[test]) == hours["hour"].iloc[test]).mean()
     ax.set_title(f"{name}: {right:.0%} right")
-    print(f"{name}: {right:.1%} of {test.stop - test.start} hours of November read right")
+    print(f"{name}: {right:.1%} of {test.stop - test.start} hours of November are right")
 
 # %%
-# Most of what is not right is one hour off. Windows without a label take part in the
-# discriminants, by their posteriors, and thereby tell where the classes lie.
+# Nearly all errors are one hour. The unlabelled windows take part in the discriminants with their
+# posterior probabilities, and so improve the means and the covariance of the classes.

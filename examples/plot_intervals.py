@@ -1,17 +1,17 @@
 """
-Intervals that hold what they promise
-=====================================
+Check the coverage of intervals
+===============================
 
-Intervals of a forecast should hold as many of the true values as they say. Those of the next
-day's electricity load do so to within a few per cent over seven months that the model has not seen,
-from the narrow interval of 50 % to the wide one of 95 %.
+An interval of 80 % should cover 80 % of the true values. For electricity load of the next day, the
+coverage over seven later months is within one percentage point of its nominal value, for intervals
+from 50 % to 95 %.
 """
 
 # %%
 # A forecast with its intervals
 # -----------------------------
-# The model is fitted to windows of 29 months, and holds the last quarter of them out. How wrong it
-# is on these says how wide intervals must be.
+# The model is fitted to windows of 29 months. The last quarter of them are the validation windows.
+# The errors on the validation windows determine the widths of the intervals.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -29,27 +29,27 @@ model.fit(X[train], y[train], factors=hours.iloc[train])
 ForecastDisplay.from_estimator(model, X[test], y[test], unit="load")
 
 # %%
-# Promised and held
-# -----------------
-# An interval of 80 % runs from the quantile 0.1 to the quantile 0.9. Over all hours of all windows
-# from June on, how many of the true values lie inside?
+# Nominal and actual coverage
+# ---------------------------
+# An interval of 80 % is bounded by the quantiles 0.1 and 0.9. Its coverage is the share of true
+# values inside it, over all hours of all windows from June on.
 levels = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 low = model.predict_quantiles(X[test], (1 - levels) / 2)
 high = model.predict_quantiles(X[test], (1 + levels) / 2)
 inside = (low <= y[test][..., None]) & (y[test][..., None] <= high)
-held = inside.mean(axis=(0, 1))
+coverage = inside.mean(axis=(0, 1))
 
-for level, share in zip(levels, held, strict=True):
-    print(f"{level:.0%} interval: holds {share:.1%} of {inside[..., 0].size} values")
-print(f"greatest difference: {np.abs(held - levels).max():.1%}")
+for level, share in zip(levels, coverage, strict=True):
+    print(f"{level:.0%} interval: covers {share:.1%} of {inside[..., 0].size} values")
+print(f"greatest difference: {np.abs(coverage - levels).max():.1%}")
 
 figure, ax = plt.subplots(figsize=(4.5, 4.5), layout="constrained")
-ax.plot([0.4, 1], [0.4, 1], color="0.6", linewidth=1, label="as promised")
-ax.plot(levels, held, marker="o", label="from June on")
-ax.set(xlabel="share of values promised", ylabel="share of values held", aspect="equal")
+ax.plot([0.4, 1], [0.4, 1], color="0.6", linewidth=1, label="nominal")
+ax.plot(levels, coverage, marker="o", label="from June on")
+ax.set(xlabel="nominal coverage", ylabel="actual coverage", aspect="equal")
 ax.legend(frameon=False)
 
 # %%
-# The promise is for windows that are to those held out as they are to each other. Months that
-# follow are never quite that, and after a change of habits the shares would be off: the
-# :doc:`user guide <../user_guide>` says more.
+# Coverage is nominal if test and calibration windows are exchangeable. Later months never quite
+# are, and after a change of habits the coverage would be off. The :doc:`user guide <../user_guide>`
+# says more.

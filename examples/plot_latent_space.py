@@ -2,15 +2,16 @@
 Read the hour off a circle
 ==========================
 
-Where a week of electricity load lies on the plane of the hour tells at what hour the week ended:
-in a month that the model has not seen, the angle is hardly ever more than an hour off.
+Windows are weeks of electricity load, labelled with the hour at which they end. The two latent
+dimensions of the hour place them around a circle, like a clock. For windows of a later month, the
+angle is hardly ever more than one hour off.
 """
 
 # %%
 # Windows and their hours
 # -----------------------
 # Half a year of hourly load is cut into windows of a week, with the next day as their future. The
-# label of a window is the hour of its last value. November is for testing.
+# label of a window is the hour of its last value. November is the test part.
 import numpy as np
 
 from skdeepdive import DeepDIVEForecaster, calendar_factors, sliding_windows, split_windows
@@ -25,22 +26,22 @@ train, test = split_windows(origin, horizon=24, dates=["2014-11-01"], index=load
 # %%
 # A plane for the hour
 # --------------------
-# With two dimensions the hour has a plane of its own. (The default of 16 reads labels better; then
-# the first two of them are drawn, and the lines are left out.)
+# With ``n_marginal=2``, the hour has two dimensions. (The default of 16 predicts labels better. The
+# display then shows the first two, without the lines.)
 model = DeepDIVEForecaster(n_marginal=2, n_hidden=64, max_epochs=5, random_state=0)
 model.fit(X[train], y[train], factors=hours.iloc[train])
 display = EmbeddingDisplay.from_estimator(model, X[test], hours.iloc[test], cmap="twilight")
 
 # %%
-# The crosses are the centres of the hours, the lines run where an hour becomes likelier than all
-# others together. Nobody told the model about windows of November, and yet they lie by the centre
-# of their hour.
+# The crosses are the centres of the hours. Inside each line, one hour is more likely than all
+# others together. The windows of November were not part of the fit, but lie near the centre of
+# their hour.
 #
 # The angle as a clock
 # --------------------
-# The centres, which :attr:`factor_priors_ <skdeepdive.DeepDIVEForecaster>` holds, start on a
-# circle; where a window comes to lie is learnt. The difference between its angle and that of the
-# centre of its true hour is an error in hours.
+# The centres, an attribute of :attr:`factor_priors_ <skdeepdive.DeepDIVEForecaster>`, start on a
+# circle. The positions of the windows are learned. The angle between a window and the centre of its
+# true hour is an error in hours.
 Z = model.transform(X[test])
 centres = model.factor_priors_[0].centres
 

@@ -1,17 +1,17 @@
 """
-Let a search choose how gaps are filled
-=======================================
+Choose an imputer with a grid search
+====================================
 
-Windows with gaps need a step before the forecaster, and how gaps are best filled is a question for
-``GridSearchCV`` over a ``Pipeline``, with folds in time order. Its choice, made without the last
-two months, is the better one in these months as well.
+Windows with missing values need an imputer before the forecaster. ``GridSearchCV`` over a
+``Pipeline`` chooses one, with folds in time order. Its choice is made without the last two months,
+and is the better one in these months as well.
 """
 
 # %%
-# Load with gaps
-# --------------
-# Three values in ten are taken out of the windows of eleven months, of which the last two are for
-# testing.
+# Load with missing values
+# ------------------------
+# A random 30 % of the values are removed from the windows of eleven months. The last two months are
+# the test part.
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -32,14 +32,14 @@ train, test = split_windows(origin, horizon=24, dates=["2014-10-01"], index=load
 X = np.where(np.random.default_rng(0).random(X.shape) < 0.3, np.nan, X)
 
 # %%
-# Two ways to fill them
-# ---------------------
-# ``SimpleImputer`` puts the mean of a column, the same for all windows, into a gap. The alternative
-# draws a line between the values of the window before and after the gap.
+# Two imputers
+# ------------
+# ``SimpleImputer`` replaces a missing value by the mean of its column, which is the same for all
+# windows. The alternative interpolates linearly between the values of the window before and after.
 
 
 def interpolate(windows):
-    """Fill the gaps of every window by straight lines in time."""
+    """Interpolate the missing values of every window linearly in time."""
     return pd.DataFrame(windows).interpolate(axis=1, limit_direction="both").to_numpy()
 
 
@@ -52,10 +52,10 @@ ways = {"mean of the column": SimpleImputer(), "line in time": FunctionTransform
 # %%
 # The search
 # ----------
-# Folds are not shuffled, for windows overlap, and a gap between training and validation keeps the
-# futures of the one out of the other: a day, which is 24 hours over the stride in windows. Labels
-# pass through the search and the pipeline by metadata routing.
-folds = TimeSeriesSplit(n_splits=3, gap=-(-24 // stride))
+# Folds are not shuffled, because windows overlap. A gap of ``ceil(horizon / stride) - 1`` windows
+# keeps the futures of training and test folds apart. Metadata routing passes the labels through the
+# search and the pipeline.
+folds = TimeSeriesSplit(n_splits=3, gap=-(-24 // stride) - 1)
 search = GridSearchCV(pipeline, {"fill": list(ways.values())}, cv=folds)
 search.fit(X[train], y[train], factors=hours.iloc[train])
 chosen = list(ways)[search.best_index_]

@@ -1,10 +1,11 @@
 """
-Ask a latent dimension what it means
-====================================
+Interpret a latent dimension by traversal
+=========================================
 
-Labels name the marginal dimensions; a conditional one has to be moved for its meaning to show. The
-one that matters most to the forecasts here tells how far the ends of the week stand out from its
-middle, and moving it takes the forecasts of all later windows the same way.
+Labels name the marginal dimensions. The meaning of a conditional dimension shows in a traversal:
+move it, and decode windows and forecasts. Here, the dimension with the largest effect on forecasts
+describes how far the ends of the week differ from its middle. Moving it changes the forecasts of
+all later windows in the same direction.
 """
 
 # %%
@@ -25,10 +26,10 @@ model = DeepDIVEForecaster(n_hidden=64, max_epochs=5, random_state=0)
 model.fit(X[train], y[train], factors=hours.iloc[train])
 
 # %%
-# Which dimension matters?
-# ------------------------
-# ``traverse`` gives windows and forecasts at other values of one dimension. On some of the training
-# windows, which of the conditional dimensions changes the mean forecast most?
+# The dimension with the largest effect
+# -------------------------------------
+# ``traverse`` returns windows and forecasts at other values of one dimension. Applied to some of
+# the training windows, it shows which conditional dimension changes the mean forecast most.
 names = [name for name in model.get_feature_names_out() if name.startswith("conditional")]
 
 
@@ -46,13 +47,14 @@ print(f"{strongest} changes the mean forecast by {effects[strongest]:.0f}")
 # %%
 # Its meaning
 # -----------
-# A window of November, had this dimension, or the second in line, other values. A conditional
-# dimension has a mean of zero and a deviation of one a priori.
+# The display shows a window of November at other values of this dimension, and of the dimension
+# with the second largest effect. The prior of a conditional dimension has mean 0 and standard
+# deviation 1.
 TraversalDisplay.from_estimator(model, X[test], dimensions=[strongest, second], unit="load")
 
 # %%
-# Is that so for this window only? The sign of a dimension is arbitrary; what counts is whether all
-# windows agree.
+# Other windows change in the same way. The sign of a dimension is arbitrary, so the test is whether
+# all windows agree.
 window, forecast = change(X[test], strongest)
 sign = np.sign(forecast.mean())
 same = (sign * forecast.mean(axis=1) > 0).mean()

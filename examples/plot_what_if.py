@@ -2,16 +2,16 @@
 What if it were Sunday?
 =======================
 
-On Friday night the model forecasts a Saturday. Asked what it would forecast had the window ended
-on a Saturday, so that a Sunday were to come, it gives days that are closer to the true Sundays of
-the same weeks than its forecasts of the Saturdays are.
+On Friday night, the model forecasts a Saturday. A counterfactual sets the weekday of the window to
+Saturday, so that a Sunday follows. The counterfactual forecasts are closer to the true Sundays of
+the season than the forecasts of the Saturdays are.
 """
 
 # %%
 # A model that knows the weekday
 # ------------------------------
-# It is fitted to every third window up to April 2014. The label is the weekday on which the window
-# ends.
+# The model is fitted to every third window of 2013 to April 2014. The label of a window is the
+# weekday on which it ends.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -32,9 +32,9 @@ model.fit(X[some], y[some], factors=weekdays.iloc[some])
 # %%
 # Saturdays as Sundays
 # --------------------
-# Windows that end on Fridays at 23 o'clock, and what they would be had they ended on a Saturday.
-# ``counterfactual`` moves the marginal dimensions of the weekday to the centre of the label; the
-# window changes by what that decodes to, and the forecast is that of the changed window.
+# The windows end on Fridays at 23:00. ``counterfactual`` moves the marginal dimensions of the
+# weekday to the centre of Saturday. The window changes by as much as the decoded window does. The
+# forecast is computed from the changed window and latent variables.
 midnights = test.start + ((ends[test].hour == 23) & (ends[test].day_of_week == FRIDAY)).nonzero()[0]
 fridays = midnights[midnights + 24 < test.stop]
 saturdays = y[fridays]
@@ -59,8 +59,8 @@ print(f"  had it been a Sunday     {distance(what_if).mean():.0f}")
 print(f"closer to them in {(distance(what_if) < distance(forecast)).mean():.0%} of the weeks")
 
 # %%
-# The gap is not closed: the true Saturdays are as far from the Sundays as their forecasts are, and
-# the counterfactual goes a part of the way.
+# The counterfactual covers only a part of the distance: the true Saturdays are as far from the
+# Sundays as their forecasts are.
 figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 hour = np.arange(24)
 ax.plot(hour, saturdays.mean(axis=0), color="0.6", label="true Saturdays")
