@@ -50,9 +50,13 @@ class VAEForecaster(BaseForecaster):
         `max_epochs` epochs and keep the last weights; the validation windows then set the noise of
         the forecasts only.
     validation_fraction : float, default=0.2
-        Part of the windows, the last in their order, that is held out for validation. Windows
-        overlap, so a random part would leak; those whose futures reach into the held-out ones are
-        not trained on.
+        Part of the windows, the last in their order, that is kept for validation. Windows overlap,
+        so a random part would leak.
+    validation_gap : int or None, default=None
+        Windows before the validation windows that are not trained on, because their futures share
+        steps with those of validation windows. None: `horizon - 1`, right for windows one step
+        apart; for windows `s` steps apart ``ceil(horizon / s) - 1`` suffices. 0 for windows that
+        share no steps, such as one of each recording.
     n_iter_no_change : int, default=5
         Patience of early stopping, in epochs.
     random_state : int, RandomState instance or None, default=None
@@ -127,6 +131,7 @@ class VAEForecaster(BaseForecaster):
         learning_rate: float = 1e-3,
         early_stopping: bool = True,
         validation_fraction: float = 0.2,
+        validation_gap: int | None = None,
         n_iter_no_change: int = 5,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
@@ -141,6 +146,7 @@ class VAEForecaster(BaseForecaster):
         self.learning_rate = learning_rate
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
+        self.validation_gap = validation_gap
         self.n_iter_no_change = n_iter_no_change
         self.random_state = random_state
         self.device = device
@@ -168,7 +174,7 @@ class VAEForecaster(BaseForecaster):
         ------
         ValueError
             If a value or shape is not as described: NaN or infinity, arrays of different length,
-            fewer than two windows or none left for validation; a `checkpoint_path` that holds
+            fewer than two windows, none left to train on; a `checkpoint_path` that holds
             anything but a checkpoint of the same fit. An estimator that was fitted before stays as
             it was.
         TypeError
@@ -234,7 +240,8 @@ class BetaTCVAEForecaster(VAEForecaster):
     beta : float, default=6.0
         Weight of the total correlation.
     n_latent, n_hidden, max_epochs, batch_size, learning_rate, early_stopping, \
-            validation_fraction, n_iter_no_change, random_state, device, checkpoint_path, verbose
+            validation_fraction, validation_gap, n_iter_no_change, random_state, device, \
+            checkpoint_path, verbose
         As those of :class:`VAEForecaster`, with the same defaults. The total correlation is
         estimated within a batch, at a cost that grows with the square of its size.
 
@@ -289,6 +296,7 @@ class BetaTCVAEForecaster(VAEForecaster):
         learning_rate: float = 1e-3,
         early_stopping: bool = True,
         validation_fraction: float = 0.2,
+        validation_gap: int | None = None,
         n_iter_no_change: int = 5,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
@@ -304,6 +312,7 @@ class BetaTCVAEForecaster(VAEForecaster):
             learning_rate=learning_rate,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
+            validation_gap=validation_gap,
             n_iter_no_change=n_iter_no_change,
             random_state=random_state,
             device=device,

@@ -5,6 +5,7 @@ import numbers
 import os
 import re
 import reprlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -269,17 +270,41 @@ def check_futures(y: Any, n_samples: int) -> np.ndarray:
     return y
 
 
-def check_validation_split(n_samples: int, validation_fraction: float) -> int:
-    """Return the number of windows held out: at least one, and at least one must be left."""
+def check_validation_split(
+    n_samples: int, validation_fraction: float, validation_gap: int | None, horizon: int
+) -> tuple[int, int]:
+    """Return the numbers of training and of validation windows: there must be one of each.
+
+    Warns
+    -----
+    UserWarning
+        If the default gap leaves out more windows than it leaves to train on.
+    """
     if n_samples == 1:
-        raise ValueError("'X' must hold at least two windows, as one is held out, got 1 sample.")
+        raise ValueError(
+            "'X' must hold at least two windows, one of them for validation, got 1 sample."
+        )
     n_valid = max(1, round(validation_fraction * n_samples))
     if n_valid >= n_samples:
         raise ValueError(
             f"'validation_fraction' {validation_fraction} leaves none of the {n_samples} windows "
             "to train on. Lower it, or give more windows."
         )
-    return n_valid
+    gap = horizon - 1 if validation_gap is None else validation_gap
+    n_train = n_samples - n_valid - gap
+    about = (
+        f"'validation_gap' {'(horizon - 1 by default) ' if validation_gap is None else ''}leaves "
+        f"out {gap} of the {n_samples - n_valid} windows before those for validation"
+    )
+    advice = (
+        "Futures of windows one step apart share steps; set validation_gap=0 for windows that "
+        "share none, such as separate recordings, or give more windows."
+    )
+    if n_train < 1:
+        raise ValueError(f"{about}, and none to train on. {advice}")
+    if validation_gap is None and n_train < gap:
+        warnings.warn(f"{about}. {advice}", UserWarning, stacklevel=2)
+    return n_train, n_valid
 
 
 def check_length(name: str, length: int, n_samples: int) -> None:

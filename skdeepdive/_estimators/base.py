@@ -35,7 +35,7 @@ from .._saving import file
 from .._saving.plain import Networks, from_plain, make_module, plain_module, to_plain
 from .._train.distributed import Processes
 from .callbacks import CallbackSupportMixin
-from .fit import Fitted, Plan, Windows, count_to_fit
+from .fit import Fitted, Plan, Windows
 from .run import FitRun, Task
 
 # Finiteness is checked apart, in chunks: windows are views that must not be copied.
@@ -52,9 +52,9 @@ class BaseForecaster(
 ):
     """Forecast, embed and reconstruct windows with a trained module.
 
-    Estimators implement `_make_task`, which says what a fit does, and `_latent_names`. Their module,
-    a `_MODULE`, offers `forecast`, `embed` and `decode_embedding`, and a `configuration` from which
-    `blank` makes another.
+    Estimators implement `_make_task`, which says what a fit does, and `_latent_names`. Their
+    module, a `_MODULE`, offers `forecast`, `embed` and `decode_embedding`, and a `configuration`
+    from which `blank` makes another.
     """
 
     # scikit-learn takes every argument but X and y for metadata; embeddings are none.
@@ -366,6 +366,8 @@ class BaseForecaster(
         check_path("checkpoint_path", self.checkpoint_path)
         check_number("learning_rate", self.learning_rate)
         check_number("validation_fraction", self.validation_fraction, upper=1.0)
+        if self.validation_gap is not None:
+            check_integer("validation_gap", self.validation_gap, minimum=0, otherwise=" or None")
 
     def _take_windows(self, X: Any, y: Any, plan: Plan) -> Windows:
         """Check windows and futures, note their shapes, and split them."""
@@ -383,8 +385,10 @@ class BaseForecaster(
         self._future_shape = y.shape[1:]
         self.n_timesteps_, self.n_channels_ = windows.shape[1:]
         self.horizon_, self.n_targets_ = futures.shape[1:]
-        n_valid = check_validation_split(len(windows), self.validation_fraction)
-        return Windows(windows, futures, count_to_fit(windows, futures, n_valid), n_valid)
+        counts = check_validation_split(
+            len(windows), self.validation_fraction, self.validation_gap, self.horizon_
+        )
+        return Windows(windows, futures, *counts)
 
     def _check_first_windows(self, X: Any) -> np.ndarray:
         X = check_numeric("X", to_array("X", X))

@@ -21,9 +21,9 @@ from .._train.distributed import Processes
 from ..nn.module import DeepDIVE
 from .base import BaseForecaster, Self
 from .callbacks import Method, with_callbacks
-from .explanation import ExplainableForecaster
+from .explanation import ExplanationMixin
 from .fit import Fitted, Plan, Windows, fit_deepdive, fit_deepdive_further
-from .probabilistic import ProbabilisticForecaster
+from .probabilistic import ProbabilisticMixin
 from .run import Task
 
 
@@ -40,8 +40,8 @@ def _where_marginal(method: Method) -> Method:
     return available_if(_has_marginal)(method)
 
 
-class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
-    """Forecast time-series windows with a variational autoencoder that one can look inside.
+class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
+    """Forecast time-series windows with an interpretable variational autoencoder.
 
     A window is encoded into *marginal* dimensions, one group for each factor (a label known for
     the training windows, such as hour, weekday or gait type), and *conditional* dimensions, all
@@ -93,9 +93,13 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         windows then choose the penalties of the closed-form start and the shrinkage of the
         correction only.
     validation_fraction : float, default=0.2
-        Part of the windows, the last in their order, that is held out for validation. Windows
-        overlap, so a random part would leak; those whose futures reach into the held-out ones are
-        not trained on.
+        Part of the windows, the last in their order, that is kept for validation. Windows overlap,
+        so a random part would leak.
+    validation_gap : int or None, default=None
+        Windows before the validation windows that are not trained on, because their futures share
+        steps with those of validation windows. None: `horizon - 1`, right for windows one step
+        apart; for windows `s` steps apart ``ceil(horizon / s) - 1`` suffices. 0 for windows that
+        share no steps, such as one of each recording.
     n_iter_no_change : int, default=5
         Patience of early stopping, in epochs.
     warm_start : bool, default=False
@@ -203,6 +207,7 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         learning_rate: float = 1e-3,
         early_stopping: bool = True,
         validation_fraction: float = 0.2,
+        validation_gap: int | None = None,
         n_iter_no_change: int = 5,
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
@@ -221,6 +226,7 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         self.learning_rate = learning_rate
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
+        self.validation_gap = validation_gap
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
         self.random_state = random_state
@@ -253,7 +259,7 @@ class DeepDIVEForecaster(ExplainableForecaster, ProbabilisticForecaster):
         ------
         ValueError
             If a value or shape is not as described: NaN or infinity, arrays of different length,
-            fewer than two windows or none left for validation, a factor with a single class or
+            fewer than two windows, none left to train on, a factor with a single class or
             no labelled window; a `checkpoint_path` that holds anything but a checkpoint of the
             same fit; processes that are to fit together, but not the same, or in batches of fewer
             windows than there are processes. An estimator that was fitted before stays as it was.

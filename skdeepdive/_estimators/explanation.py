@@ -1,7 +1,7 @@
 """What a forecast is made of, and what it would be had a window been another."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,11 +13,15 @@ from .._data.checks import check_dimension, check_values
 from .._data.labels import Factors, check_labels_of_factors
 from ..nn.explain import attribute_forecast, intervene, set_factor
 from ..nn.module import DeepDIVE
-from .base import BaseForecaster
+
+if TYPE_CHECKING:  # what it is mixed into
+    from .base import BaseForecaster as _Forecaster
+else:
+    _Forecaster = object
 
 
-class ExplainableForecaster(BaseForecaster):
-    """A forecaster with factors in its latent space, that can be asked why and what if."""
+class ExplanationMixin(_Forecaster):
+    """Explanations of a forecaster that has factors in its latent space: why, and what if."""
 
     module_: DeepDIVE
     factor_names_: list[str]

@@ -232,24 +232,3 @@ def split(
     check_reach("y", windows.y, y_scaling.loc, y_scaling.scale)
     data = WindowData(windows.X, windows.y, codes, x_scaling, y_scaling, device).standardised()
     return data.part(slice(0, windows.n_train)), data.part(slice(-windows.n_valid, None))
-
-
-def count_to_fit(X: np.ndarray, y: np.ndarray, n_valid: int) -> int:
-    """Count the windows to train on.
-
-    The last `n_valid` windows, and those just before whose futures reach into theirs, are left out.
-    """
-    first_valid = len(X) - n_valid
-    return first_valid - n_straddling(X, first_valid, y.shape[1])
-
-
-def n_straddling(X: np.ndarray, first_valid: int, horizon: int) -> int:
-    """Count the windows before `first_valid` whose futures share steps with its future.
-
-    Consecutive windows of a series tell by their values how many steps they are apart. Of few
-    windows at least half are kept.
-    """
-    before, after = X[first_valid - 1], X[first_valid]
-    steps = (k for k in range(1, len(after)) if np.array_equal(before[k:], after[:-k]))
-    step = next(steps, horizon)
-    return min(-(-horizon // step) - 1, first_valid // 2)

@@ -1,6 +1,6 @@
 """Forecasts as distributions: spread, quantiles and samples; and how usual a window is."""
 
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 import torch
@@ -12,14 +12,19 @@ from .._data.draws import make_generator
 from .._data.seeds import make_seed
 from ..nn.forecast import bound_terms, draw_futures, forecast_and_scale
 from ..nn.module import DeepDIVE
-from .base import BaseForecaster
 
 # The variance of the latent part of a forecast is estimated from at least as many draws.
 _LEAST_DRAWS = 16
 
 
-class ProbabilisticForecaster(BaseForecaster):
-    """A forecaster whose module knows the noise of its forecasts."""
+if TYPE_CHECKING:  # what it is mixed into
+    from .base import BaseForecaster as _Forecaster
+else:
+    _Forecaster = object
+
+
+class ProbabilisticMixin(_Forecaster):
+    """Forecasts as distributions, of a forecaster whose module has conformal errors."""
 
     module_: DeepDIVE
 

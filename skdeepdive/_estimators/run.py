@@ -45,9 +45,7 @@ class FitRun:
         Those that fit together.
     """
 
-    def __init__(
-        self, estimator: Any, X: Any, y: Any, plan: Plan, processes: Processes
-    ):
+    def __init__(self, estimator: Any, X: Any, y: Any, plan: Plan, processes: Processes):
         self.estimator, self.X, self.y, self.plan = estimator, X, y, plan
         self.processes = processes
         self.fitted = estimator._shallow_copy()
