@@ -4,6 +4,7 @@ import inspect
 import mmap
 import os
 import warnings
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from .._data.devices import device_or_cpu, for_inference
 from .._version import __version__
 from ..nn.module import DeepDIVE
 from ..nn.vae import VAE
+from .schema import parse
 
 # What estimators fit.
 Networks = DeepDIVE | VAE
@@ -123,7 +125,16 @@ def plain_module(module: Networks) -> dict[str, Any]:
     for name, tensor in module.state_dict().items():
         dtype = torch.float64 if tensor.is_floating_point() else torch.int64
         weights[name] = tensor.detach().cpu().to(dtype).contiguous().numpy()
-    return {"configuration": module.configuration, "weights": weights}
+    configuration = asdict(
+        module.configuration,
+        dict_factory=lambda options: {name: to_python(value) for name, value in options},
+    )
+    return {"configuration": configuration, "weights": weights}
+
+
+def to_python(value: Any) -> Any:
+    """Return a single value of NumPy as one of Python, and any other as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 class _ShapesOnly(TorchFunctionMode):
@@ -138,7 +149,7 @@ class _ShapesOnly(TorchFunctionMode):
         return function(*args, **options)
 
 
-def blank_module(module_class: type[Networks], configuration: dict[str, Any]) -> Networks:
+def blank_module(module_class: type[Networks], configuration: Any) -> Networks:
     """Make a module whose tensors have shapes but take no memory.
 
     Raises
@@ -148,7 +159,7 @@ def blank_module(module_class: type[Networks], configuration: dict[str, Any]) ->
     """
     try:
         with _ShapesOnly():
-            return module_class.blank(**configuration)
+            return module_class.blank(configuration)
     except RuntimeError as error:  # sizes whose product is beyond 64 bits
         raise ValueError(f"a module has impossible sizes: {error}") from error
 
@@ -161,7 +172,8 @@ def make_module(
     device: torch.device,
 ) -> Networks:
     """Make the module that `plain_module` took apart, ready for inference on a device."""
-    module = blank_module(module_class, configuration)
+    declared = module_class.Configuration
+    module = blank_module(module_class, parse(configuration, declared, "'configuration'"))
     tensors = {name: _to_tensor(array) for name, array in weights.items()}
     module.load_state_dict(tensors, assign=True)
     return for_inference(module, device)

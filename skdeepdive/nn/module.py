@@ -12,6 +12,7 @@ from torch import nn
 from torch.distributions import Distribution, Normal
 
 from .._data.devices import make_generator
+from .configuration import DeepDIVEConfiguration
 from .decoders import ForecastDecoder, WindowDecoder
 from .draws import draw, drop_half, initialise, shared_noise
 from .encoders import ConditionalEncoder, MarginalEncoder
@@ -72,6 +73,8 @@ class DeepDIVE(nn.Module):
         Number of futures whose errors are kept as the noise of the forecasts.
     """
 
+    Configuration = DeepDIVEConfiguration
+
     def __init__(
         self,
         features: WindowFeatures,
@@ -116,33 +119,34 @@ class DeepDIVE(nn.Module):
             initialise(self, generator)
 
     @classmethod
-    def blank(cls, *, window_shape, future_shape, class_counts, linear, **options) -> "DeepDIVE":
-        """Make a module of some `configuration` whose parameters and buffers hold no values yet."""
-        if not (class_counts or options["n_conditional"]):
+    def blank(cls, configuration: DeepDIVEConfiguration) -> "DeepDIVE":
+        """Make a module whose parameters and buffers hold no values yet."""
+        class_counts, window_shape = configuration.class_counts, configuration.window_shape
+        if not (class_counts or configuration.n_conditional):
             raise ValueError("there must be marginal or conditional dimensions")
         return cls(
             WindowFeatures(*window_shape),
-            LinearForecast.blank(window_shape, future_shape, class_counts, **linear),
+            LinearForecast.blank(
+                window_shape, configuration.future_shape, class_counts, configuration.linear
+            ),
             [torch.ones(n_classes) for n_classes in class_counts],
             generator=None,
-            **options,
+            **configuration.without("window_shape", "future_shape", "class_counts", "linear"),
         )
 
     @property
-    def configuration(self) -> dict:
-        """The sizes and flags that, with the parameters and buffers, are all of the module."""
+    def configuration(self) -> DeepDIVEConfiguration:
+        """The options that, with the parameters and buffers, are all of the module."""
         linear = self.forecast_decoder.start
-        return {
-            "window_shape": [self.features.n_timesteps, self.features.n_channels],
-            "future_shape": list(linear.future_shape),
-            "class_counts": [prior.n_classes for prior in self.priors],
-            "n_marginal": int(max(self.factor_dims, default=0)),
-            "n_conditional": int(self.n_conditional),
-            "n_hidden": int(self.n_hidden),
-            "interleave": self.interleave,
-            "n_errors": len(self.noise.errors),
-            "linear": linear.configuration,
-        }
+        return self.Configuration.of(
+            self,
+            window_shape=(self.features.n_timesteps, self.features.n_channels),
+            future_shape=linear.future_shape,
+            class_counts=[prior.n_classes for prior in self.priors],
+            n_marginal=max(self.factor_dims, default=0),
+            n_errors=len(self.noise.errors),
+            linear=linear.configuration,
+        )
 
     @property
     def n_classes(self) -> int:
