@@ -1,6 +1,6 @@
-"""The JSON part of a saved model's file: how it is made, checked and read.
+"""Describe a fitted estimator in JSON, and check such a description before it is used.
 
-A document holds all of an estimator's state but the arrays of its module and of the scalings.
+The description, a document, holds all of the state but the arrays of the module and the scalings.
 """
 
 import reprlib
@@ -19,7 +19,7 @@ _LABEL_DTYPES = (
     *("uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"),
 )
 
-# NumPy pads strings to the longest: a file must not ask for far more memory than it takes itself.
+# NumPy pads all strings to the longest, so long ones would take far more memory than their file.
 _LONGEST_LABEL, _LONGEST_ENTRY = 1000, 20
 
 # A file that need not be trusted must not say where to write.
@@ -60,7 +60,7 @@ Document = TypedDict(
         "configuration": Any,  # what the module's class declares
         "X_ndim": Literal[2, 3],
         "y_ndim": Literal[1, 2, 3],
-        "feature_names": list[str],  # none where X had none
+        "feature_names": list[str],  # empty where the columns of X had no names
         "factors": list[_Factor],
         "history": dict[str, list[Annotated[Any, _ENTRY]]],
         "n_iter": Count,
@@ -71,7 +71,7 @@ Document = TypedDict(
 
 
 def to_document(state: dict[str, Any], estimator_class: type) -> dict[str, Any]:
-    """Describe the state of a fitted estimator.
+    """Return the document of a fitted estimator's state.
 
     Raises
     ------
@@ -146,14 +146,14 @@ def _to_entries(column: np.ndarray) -> list:
 
 
 def parse_document(found: Any, estimator_class: type[Any]) -> Document:
-    """Return a document, once it describes an estimator of a class.
+    """Return a document that was found in a file, with the configuration as a dataclass.
 
-    Sizes are not compared with the arrays of the file yet, nor labels with their dtype.
+    `to_state` checks labels and history, and the reader of the file compares sizes with arrays.
 
     Raises
     ------
     ValueError
-        If it describes none.
+        If the document describes no estimator of the class.
     """
     if not isinstance(found, dict):
         raise ValueError("its description is no JSON object")
@@ -161,7 +161,7 @@ def parse_document(found: Any, estimator_class: type[Any]) -> Document:
     document = parse(found, Document, "the description")
     declared = estimator_class._MODULE.Configuration
     document["configuration"] = parse(document["configuration"], declared, "'configuration'")
-    # A parameter that the file lacks came later than the file, and has its default.
+    # A parameter may be missing: one that is newer than the file has its default.
     unknown = document["parameters"].keys() - _parameter_names(estimator_class)
     if unknown:
         raise ValueError(f"'parameters' has unknown {reprlib.repr(sorted(unknown))}")
@@ -174,7 +174,7 @@ def parse_document(found: Any, estimator_class: type[Any]) -> Document:
 
 
 def _check_origin(document: dict[str, Any], name: str) -> None:
-    """Raise unless a document is in this format, and of the estimator of that name."""
+    """Raise unless a document is in the current format and holds the estimator of a name."""
     if document.get("format") != FORMAT:
         raise ValueError(
             f"it is in format {reprlib.repr(document.get('format'))} of skdeepdive "
@@ -209,7 +209,7 @@ def _window_shape(document: Document) -> tuple[int, ...]:
 
 
 def to_state(document: Document) -> dict[str, Any]:
-    """Return the state that a checked document describes, without the arrays.
+    """Return the state that a document describes, without the arrays.
 
     Raises
     ------

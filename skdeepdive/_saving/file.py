@@ -1,7 +1,7 @@
-"""A fitted estimator in one safetensors file, which nothing is run from.
+"""Write a fitted estimator to a safetensors file, and read it without running anything in it.
 
-Its header holds a JSON document about the estimator; its arrays are those of the module and of the
-scalings. They are read only once their shapes are those of the module that the document describes.
+The header holds a JSON document about the estimator, the arrays are those of the module and of the
+scalings. No array is read before its shape has been found to be what the document implies.
 """
 
 import io
@@ -20,24 +20,24 @@ from .plain import Networks, blank_module
 from .safetensors import import_safetensors, parse_json, read_header, replace_file
 from .schema import check_names
 
-_KEY = "skdeepdive"  # of the document among the metadata
+_KEY = "skdeepdive"  # the document's key in the metadata
 _SCALINGS = ("x_loc", "x_scale", "y_loc", "y_scale")
 
 
 def write(path: str | os.PathLike, state: dict[str, Any], estimator_class: type) -> None:
-    """Write the state of a fitted estimator to a file, which appears at one stroke.
+    """Write the state of a fitted estimator to a file, atomically.
 
     Raises
     ------
     TypeError
-        If it is no path, the class is somebody else's, or something in the state has no place in
-        the file.
+        If `path` is no path, the class is not of this package, or a parameter or label cannot be
+        in a file.
     ValueError
-        If something in the state is invalid: what is written can be read.
+        If something in the state is invalid, so that the file could not be read.
     OSError
-        If the file cannot be there.
+        If the file cannot be written.
     """
-    library, path = import_safetensors(), _to_path(path).resolve()  # a link stays
+    library, path = import_safetensors(), _to_path(path).resolve()  # a link stays a link
     if path.is_dir():
         raise IsADirectoryError(f"'path' must be a file, got the folder '{path}'.")
     if not path.parent.is_dir():
@@ -63,7 +63,7 @@ def read(path: str | os.PathLike, estimator_class: type) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file is not what it should be.
+        If the file is damaged or holds no estimator of this class.
     """
     library, path = import_safetensors(), _to_path(path)
     if path.exists() and not path.is_file():
@@ -98,8 +98,8 @@ def _read(file: BinaryIO, estimator_class: type[Any], library) -> dict[str, Any]
 def _check_header(
     header: dict[str, Any], document: Document, module_class: type[Networks], n_bytes: int
 ) -> None:
-    """Raise unless the arrays are those of the module, and all that is in the file."""
-    # A factor has four arrays. A blank module of more factors would take far more than the header.
+    """Raise unless the file holds the arrays of the module, and nothing else."""
+    # Every factor has four arrays: before a module is made, the header bounds how large it gets.
     if 4 * len(document["factors"]) > len(header):
         raise ValueError("it has fewer arrays than factors")
     expected = _expected(document["configuration"], module_class)

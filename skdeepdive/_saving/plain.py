@@ -1,4 +1,4 @@
-"""A fitted estimator as plain Python and NumPy, which is what every pickle of it holds."""
+"""Turn estimators into plain Python and NumPy, which is what pickles hold, and back."""
 
 import inspect
 import mmap
@@ -20,11 +20,11 @@ from ..nn.module import DeepDIVE
 from ..nn.vae import VAE
 from .schema import parse
 
-# What estimators fit.
+# The modules that estimators fit.
 Networks = DeepDIVE | VAE
 
-# To be raised with every change of the state, of a module's configuration or parameters, or of a
-# constant in the networks: whatever would make another model of the numbers in an older state.
+# Raise it with every change that would make another model of an older state: a change of the state
+# itself, of a module's configuration or parameters, or of a constant in the networks.
 FORMAT = 1
 VERSIONS = {
     "_sklearn_version": sklearn.__version__,
@@ -35,12 +35,12 @@ _SCALINGS = ("_x_scaling", "_y_scaling")
 
 
 def to_plain(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes of an estimator with versions, and without torch and our own classes.
+    """Return the attributes of an estimator in plain Python and NumPy, with versions.
 
     Parameters
     ----------
     attributes : dict
-        Fitted or not.
+        Those of an estimator, fitted or not.
 
     Returns
     -------
@@ -60,18 +60,18 @@ def to_plain(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_plain(state: dict[str, Any], estimator_class: type[Any]) -> dict[str, Any]:
-    """Return the attributes that `to_plain` made a state of.
+    """Return the attributes of an estimator from the state that `to_plain` returned.
 
     A fitted estimator comes back on the device it was on, or on the CPU where this machine lacks
-    it; with ``device="auto"`` the machine decides anew. Parameters that came later than the state
-    have their defaults.
+    that device; with ``device="auto"`` the device is chosen anew. A parameter that is newer than
+    the state has its default.
 
     Warns
     -----
     InconsistentVersionWarning
         If the state is of another version of scikit-learn.
     UserWarning
-        If it is of a version of this package with another format.
+        If the state is in another format of this package.
     """
     attributes = {**_defaults(estimator_class), **state}
     _warn_of_versions(
@@ -117,9 +117,9 @@ def _warn_of_versions(name: str, sklearn_version: str, version: str, state_forma
 
 
 def plain_module(module: Networks) -> dict[str, Any]:
-    """Return the configuration of a module, and its parameters and buffers as NumPy arrays.
+    """Return the configuration of a module as a dict, and its parameters and buffers as arrays.
 
-    They are on the CPU, in double precision or 64-bit integers.
+    Arrays are in double precision or 64-bit integers.
     """
     weights = {}
     for name, tensor in module.state_dict().items():
@@ -133,12 +133,12 @@ def plain_module(module: Networks) -> dict[str, Any]:
 
 
 def to_python(value: Any) -> Any:
-    """Return a single value of NumPy as one of Python, and any other as it is."""
+    """Return a NumPy scalar as a value of Python, and anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 class _ShapesOnly(TorchFunctionMode):
-    """Make tensors without memory in this thread: ``with torch.device("meta")`` sets a global."""
+    """Give tensors of this thread no memory; ``torch.device("meta")`` would affect all threads."""
 
     _MAKERS = frozenset({torch.empty, torch.full, torch.ones, torch.zeros})
 
@@ -171,7 +171,7 @@ def make_module(
     weights: dict[str, np.ndarray],
     device: torch.device,
 ) -> Networks:
-    """Make the module that `plain_module` took apart, ready for inference on a device."""
+    """Make a module from what `plain_module` returned, ready for inference on a device."""
     declared = module_class.Configuration
     module = blank_module(module_class, parse(configuration, declared, "'configuration'"))
     tensors = {name: _to_tensor(array) for name, array in weights.items()}
@@ -180,7 +180,7 @@ def make_module(
 
 
 def _to_tensor(array: np.ndarray) -> torch.Tensor:
-    """Copy an array, but let what is mapped from a file stay there."""
+    """Copy an array to a tensor; an array that is mapped from a file stays there."""
     if (
         isinstance(array, np.memmap)
         and isinstance(array.base, mmap.mmap)
@@ -188,14 +188,11 @@ def _to_tensor(array: np.ndarray) -> torch.Tensor:
         and array.filename
     ):
         return torch.from_numpy(_private_mapping(array.filename, array))
-    # A copy in torch's memory is aligned like any other tensor: on that the last digits depend.
+    # torch aligns the copy like any other tensor; the last digits of results depend on alignment.
     return torch.tensor(array, device="cpu")
 
 
 def _private_mapping(filename: str, array: np.memmap) -> np.memmap:
-    """Map the same part of the file anew, such that writing to it changes memory alone.
-
-    PyTorch knows no tensors that must not be written to.
-    """
+    """Map the same part of the file again, copy-on-write: PyTorch has no read-only tensors."""
     order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
     return np.memmap(filename, array.dtype, "c", array.offset, array.shape, order)

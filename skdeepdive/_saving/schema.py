@@ -1,4 +1,4 @@
-"""Parsed JSON turned into the types that are declared for it."""
+"""Check parsed JSON against declared types, and turn it into values of these types."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 
 class Kind(NamedTuple):
-    """What a single value may be: in words, and as a function that tells."""
+    """A set of single values, in words and as a test of membership."""
 
     description: str
     holds: Callable[[Any], bool]
@@ -30,15 +30,15 @@ _KINDS = {
 
 
 def parse(value: Any, declared: Any, where: str) -> Any:
-    """Return parsed JSON as a declared type has it.
+    """Return parsed JSON as a value of a declared type.
 
-    An object becomes a dataclass, TypedDict or dict, a list becomes a list or tuple. A single value
-    is of a Literal, of a type in `_KINDS`, or Annotated with a `Kind` or the range of an integer.
+    An object becomes a dataclass, TypedDict or dict, a list becomes a list or tuple. The type of a
+    single value is a Literal, one of `_KINDS`, or Annotated with a range of integers or a `Kind`.
 
     Raises
     ------
     ValueError
-        If it is of another type; the message names the key, or else `where`.
+        If the value is of another type; the message names its key, or `where` at the top.
     """
     origin, types = get_origin(declared), get_args(declared)
     if origin is list:
@@ -67,7 +67,7 @@ def _demand(fits: bool, description: str, value: Any, where: str) -> None:
 
 
 def check_names(found: Iterable[str], expected: Iterable[str], where: str) -> None:
-    """Raise ValueError unless the names that are found are those expected."""
+    """Raise ValueError unless the found names are the expected ones."""
     lacking, unknown = set(expected).difference(found), set(found).difference(expected)
     if lacking or unknown:
         names = sorted(lacking or unknown)

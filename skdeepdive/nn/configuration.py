@@ -1,4 +1,4 @@
-"""The options of every module, declared once: types of saved files follow from these."""
+"""Declare the options of every module with their types, which saved files are checked against."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, TypeVar
@@ -12,26 +12,26 @@ Shape = tuple[Size, Size]
 
 @dataclass(frozen=True)
 class Configuration:
-    """The options that, with the parameters and buffers, are all of a module.
+    """The options that, with the parameters and buffers, make up a module.
 
-    A subclass declares each as a field: a bool, a float, a `Size`, a `Count`, another
+    Each option is a field of a subclass. Its type is bool, float, `Size`, `Count`, another
     configuration, or a list or tuple of these.
     """
 
     @classmethod
     def of(cls: type[C], module: Any, **options: Any) -> C:
-        """Describe a module by some options and, for all others, its attributes of their names."""
+        """Describe a module by the given options; all others are its attributes of their names."""
         names = {field.name for field in fields(cls)} - options.keys()
         return cls(**options, **{name: getattr(module, name) for name in names})
 
     def without(self, *names: str) -> dict[str, Any]:
-        """Return all options but some."""
+        """Return all options but those named."""
         return {name: value for name, value in vars(self).items() if name not in names}
 
 
 @dataclass(frozen=True)
 class LinearForecastConfiguration(Configuration):
-    """Options of a linear forecast: `class_maps` says of every factor whether it has maps."""
+    """Options of :class:`LinearForecast`; `class_maps` says which factors have maps."""
 
     joint: bool
     shared: bool
@@ -42,7 +42,7 @@ class LinearForecastConfiguration(Configuration):
 
 @dataclass(frozen=True)
 class DeepDIVEConfiguration(Configuration):
-    """Options of :class:`DeepDIVE`: `class_counts` are the numbers of classes of the factors."""
+    """Options of :class:`DeepDIVE`; `class_counts` are the numbers of classes of the factors."""
 
     window_shape: Shape
     future_shape: Shape
