@@ -1,119 +1,88 @@
-"""What a saved model's file says in JSON: a table of what may stand there, and its two ways.
+"""Describe a fitted estimator in JSON, and check such a description before it is used.
 
-A document holds all of an estimator's state but the arrays of its module and of the scalings.
+The description, a document, holds all of the state but the arrays of the module and the scalings.
 """
 
-import math
 import reprlib
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 
 from .._data.checks import check_integer
 from .._version import __version__
-from .plain import FORMAT, VERSIONS
+from ..nn.configuration import Count, Size
+from .plain import FORMAT, VERSIONS, to_python
+from .schema import Kind, is_number, parse
 
 _LABEL_DTYPES = (
     *("str", "object", "bool", "int8", "int16", "int32", "int64"),
     *("uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"),
 )
 
-# NumPy pads strings to the longest: a file must not ask for far more memory than it takes itself.
+# NumPy pads all strings to the longest, so long ones would take far more memory than their file.
 _LONGEST_LABEL, _LONGEST_ENTRY = 1000, 20
-
-
-class _Kind(NamedTuple):
-    """What a single value may be."""
-
-    description: str
-    holds: Callable[[Any], bool]
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is int or (type(value) is float and math.isfinite(value))
-
-
-def _is_text(value: Any, longest: float = math.inf) -> bool:
-    return isinstance(value, str) and len(value) <= longest
-
-
-_TEXT = _Kind("a string", _is_text)
-_FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
-_NUMBER = _Kind("a number", lambda value: _is_number(value) and abs(value) < 1e300)
-_COUNT = _Kind("an integer from 0", lambda value: type(value) is int and 0 <= value < 2**31)
-_SIZE = _Kind("an integer from 1", lambda value: type(value) is int and 1 <= value < 2**31)
-_VALUE = _Kind("a single value", lambda value: not isinstance(value, list | dict))
-_LABEL = _Kind(
-    f"a number, true, false or a string of at most {_LONGEST_LABEL} characters",
-    lambda value: isinstance(value, bool) or _is_number(value) or _is_text(value, _LONGEST_LABEL),
-)
-_ENTRY = _Kind(
-    f"a number, null or a string of at most {_LONGEST_ENTRY} characters",
-    lambda value: value is None or _is_number(value) or _is_text(value, _LONGEST_ENTRY),
-)
-_X_NDIM = _Kind("2 or 3", lambda value: type(value) is int and value in (2, 3))
-_Y_NDIM = _Kind("1, 2 or 3", lambda value: type(value) is int and value in (1, 2, 3))
-_OUTPUT = _Kind(
-    "null, 'default', 'pandas' or 'polars'",
-    lambda value: value in (None, "default", "pandas", "polars"),
-)
 
 # A file that need not be trusted must not say where to write.
 _LEFT_OUT = {"checkpoint_path"}
 
-# A dict names all its keys, or str for any; a tuple is a list of as many values, a list one of any
-# length.
-_SIZES = {"window_shape": (_SIZE, _SIZE), "future_shape": (_SIZE, _SIZE), "n_hidden": _SIZE}
-_CONFIGURATIONS = {
-    "DeepDIVEForecaster": {
-        **_SIZES,
-        "class_counts": [_SIZE],
-        "n_marginal": _COUNT,
-        "n_conditional": _COUNT,
-        "interleave": _FLAG,
-        "n_errors": _COUNT,
-        "linear": {
-            "joint": _FLAG,
-            "shared": _FLAG,
-            "anchored": _FLAG,
-            "n_components": _COUNT,
-            "class_maps": [_FLAG],
-        },
+_CLASSES = ("DeepDIVEForecaster", "VAEForecaster", "BetaTCVAEForecaster")
+_NAMES = ", ".join(_CLASSES)
+
+
+def _is_short(value: Any, longest: int) -> bool:
+    return type(value) is str and len(value) <= longest
+
+
+_LABEL = Kind(
+    f"a number, true, false or a string of at most {_LONGEST_LABEL} characters",
+    lambda value: type(value) is bool or is_number(value) or _is_short(value, _LONGEST_LABEL),
+)
+_ENTRY = Kind(
+    f"a number, null or a string of at most {_LONGEST_ENTRY} characters",
+    lambda value: value is None or is_number(value) or _is_short(value, _LONGEST_ENTRY),
+)
+_VALUE = Kind("a single value", lambda value: not isinstance(value, list | dict))
+
+
+class _Factor(TypedDict):
+    name: str
+    dtype: str
+    classes: list[Annotated[Any, _LABEL]]
+
+
+Document = TypedDict(
+    "Document",
+    {
+        "format": Size,
+        "class": str,
+        "version": str,
+        "parameters": dict[str, Annotated[Any, _VALUE]],
+        "configuration": Any,  # what the module's class declares
+        "X_ndim": Literal[2, 3],
+        "y_ndim": Literal[1, 2, 3],
+        "feature_names": list[str],  # empty where the columns of X had no names
+        "factors": list[_Factor],
+        "history": dict[str, list[Annotated[Any, _ENTRY]]],
+        "n_iter": Count,
+        "device": str,
+        "output": Literal[None, "default", "pandas", "polars"],
     },
-    "VAEForecaster": {**_SIZES, "n_latent": _SIZE},
-    "BetaTCVAEForecaster": {**_SIZES, "n_latent": _SIZE, "beta": _NUMBER, "n_windows": _SIZE},
-}
-_CLASSES = ", ".join(_CONFIGURATIONS)
-_DOCUMENT = {
-    "format": _SIZE,
-    "class": _TEXT,
-    "version": _TEXT,
-    "parameters": {str: _VALUE},
-    "X_ndim": _X_NDIM,
-    "y_ndim": _Y_NDIM,
-    "feature_names": [_TEXT],  # none where X had none
-    "factors": [{"name": _TEXT, "dtype": _TEXT, "classes": [_LABEL]}],
-    "history": {str: [_ENTRY]},
-    "n_iter": _COUNT,
-    "device": _TEXT,
-    "output": _OUTPUT,
-}
+)
 
 
 def to_document(state: dict[str, Any], estimator_class: type) -> dict[str, Any]:
-    """Describe the state of a fitted estimator.
+    """Return the document of a fitted estimator's state.
 
     Raises
     ------
     TypeError
-        If the class is somebody else's, or something in the state has no place in the file.
+        If the class is not of this package, or a parameter or label cannot be in a file.
     ValueError
         If a parameter is invalid.
     """
-    if estimator_class.__name__ not in _CONFIGURATIONS:
+    if estimator_class.__name__ not in _CLASSES:
         raise TypeError(
-            f"Files are for {_CLASSES}: a {estimator_class.__name__} cannot be saved to one. "
+            f"Files are for {_NAMES}: a {estimator_class.__name__} cannot be saved to one. "
             "Use joblib."
         )
     factors = zip(state.get("factor_names_", []), state.get("factor_classes_", []), strict=True)
@@ -135,7 +104,9 @@ def to_document(state: dict[str, Any], estimator_class: type) -> dict[str, Any]:
 
 
 def _to_parameters(state: dict[str, Any], estimator_class: type) -> dict[str, Any]:
-    parameters = {name: _to_value(state[name]) for name in _parameter_names(estimator_class)}
+    parameters = {
+        name: to_python(state[name]) for name in sorted(_parameter_names(estimator_class))
+    }
     if isinstance(parameters["random_state"], np.random.RandomState):
         raise TypeError(
             "'random_state' must be an integer or None to be saved to a file, got a RandomState "
@@ -158,12 +129,8 @@ def _check_parameters(parameters: dict[str, Any], estimator_class: type) -> None
         raise TypeError(f"'device' must be a string, got {estimator.device!r}.")
 
 
-def _to_value(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
 def _to_factor(name: str, classes: np.ndarray) -> dict[str, Any]:
-    labels = [_to_value(label) for label in classes.tolist()]
+    labels = [to_python(label) for label in classes.tolist()]
     dtype = {"U": "str", "O": "object"}.get(classes.dtype.kind, classes.dtype.name)
     for label in labels:
         if dtype not in _LABEL_DTYPES or not _LABEL.holds(label):
@@ -178,27 +145,23 @@ def _to_entries(column: np.ndarray) -> list:
     return [None if entry != entry else entry for entry in column.tolist()]
 
 
-def check_document(document: Any, estimator_class: type) -> None:
-    """Raise ValueError unless a document describes an estimator of a class.
+def parse_document(found: Any, estimator_class: type[Any]) -> Document:
+    """Return a document that was found in a file, with the configuration as a dataclass.
 
-    Neither the sizes in it nor the labels are compared with anything yet.
+    `to_state` checks labels and history, and the reader of the file compares sizes with arrays.
+
+    Raises
+    ------
+    ValueError
+        If the document describes no estimator of the class.
     """
-    name = estimator_class.__name__
-    if not isinstance(document, dict):
+    if not isinstance(found, dict):
         raise ValueError("its description is no JSON object")
-    if document.get("format") != FORMAT:
-        raise ValueError(
-            f"it is in format {reprlib.repr(document.get('format'))} of skdeepdive "
-            f"{reprlib.repr(document.get('version'))}, but skdeepdive {__version__} reads format "
-            f"{FORMAT}; open it with the version that saved it"
-        )
-    held, known = document.get("class"), [*_CONFIGURATIONS]
-    if held not in known:
-        raise ValueError(f"it holds a {reprlib.repr(held)}, which is none of {_CLASSES}")
-    if held != name:
-        raise ValueError(f"it holds a {held}; open it with {held}.load")
-    _check(document, {**_DOCUMENT, "configuration": _CONFIGURATIONS[name]}, "the description")
-    # Those that came later than the file have their defaults.
+    _check_origin(found, estimator_class.__name__)
+    document = parse(found, Document, "the description")
+    declared = estimator_class._MODULE.Configuration
+    document["configuration"] = parse(document["configuration"], declared, "'configuration'")
+    # A parameter may be missing: one that is newer than the file has its default.
     unknown = document["parameters"].keys() - _parameter_names(estimator_class)
     if unknown:
         raise ValueError(f"'parameters' has unknown {reprlib.repr(sorted(unknown))}")
@@ -207,68 +170,55 @@ def check_document(document: Any, estimator_class: type) -> None:
     except (TypeError, OverflowError) as error:
         raise ValueError(str(error)) from error
     _check_lengths(document)
+    return document
 
 
-def _check(value: Any, kind: Any, where: str) -> None:
-    """Raise unless a value is as the table has it."""
-    if isinstance(kind, _Kind):
-        if not kind.holds(value):
-            raise ValueError(f"{where} must be {kind.description}, got {reprlib.repr(value)}")
-    elif isinstance(kind, dict):
-        if not isinstance(value, dict):
-            raise ValueError(f"{where} must be an object, got {reprlib.repr(value)}")
-        if str not in kind:
-            _check_keys(value, kind, where)
-        for key, part in value.items():
-            _check(part, kind.get(key, kind.get(str)), f"'{key}'")
-    else:
-        if not isinstance(value, list) or (isinstance(kind, tuple) and len(value) != len(kind)):
-            count = f"{len(kind)} values" if isinstance(kind, tuple) else "values"
-            raise ValueError(f"{where} must be a list of {count}, got {reprlib.repr(value)}")
-        for part in value:
-            _check(part, kind[0], f"a value of {where}")
+def _check_origin(document: dict[str, Any], name: str) -> None:
+    """Raise unless a document is in the current format and holds the estimator of a name."""
+    if document.get("format") != FORMAT:
+        raise ValueError(
+            f"it is in format {reprlib.repr(document.get('format'))} of skdeepdive "
+            f"{reprlib.repr(document.get('version'))}, but skdeepdive {__version__} reads format "
+            f"{FORMAT}; open it with the version that saved it"
+        )
+    held = document.get("class")
+    if held not in _CLASSES:
+        raise ValueError(f"it holds a {reprlib.repr(held)}, which is none of {_NAMES}")
+    if held != name:
+        raise ValueError(f"it holds a {held}; open it with {held}.load")
 
 
-def _check_keys(found: dict[str, Any], expected, where: str) -> None:
-    for problem, keys in (
-        ("lacks", set(expected).difference(found)),
-        ("has unknown", set(found).difference(expected)),
-    ):
-        if keys:
-            raise ValueError(f"{where} {problem} {reprlib.repr(sorted(keys))}")
-
-
-def _check_lengths(document: dict[str, Any]) -> None:
-    """Raise unless the parts of a document fit each other."""
+def _check_lengths(document: Document) -> None:
+    """Raise unless shapes, names, labels and history fit each other."""
     configuration = document["configuration"]
-    if any(size > 1 for size in configuration["future_shape"][document["y_ndim"] - 1 :]):
+    if any(size > 1 for size in configuration.future_shape[document["y_ndim"] - 1 :]):
         raise ValueError("'y_ndim' and 'future_shape' contradict each other")
     names, n_features = document["feature_names"], _window_shape(document)[0]
     if names and (len(names) != n_features or document["X_ndim"] != 2):
         raise ValueError(f"'feature_names' must name {n_features} columns, got {len(names)} names")
     counts = [len(factor["classes"]) for factor in document["factors"]]
-    if counts != configuration.get("class_counts", []):
+    if counts != getattr(configuration, "class_counts", []):
         raise ValueError("'factors' and 'class_counts' contradict each other")
     if len({len(entries) for entries in document["history"].values()}) > 1:
         raise ValueError("'history' has columns of different length")
 
 
-def _window_shape(document: dict[str, Any]) -> tuple[int, ...]:
-    n_timesteps, n_channels = document["configuration"]["window_shape"]
+def _window_shape(document: Document) -> tuple[int, ...]:
+    n_timesteps, n_channels = document["configuration"].window_shape
     return (n_timesteps * n_channels,) if document["X_ndim"] == 2 else (n_timesteps, n_channels)
 
 
-def to_state(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the state that a checked document describes, without the arrays.
+def to_state(document: Document) -> dict[str, Any]:
+    """Return the state that a document describes, without the arrays.
 
     Raises
     ------
     ValueError
-        If labels or history are of other types than they should be.
+        If labels are not of their dtype, or the entries of a history differ in type.
     """
     configuration = document["configuration"]
-    n_timesteps, n_channels = configuration["window_shape"]
-    horizon, n_targets = configuration["future_shape"]
+    n_timesteps, n_channels = configuration.window_shape
+    horizon, n_targets = configuration.future_shape
     window_shape = _window_shape(document)
     state = {
         **VERSIONS,
@@ -284,7 +234,7 @@ def to_state(document: dict[str, Any]) -> dict[str, Any]:
         "n_iter_": document["n_iter"],
         "device_": document["device"],
     }
-    if "class_counts" in configuration:
+    if hasattr(configuration, "class_counts"):
         state["factor_names_"] = [factor["name"] for factor in document["factors"]]
         state["factor_classes_"] = [_from_factor(**factor) for factor in document["factors"]]
         state["_sums"] = None

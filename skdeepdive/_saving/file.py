@@ -1,7 +1,7 @@
-"""A fitted estimator in one safetensors file, which nothing is run from.
+"""Write a fitted estimator to a safetensors file, and read it without running anything in it.
 
-Its header holds a JSON document about the estimator; its arrays are those of the module and of the
-scalings. They are read only once their shapes are those of the module that the document describes.
+The header holds a JSON document about the estimator, the arrays are those of the module and of the
+scalings. No array is read before its shape has been found to be what the document implies.
 """
 
 import io
@@ -9,34 +9,35 @@ import json
 import math
 import os
 import reprlib
-from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from .document import check_document, to_document, to_state
+from .document import Document, parse_document, to_document, to_state
 from .plain import Networks, blank_module
 from .safetensors import import_safetensors, parse_json, read_header, replace_file
+from .schema import check_names
 
-_KEY = "skdeepdive"  # of the document among the metadata
+_KEY = "skdeepdive"  # the document's key in the metadata
 _SCALINGS = ("x_loc", "x_scale", "y_loc", "y_scale")
 
 
 def write(path: str | os.PathLike, state: dict[str, Any], estimator_class: type) -> None:
-    """Write the state of a fitted estimator to a file, which appears at one stroke.
+    """Write the state of a fitted estimator to a file, atomically.
 
     Raises
     ------
     TypeError
-        If it is no path, the class is somebody else's, or something in the state has no place in
-        the file.
+        If `path` is no path, the class is not of this package, or a parameter or label cannot be
+        in a file.
     ValueError
-        If something in the state is invalid: what is written can be read.
+        If something in the state is invalid, so that the file could not be read.
     OSError
-        If the file cannot be there.
+        If the file cannot be written.
     """
-    library, path = import_safetensors(), _to_path(path).resolve()  # a link stays
+    library, path = import_safetensors(), _to_path(path).resolve()  # a link stays a link
     if path.is_dir():
         raise IsADirectoryError(f"'path' must be a file, got the folder '{path}'.")
     if not path.parent.is_dir():
@@ -62,7 +63,7 @@ def read(path: str | os.PathLike, estimator_class: type) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file is not what it should be.
+        If the file is damaged or holds no estimator of this class.
     """
     library, path = import_safetensors(), _to_path(path)
     if path.exists() and not path.is_file():
@@ -86,28 +87,23 @@ def _read(file: BinaryIO, estimator_class: type[Any], library) -> dict[str, Any]
     metadata = header.pop("__metadata__", None)
     if not isinstance(metadata, dict) or not isinstance(metadata.get(_KEY), str):
         raise ValueError("it may be a safetensors file, but not one of skdeepdive")
-    document = parse_json(metadata[_KEY])
-    check_document(document, estimator_class)
+    document = parse_document(parse_json(metadata[_KEY]), estimator_class)
     _check_header(header, document, estimator_class._MODULE, n_bytes)
     file.seek(0)
     arrays = library.numpy.load(file.read())
-    _check_values(arrays, document["configuration"]["window_shape"][1])
+    _check_values(arrays, document["configuration"].window_shape[1])
     return _to_state(document, arrays)
 
 
-def _check_header(header: dict, document: dict, module_class: type[Networks], n_bytes: int) -> None:
-    """Raise unless the arrays are those of the module, and all that is in the file."""
-    configuration = document["configuration"]
-    # A factor has four arrays: so few modules are made that they take little more than the header.
-    if 4 * len(configuration.get("class_counts", [])) > len(header):
+def _check_header(
+    header: dict[str, Any], document: Document, module_class: type[Networks], n_bytes: int
+) -> None:
+    """Raise unless the file holds the arrays of the module, and nothing else."""
+    # Every factor has four arrays: before a module is made, the header bounds how large it gets.
+    if 4 * len(document["factors"]) > len(header):
         raise ValueError("it has fewer arrays than factors")
-    expected = _expected(configuration, module_class)
-    for problem, names in (
-        ("lacks the arrays", expected.keys() - header.keys()),
-        ("has the unknown arrays", header.keys() - expected.keys()),
-    ):
-        if names:
-            raise ValueError(f"it {problem} {_some(names)}")
+    expected = _expected(document["configuration"], module_class)
+    check_names(header, expected, "its list of arrays")
     for name, (dtype, shape) in expected.items():
         found = header[name]
         found = [found.get("dtype"), found.get("shape")] if isinstance(found, dict) else found
@@ -120,23 +116,15 @@ def _check_header(header: dict, document: dict, module_class: type[Networks], n_
         raise ValueError(f"its arrays take {expected_bytes} bytes, but it holds {n_bytes}")
 
 
-def _expected(
-    configuration: dict, module_class: type[Networks]
-) -> dict[str, tuple[str, list[int]]]:
+def _expected(configuration: Any, module_class: type[Networks]) -> dict[str, tuple[str, list[int]]]:
     """Type and shape of every array."""
-    (_, n_channels), (_, n_targets) = configuration["window_shape"], configuration["future_shape"]
+    (_, n_channels), (_, n_targets) = configuration.window_shape, configuration.future_shape
     counts = (n_channels, n_channels, n_targets, n_targets)
     expected = {name: ("F64", [count]) for name, count in zip(_SCALINGS, counts, strict=True)}
     for name, tensor in blank_module(module_class, configuration).state_dict().items():
         dtype = "F64" if tensor.is_floating_point() else "I64"
         expected[f"module.{name}"] = dtype, list(tensor.shape)
     return expected
-
-
-def _some(names: Iterable[str], n_most: int = 3) -> str:
-    names = sorted(names)
-    more = f" and {len(names) - n_most} more" if len(names) > n_most else ""
-    return ", ".join(names[:n_most]) + more
 
 
 def _check_values(arrays: dict[str, np.ndarray], n_channels: int) -> None:
@@ -149,12 +137,12 @@ def _check_values(arrays: dict[str, np.ndarray], n_channels: int) -> None:
             raise ValueError(f"its array {name} must hold numbers of channels")
 
 
-def _to_state(document: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+def _to_state(document: Document, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     x_loc, x_scale, y_loc, y_scale = (arrays.pop(name) for name in _SCALINGS)
     weights = {name.removeprefix("module."): array for name, array in arrays.items()}
     return {
         **to_state(document),
-        "module_": {"configuration": document["configuration"], "weights": weights},
+        "module_": {"configuration": asdict(document["configuration"]), "weights": weights},
         "_x_scaling": (x_loc, x_scale),
         "_y_scaling": (y_loc, y_scale),
     }

@@ -1,9 +1,10 @@
-"""A fitted estimator as plain Python and NumPy, which is what every pickle of it holds."""
+"""Turn estimators into plain Python and NumPy, which is what pickles hold, and back."""
 
 import inspect
 import mmap
 import os
 import warnings
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -17,12 +18,13 @@ from .._data.scaling import Scaling
 from .._version import __version__
 from ..nn.module import DeepDIVE
 from ..nn.vae import VAE
+from .schema import parse
 
-# What estimators fit.
+# The modules that estimators fit.
 Networks = DeepDIVE | VAE
 
-# To be raised with every change of the state, of a module's configuration or parameters, or of a
-# constant in the networks: whatever would make another model of the numbers in an older state.
+# Raise it with every change that would make another model of an older state: a change of the state
+# itself, of a module's configuration or parameters, or of a constant in the networks.
 FORMAT = 1
 VERSIONS = {
     "_sklearn_version": sklearn.__version__,
@@ -33,12 +35,12 @@ _SCALINGS = ("_x_scaling", "_y_scaling")
 
 
 def to_plain(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return the attributes of an estimator with versions, and without torch and our own classes.
+    """Return the attributes of an estimator in plain Python and NumPy, with versions.
 
     Parameters
     ----------
     attributes : dict
-        Fitted or not.
+        Those of an estimator, fitted or not.
 
     Returns
     -------
@@ -58,18 +60,18 @@ def to_plain(attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_plain(state: dict[str, Any], estimator_class: type[Any]) -> dict[str, Any]:
-    """Return the attributes that `to_plain` made a state of.
+    """Return the attributes of an estimator from the state that `to_plain` returned.
 
     A fitted estimator comes back on the device it was on, or on the CPU where this machine lacks
-    it; with ``device="auto"`` the machine decides anew. Parameters that came later than the state
-    have their defaults.
+    that device; with ``device="auto"`` the device is chosen anew. A parameter that is newer than
+    the state has its default.
 
     Warns
     -----
     InconsistentVersionWarning
         If the state is of another version of scikit-learn.
     UserWarning
-        If it is of a version of this package with another format.
+        If the state is in another format of this package.
     """
     attributes = {**_defaults(estimator_class), **state}
     _warn_of_versions(
@@ -115,19 +117,28 @@ def _warn_of_versions(name: str, sklearn_version: str, version: str, state_forma
 
 
 def plain_module(module: Networks) -> dict[str, Any]:
-    """Return the configuration of a module, and its parameters and buffers as NumPy arrays.
+    """Return the configuration of a module as a dict, and its parameters and buffers as arrays.
 
-    They are on the CPU, in double precision or 64-bit integers.
+    Arrays are in double precision or 64-bit integers.
     """
     weights = {}
     for name, tensor in module.state_dict().items():
         dtype = torch.float64 if tensor.is_floating_point() else torch.int64
         weights[name] = tensor.detach().cpu().to(dtype).contiguous().numpy()
-    return {"configuration": module.configuration, "weights": weights}
+    configuration = asdict(
+        module.configuration,
+        dict_factory=lambda options: {name: to_python(value) for name, value in options},
+    )
+    return {"configuration": configuration, "weights": weights}
+
+
+def to_python(value: Any) -> Any:
+    """Return a NumPy scalar as a value of Python, and anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 class _ShapesOnly(TorchFunctionMode):
-    """Make tensors without memory in this thread: ``with torch.device("meta")`` sets a global."""
+    """Give tensors of this thread no memory; ``torch.device("meta")`` would affect all threads."""
 
     _MAKERS = frozenset({torch.empty, torch.full, torch.ones, torch.zeros})
 
@@ -138,7 +149,7 @@ class _ShapesOnly(TorchFunctionMode):
         return function(*args, **options)
 
 
-def blank_module(module_class: type[Networks], configuration: dict[str, Any]) -> Networks:
+def blank_module(module_class: type[Networks], configuration: Any) -> Networks:
     """Make a module whose tensors have shapes but take no memory.
 
     Raises
@@ -148,7 +159,7 @@ def blank_module(module_class: type[Networks], configuration: dict[str, Any]) ->
     """
     try:
         with _ShapesOnly():
-            return module_class.blank(**configuration)
+            return module_class.blank(configuration)
     except RuntimeError as error:  # sizes whose product is beyond 64 bits
         raise ValueError(f"a module has impossible sizes: {error}") from error
 
@@ -160,15 +171,16 @@ def make_module(
     weights: dict[str, np.ndarray],
     device: torch.device,
 ) -> Networks:
-    """Make the module that `plain_module` took apart, ready for inference on a device."""
-    module = blank_module(module_class, configuration)
+    """Make a module from what `plain_module` returned, ready for inference on a device."""
+    declared = module_class.Configuration
+    module = blank_module(module_class, parse(configuration, declared, "'configuration'"))
     tensors = {name: _to_tensor(array) for name, array in weights.items()}
     module.load_state_dict(tensors, assign=True)
     return for_inference(module, device)
 
 
 def _to_tensor(array: np.ndarray) -> torch.Tensor:
-    """Copy an array, but let what is mapped from a file stay there."""
+    """Copy an array to a tensor; an array that is mapped from a file stays there."""
     if (
         isinstance(array, np.memmap)
         and isinstance(array.base, mmap.mmap)
@@ -176,14 +188,11 @@ def _to_tensor(array: np.ndarray) -> torch.Tensor:
         and array.filename
     ):
         return torch.from_numpy(_private_mapping(array.filename, array))
-    # A copy in torch's memory is aligned like any other tensor: on that the last digits depend.
+    # torch aligns the copy like any other tensor; the last digits of results depend on alignment.
     return torch.tensor(array, device="cpu")
 
 
 def _private_mapping(filename: str, array: np.memmap) -> np.memmap:
-    """Map the same part of the file anew, such that writing to it changes memory alone.
-
-    PyTorch knows no tensors that must not be written to.
-    """
+    """Map the same part of the file again, copy-on-write: PyTorch has no read-only tensors."""
     order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
     return np.memmap(filename, array.dtype, "c", array.offset, array.shape, order)

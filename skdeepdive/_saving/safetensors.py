@@ -1,4 +1,4 @@
-"""Safetensors files: their header, and how they come to be at one stroke."""
+"""Read the headers of safetensors files, and write files atomically."""
 
 import json
 import os
@@ -10,7 +10,7 @@ _LONGEST_HEADER = 100_000_000  # the limit of safetensors
 
 
 def import_safetensors() -> Any:
-    """Import what reads and writes the arrays of a file, which is an extra."""
+    """Import safetensors, an optional dependency."""
     try:
         import safetensors.numpy
         import safetensors.torch
@@ -23,12 +23,12 @@ def import_safetensors() -> Any:
 
 
 def scratch_prefix(path: Path) -> str:
-    """How the name of a folder begins in which a file is prepared."""
+    """Return how the name of the temporary folder begins in which `replace_file` writes."""
     return f".partial-{path.name}-"
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file, which appears at one stroke; what was there stays until then."""
+    """Write a file atomically: what was at the path stays until the new file is complete."""
     # A folder rather than a temporary file: the file then gets the permissions of any other.
     with TemporaryDirectory(dir=path.parent, prefix=scratch_prefix(path)) as scratch:
         part = Path(scratch) / "part"
@@ -37,19 +37,19 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def read_header(file: BinaryIO) -> tuple[dict[str, Any], int]:
-    """Return what is known of every array, and the number of bytes behind the header.
+    """Return the header's JSON object, and the number of bytes after the header.
 
     Raises
     ------
     ValueError
-        If it is no header.
+        If the file does not begin with a header.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
     n_bytes = size - 8 - length
     if size < 8 or n_bytes < 0 or length > _LONGEST_HEADER:
-        raise ValueError(f"a header of {length} bytes cannot be in a safetensors file of {size}")
+        raise ValueError(f"a header of {length} bytes cannot be in a file of {size} bytes")
     header = parse_json(file.read(length).decode())
     if not isinstance(header, dict):
         raise ValueError("its header is no JSON object")
@@ -57,7 +57,7 @@ def read_header(file: BinaryIO) -> tuple[dict[str, Any], int]:
 
 
 def parse_json(text: str) -> Any:
-    """Parse strict JSON; raise ValueError if it is none."""
+    """Parse strict JSON: no key twice, no NaN; raise ValueError if the text is anything else."""
     try:
         return json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse)
     except (json.JSONDecodeError, RecursionError) as error:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import pad
 
+from .configuration import LinearForecastConfiguration
 from .features import project
 from .mixing import apply_class_maps
 
@@ -67,24 +68,18 @@ class LinearForecast(nn.Module):
         cls,
         window_shape: tuple[int, int],
         future_shape: tuple[int, int],
-        class_counts,
-        *,
-        joint: bool,
-        shared: bool,
-        anchored: bool,
-        n_components: int,
-        class_maps,
+        class_counts: list[int],
+        configuration: LinearForecastConfiguration,
     ) -> "LinearForecast":
-        """Make a forecast whose tensors hold no values yet.
-
-        `class_counts` are the numbers of classes of the factors; for the rest see `configuration`.
-        """
+        """Make a forecast, for factors of so many classes, whose tensors hold no values yet."""
+        joint, anchored = configuration.joint, configuration.anchored
+        n_components, class_maps = configuration.n_components, configuration.class_maps
         if not (joint or anchored):
             raise ValueError("maps that are not joint need source channels")
         if len(class_maps) > len(class_counts) or (any(class_maps) and not n_components):
             raise ValueError("class maps need a factor each, and components")
         (n_timesteps, n_channels), (horizon, n_targets) = window_shape, future_shape
-        n_regressions = 1 if joint or shared else n_targets
+        n_regressions = 1 if joint or configuration.shared else n_targets
         n_inputs = n_timesteps * n_channels if joint else n_timesteps
         n_outputs = horizon * n_targets if joint else horizon
         maps = [
@@ -102,15 +97,15 @@ class LinearForecast(nn.Module):
         )
 
     @property
-    def configuration(self) -> dict:
-        """What `blank` is told beside shapes: flags, and for every factor whether it has maps."""
-        return {
-            "joint": self.joint,
-            "shared": len(self.weight) == 1,
-            "anchored": self.source_channels is not None,
-            "n_components": 0 if self.components is None else self.components.shape[1],
-            "class_maps": [maps is not None for maps in self.class_maps],
-        }
+    def configuration(self) -> LinearForecastConfiguration:
+        """The options that, with shapes and numbers of classes, decide which tensors there are."""
+        return LinearForecastConfiguration.of(
+            self,
+            shared=len(self.weight) == 1,
+            anchored=self.source_channels is not None,
+            n_components=0 if self.components is None else self.components.shape[1],
+            class_maps=[maps is not None for maps in self.class_maps],
+        )
 
     def with_class_maps(self, class_maps: Sequence[torch.Tensor | None]) -> "LinearForecast":
         """Return the same forecast, to which the classes add other maps."""

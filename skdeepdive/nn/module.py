@@ -14,6 +14,7 @@ from torch.distributions import Distribution, Normal
 from .._data.batches import Batch
 from .._data.draws import Draws
 from .._data.labels import UNLABELLED
+from .configuration import DeepDIVEConfiguration
 from .conformal import ConformalErrors
 from .decoders import ForecastDecoder, WindowDecoder
 from .encoders import ConditionalEncoder, MarginalEncoder
@@ -71,6 +72,8 @@ class DeepDIVE(nn.Module):
         Number of futures whose conformal errors are kept.
     """
 
+    Configuration = DeepDIVEConfiguration
+
     def __init__(
         self,
         features: WindowFeatures,
@@ -116,32 +119,34 @@ class DeepDIVE(nn.Module):
         initialise(self, generator)
 
     @classmethod
-    def blank(cls, *, window_shape, future_shape, class_counts, linear, **options) -> "DeepDIVE":
-        """Make a module of some `configuration` whose parameters and buffers hold no values yet."""
-        if not (class_counts or options["n_conditional"]):
+    def blank(cls, configuration: DeepDIVEConfiguration) -> "DeepDIVE":
+        """Make a module whose parameters and buffers hold no values yet."""
+        class_counts, window_shape = configuration.class_counts, configuration.window_shape
+        if not (class_counts or configuration.n_conditional):
             raise ValueError("there must be marginal or conditional dimensions")
         return cls(
             WindowFeatures(*window_shape),
-            LinearForecast.blank(window_shape, future_shape, class_counts, **linear),
+            LinearForecast.blank(
+                window_shape, configuration.future_shape, class_counts, configuration.linear
+            ),
             [torch.ones(n_classes) for n_classes in class_counts],
             generator=None,
-            **options,
+            **configuration.without("window_shape", "future_shape", "class_counts", "linear"),
         )
 
     @property
-    def configuration(self) -> dict:
-        """The sizes and flags that, with the parameters and buffers, are all of the module."""
-        return {
-            "window_shape": [self.features.n_timesteps, self.features.n_channels],
-            "future_shape": list(self.linear_forecast.future_shape),
-            "class_counts": [prior.n_classes for prior in self.priors],
-            "n_marginal": int(max(self.factor_dims, default=0)),
-            "n_conditional": int(self.n_conditional),
-            "n_hidden": int(self.n_hidden),
-            "interleave": self.interleave,
-            "n_errors": len(self.conformal.errors),
-            "linear": self.linear_forecast.configuration,
-        }
+    def configuration(self) -> DeepDIVEConfiguration:
+        """The options that, with the parameters and buffers, are all of the module."""
+        linear = self.linear_forecast
+        return self.Configuration.of(
+            self,
+            window_shape=(self.features.n_timesteps, self.features.n_channels),
+            future_shape=linear.future_shape,
+            class_counts=[prior.n_classes for prior in self.priors],
+            n_marginal=max(self.factor_dims, default=0),
+            n_errors=len(self.conformal.errors),
+            linear=linear.configuration,
+        )
 
     # Infer
 

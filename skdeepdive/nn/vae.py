@@ -13,6 +13,7 @@ from torch.distributions import Normal
 
 from .._data.batches import Batch
 from .._data.draws import Draws
+from .configuration import BetaTCVAEConfiguration, VAEConfiguration
 from .decoders import WindowDecoder
 from .encoders import ConditionalEncoder
 from .features import Window, WindowFeatures
@@ -41,6 +42,7 @@ class VAE(nn.Module):
         Source of the initial parameters. None: they hold no values yet.
     """
 
+    Configuration: type[VAEConfiguration] = VAEConfiguration
     has_marginal = False
 
     def __init__(
@@ -61,19 +63,19 @@ class VAE(nn.Module):
         initialise(self, generator)
 
     @classmethod
-    def blank(cls, *, window_shape, future_shape, **options) -> "VAE":
-        """Make a module of some `configuration` whose parameters and buffers hold no values yet."""
-        return cls(WindowFeatures(*window_shape), future_shape, generator=None, **options)
+    def blank(cls, configuration: VAEConfiguration) -> "VAE":
+        """Make a module whose parameters and buffers hold no values yet."""
+        features = WindowFeatures(*configuration.window_shape)
+        return cls(features, generator=None, **configuration.without("window_shape"))
 
     @property
-    def configuration(self) -> dict:
-        """The sizes that, with the parameters and buffers, are all of the module."""
-        return {
-            "window_shape": [self.features.n_timesteps, self.features.n_channels],
-            "future_shape": list(self.future_decoder.log_scale.shape),
-            "n_latent": int(self.n_latent),
-            "n_hidden": int(self.n_hidden),
-        }
+    def configuration(self) -> VAEConfiguration:
+        """The options that, with the parameters and buffers, are all of the module."""
+        return self.Configuration.of(
+            self,
+            window_shape=(self.features.n_timesteps, self.features.n_channels),
+            future_shape=tuple(self.future_decoder.log_scale.shape),
+        )
 
     def infer(self, window: Window) -> Normal:
         """Encode windows to q(z | x) over `(n, n_latent)`."""
@@ -136,6 +138,8 @@ class BetaTCVAE(VAE):
         Number of training windows.
     """
 
+    Configuration = BetaTCVAEConfiguration
+
     def __init__(
         self,
         features: WindowFeatures,
@@ -147,11 +151,6 @@ class BetaTCVAE(VAE):
     ):
         super().__init__(features, future_shape, **options)
         self.beta, self.n_windows = beta, n_windows
-
-    @property
-    def configuration(self) -> dict:
-        """That of :class:`VAE`, with what its loss needs."""
-        return {**super().configuration, "beta": float(self.beta), "n_windows": self.n_windows}
 
     def _terms(self, log_py, log_px, q: Normal, z: torch.Tensor) -> Terms:
         return TCVAETerms(log_py, log_px, *decompose_kl(q, z, self.n_windows), self.beta)
