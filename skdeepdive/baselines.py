@@ -47,8 +47,8 @@ class VAEForecaster(BaseForecaster):
     early_stopping : bool, default=True
         Stop when the loss on the validation windows (the negative lower bound) has not improved
         for `n_iter_no_change` epochs, and keep the weights of its best epoch. False: run
-        `max_epochs` epochs and keep the last weights; the validation windows then set the noise of
-        the forecasts only.
+        `max_epochs` epochs and keep the last weights; the validation windows then set the scale of
+        the likelihood only.
     validation_fraction : float, default=0.2
         Part of the windows, the last in their order, that is kept for validation. Windows overlap,
         so a random part would leak.

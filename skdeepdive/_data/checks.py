@@ -1,4 +1,4 @@
-"""Where arguments are checked: shapes, values and parameters; labels are in `labels`."""
+"""Check arguments: parameters, shapes and values; labels are checked in `labels`."""
 
 import math
 import numbers

@@ -1,4 +1,4 @@
-"""Labels of windows, as users hand them in, as codes of classes."""
+"""Labels of windows, encoded as classes and codes."""
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Rows of overlapping windows, looked at once: their mean and deviation, and what is extreme."""
+"""Statistics and checks of overlapping windows that look at every row of the series once."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What all estimators share: windows checked, scaled and trained on; arrays out again."""
+"""BaseForecaster, which all estimators share: checks, forecasts, embeddings, saving."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks, where its release has them (from 1.9)."""
+"""Adapter to scikit-learn's callbacks, where its release has them (from 1.9)."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -1,4 +1,4 @@
-"""DeepDIVE as an estimator: arrays and factors in, forecasts and clusters out."""
+"""DeepDIVEForecaster: fit, partial_fit, clusters."""
 
 import os
 from collections.abc import Mapping
@@ -48,15 +48,14 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
     the rest. An RBF layer reads every factor from its own marginal dimensions alone.
     Cross-attention fuses both parts, and two decoders turn them into the window and its future.
 
-    Training starts in closed form. The forecast is a ridge regression from the window plus, where
-    they help, a map for every class, weighed by how likely the class is; the marginal dimensions
-    start at Fisher's linear discriminants of the labels, which unlabelled windows refine; the
-    conditional dimensions start at the principal components of what the classes leave over of the
-    windows. Labels, reconstruction and a latent correction of the forecast are then trained
-    interleaved: every mini-batch takes a step for labels and for the rest, on parameters of their
-    own, so that neither objective disturbs the other. (Discovered clusters are an exception: the
-    reconstruction shapes them.) In the end the correction starts anew from the finished latent
-    dimensions, and the validation windows say how much of it is kept. Data are standardised
+    Training starts in closed form: the forecast at a ridge regression from the window, with a map
+    for every class where that helps; the marginal dimensions at Fisher's linear discriminants of
+    the labels; the conditional dimensions at principal components of the windows within classes.
+    Gradient steps then train labels, reconstruction and a correction of the forecast interleaved:
+    every mini-batch takes a step for the labels and one for the rest, on disjoint parameters, so
+    that no objective disturbs the other. (Discovered clusters are an exception: the reconstruction
+    shapes them.) In the last phase the correction is trained anew on the finished latent
+    dimensions, and the validation windows decide how much of it is kept. Data are standardised
     inside, and forecasts come in the units of `y`.
 
     Parameters
@@ -78,9 +77,10 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
     n_hidden : int, default=256
         Width of the hidden layers.
     max_epochs : int, default=20
-        Most passes over the training windows. Up to ten on the labels alone come before them and
-        end after three without improvement; as many on the forecast alone come after them and end
-        after two without.
+        Most passes over the training windows in the interleaved phase. A phase on the labels alone,
+        of at most ten epochs and with a patience of at most three, comes before it. A phase on the
+        forecast alone, of at most `max_epochs` epochs and with a patience of at most four, comes
+        after it.
     batch_size : int or "auto", default="auto"
         Windows in a gradient step. "auto" takes a 32nd of the training windows, but between 16 and
         256, so that a few windows train for enough steps.
@@ -296,7 +296,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         its chunk should be a typical one. In every later call the linear forecast and the
         discriminants of the labels, which have a closed form, are fitted to all chunks so far, by
         sums over their windows; the networks train on the new chunk alone, for one epoch in every
-        phase. A last part of every chunk (`validation_fraction`) is held out.
+        phase. The last part of every chunk (`validation_fraction`) is for validation.
 
         After `fit` all calls are later ones; what they add to the linear forecast is then fitted
         to the windows since, and the labels are learnt by the networks alone.

@@ -1,4 +1,4 @@
-"""What a forecast is made of, and what it would be had a window been another."""
+"""Explain forecasts: attribution, counterfactuals, traversals of latent dimensions."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""From checked arrays to a trained module: scaling, labels, closed-form start, training."""
+"""Fit a module to checked arrays: scaling, labels, closed-form start, training."""
 
 import copy
 from collections.abc import Callable

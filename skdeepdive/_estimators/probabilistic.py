@@ -1,4 +1,4 @@
-"""Forecasts as distributions: spread, quantiles and samples; and how usual a window is."""
+"""Forecasts as distributions: deviations, quantiles, samples; and densities of windows."""
 
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -79,17 +79,16 @@ class ProbabilisticMixin(_Forecaster):
     def predict_quantiles(self, X: ArrayLike, quantiles: ArrayLike = (0.1, 0.5, 0.9)) -> np.ndarray:
         """Forecast quantiles of the future of windows.
 
-        They are conformal: the quantiles of the errors that forecasts made on the held-out
-        windows, in units of a scale that depends on the window (its own variation, and its
-        classes). So an interval between two of them covers as nominal, over many windows that
-        are to the held-out ones as they are to each other.
+        They are conformal: quantiles of the forecast errors on the validation windows, divided by a
+        scale that depends on the window (its own variation, and its classes). The coverage of an
+        interval between two of them is nominal if test and validation windows are exchangeable.
 
         Parameters
         ----------
         X : array-like of the shape given to `fit`, n_samples aside
         quantiles : float or array-like of shape (n_quantiles,), default=(0.1, 0.5, 0.9)
-            Between 0 and 1, exclusive. Those that so few held-out windows cannot tell are the
-            least or the greatest error seen.
+            Between 0 and 1, exclusive. Quantiles beyond what the number of validation windows can
+            tell are the least or the greatest of their errors.
 
         Returns
         -------
@@ -132,10 +131,9 @@ class ProbabilisticMixin(_Forecaster):
     ) -> np.ndarray:
         """Draw futures of windows.
 
-        The latent variables are drawn from their posterior, and what the forecasts then leave over
-        from the errors on the held-out windows, a whole future at a time: steps and targets of a
-        draw go together as those of the data do. The spread is that of
-        :meth:`predict_quantiles`.
+        The latent variables are drawn from their posterior. Conformal errors are added, a whole
+        future at a time, so that steps and targets of a draw depend on each other as in the data.
+        The spread is that of :meth:`predict_quantiles`.
 
         Parameters
         ----------
@@ -212,8 +210,8 @@ class ProbabilisticMixin(_Forecaster):
         terms : dict of ndarray of shape (n_samples,)
             In nats: "reconstruction", the expectation of log p(x | a, b); "kl_a" and "kl_b", the
             divergences of the conditional and of the marginal dimensions from their priors. They
-            say why a window is unusual: its course cannot be told by the latent variables, or it
-            takes unlikely ones.
+            say why a window is unusual: the latent variables cannot reproduce its course, or they
+            are unlikely themselves.
 
         Raises
         ------

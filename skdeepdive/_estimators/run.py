@@ -1,4 +1,4 @@
-"""One fit of an estimator: arrays checked, settings made, progress shown, callbacks told."""
+"""One fit of an estimator: checks arrays, makes settings, shows progress, calls back."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Which channels the targets may continue, and how the targets are scaled."""
+"""Source channels: the channel that each target continues, and how targets are scaled."""
 
 import numpy as np
 

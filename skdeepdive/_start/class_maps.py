@@ -1,4 +1,4 @@
-"""What the classes of a factor add to the linear forecast, fitted in closed form.
+"""Class maps: linear maps that the classes of a factor add to the forecast, in closed form.
 
 Each class has a map of its own, from the leading principal components of the regression's inputs
 to the residuals of the forecast so far. A window is forecast by the mean of the maps under its RBF

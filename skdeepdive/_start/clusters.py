@@ -1,4 +1,4 @@
-"""Clusters to start from where no labels are given."""
+"""Discover clusters of windows with k-means, where no labels are given."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What further windows add in closed form, and the sums by which they join the earlier ones."""
+"""Continue a fitted model in closed form: moments of all windows so far, and their solutions."""
 
 import copy
 from dataclasses import dataclass, fields, replace

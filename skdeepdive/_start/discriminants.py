@@ -1,9 +1,8 @@
-"""Where the labels start: Fisher's linear discriminants of the window features.
+"""Fisher's linear discriminants of the labels, the closed-form start of b.
 
-They are the posteriors of Gaussians that share a covariance, so that windows without a label can
-take part, by EM. The moments are summed over batches in double precision, so that windows are
-never held in memory at once, and the validation windows choose the regularisation and the number
-of rounds.
+Discriminants are posteriors of Gaussians that share a covariance, so windows without a label can
+take part, by EM. Moments are summed over batches in double precision: windows are never in memory
+together. Validation windows choose the regularisation and the number of rounds.
 """
 
 from typing import NamedTuple
@@ -30,7 +29,7 @@ class _Discriminants(NamedTuple):
 
     weight: torch.Tensor  # (n_features, n_classes)
     bias: torch.Tensor  # (n_classes,)
-    seen: torch.Tensor  # (n_classes,), whether a training window belongs to the class
+    present: torch.Tensor  # (n_classes,), whether a training window belongs to the class
     loss: float = 0.0  # cross-entropy, summed over the labelled validation windows
 
     def logits(self, f: torch.Tensor) -> torch.Tensor:
@@ -38,7 +37,7 @@ class _Discriminants(NamedTuple):
 
     def posterior(self, f: torch.Tensor) -> torch.Tensor:
         """Where nothing is known of a class, no window is its: there is nowhere to start from."""
-        return self.logits(f).masked_fill(~self.seen, -torch.inf).softmax(1)
+        return self.logits(f).masked_fill(~self.present, -torch.inf).softmax(1)
 
 
 def fit_discriminants(
@@ -71,7 +70,7 @@ def fit_discriminants(
         classes = {j: class_counts[j] for j in group.tolist()}
         if classes:
             best |= _best_discriminants(train, valid, features, classes, {})
-    # Rounds need labels to start from, and labels to be judged by.
+    # Rounds need labels to start from, and validation labels to be evaluated on.
     partly = ~complete & known.any(axis=0) & (valid.labels != UNLABELLED).any(axis=0)
     classes = {j: class_counts[j] for j in np.flatnonzero(partly).tolist()}
     best = _learn_from_unlabelled(train, valid, features, classes, best)
@@ -214,9 +213,9 @@ def _least_cross_entropy(candidates, valid, features):
 
 def _chosen(candidates: list[_Discriminants], losses: torch.Tensor) -> _Discriminants:
     i, j = divmod(int(losses.argmin()), losses.shape[1])
-    weight, bias, seen, _ = candidates[i]
+    weight, bias, present, _ = candidates[i]
     temperature = TEMPERATURES[j]
-    return _Discriminants(weight / temperature, bias / temperature, seen, float(losses[i, j]))
+    return _Discriminants(weight / temperature, bias / temperature, present, float(losses[i, j]))
 
 
 def _cross_entropy(logits, label):

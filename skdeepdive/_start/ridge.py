@@ -1,8 +1,7 @@
-"""Where the forecast starts: ridge regression, and what every class adds to it.
+"""Ridge regression from windows to futures, the closed-form start of the forecast.
 
-The moments are summed in double precision, over batches or from the series that the windows are
-views of, so that windows are never held in memory at once, and the regularisation is chosen on the
-validation windows.
+Moments are summed in double precision, over batches or from the series that the windows are views
+of: windows are never in memory together. Validation windows choose the regularisation.
 """
 
 import functools

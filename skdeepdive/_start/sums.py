@@ -1,4 +1,4 @@
-"""Sums over windows, and what is solved by them."""
+"""Moments of windows, and regressions solved from them."""
 
 import math
 import operator

@@ -1,4 +1,4 @@
-"""The closed-form start of q(a | b, x) and p(x | a, b): class means, then factor analysis.
+"""Class means and factor analysis of windows, the closed-form start of a and of p(x | a, b).
 
 Source: Tipping, Bishop, "Probabilistic principal component analysis", Journal of the Royal
 Statistical Society B 61, 1999, 611-622.

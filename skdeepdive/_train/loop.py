@@ -26,8 +26,8 @@ from .module import Module, OutOfFold
 from .monitor import ADVICE, Monitor, copies
 from .phases import Phase, weighted_means
 
-# Validation windows, drawn at random, that an epoch is judged by: more tell little else, for they
-# overlap, and would take up to a fifth of the time. What is kept in the end is calibrated on all.
+# Validation windows, drawn at random, that an epoch is evaluated on. They overlap: more of them
+# would tell little else, and take up to a fifth of the time. The end is calibrated on all of them.
 _MOST_EVALUATED = 512
 
 # Windows that are evaluated at a time; fewer where they are large.
@@ -41,7 +41,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training run is told beside the module, the data and the phases.
+    """Settings of a training run, beside the module, the data and the phases.
 
     Attributes
     ----------

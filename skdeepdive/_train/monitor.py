@@ -1,4 +1,4 @@
-"""When a phase of the training ends, which weights it keeps, and how it goes on after a fault."""
+"""Stop rule of a phase, its best weights, and smaller steps after a fault."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How futures spread about their forecasts: conformal errors of the validation windows."""
+"""Conformal errors: errors of forecasts on validation windows, in units of a scale."""
 
 import torch
 from torch import nn

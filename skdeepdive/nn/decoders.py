@@ -54,8 +54,9 @@ class ForecastDecoder(nn.Module):
     """p(y | a, b, x): the linear forecast plus a correction, which starts at zero.
 
     One network for all targets computes the correction from the fused latent variables, the linear
-    forecast, and the recent shape of the source channel, the channel that the target continues. The
-    latter two are in units of that channel's level and deviation within the window.
+    forecast, and principal components of the shape of the source channel, the channel that the
+    target continues. The latter two are in units of that channel's level and deviation within the
+    window.
 
     Parameters
     ----------

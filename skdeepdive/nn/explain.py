@@ -1,4 +1,4 @@
-"""What a forecast is made of, and what it would be at other latent variables."""
+"""Attribute forecasts to parts of the model, and forecast at changed latent variables."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the encoders see of a window: shape, level and scale of every channel."""
+"""Features of a window: shape, level and scale of every channel."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The linear forecast: a map from the window to its future, and what every class adds to it."""
+"""The linear forecast: a map from the window to its future, and maps of the classes."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Maps of classes, applied under the responses to them."""
+"""Apply the linear maps of classes, weighed by the responses to the classes."""
 
 from collections.abc import Iterator
 

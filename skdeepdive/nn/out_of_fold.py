@@ -1,4 +1,4 @@
-"""Out-of-fold forecasts: by linear maps that were fitted without the window's own fold."""
+"""Out-of-fold forecasts, by linear maps that were fitted without the window's own fold."""
 
 from collections.abc import Iterator, Sequence
 
