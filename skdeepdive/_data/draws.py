@@ -17,6 +17,7 @@ class Draws:
     Parameters
     ----------
     generator : torch.Generator
+        Of any device; numbers go to that of the tensor that is drawn for.
     n_rows : int or None, default=None
         Number of rows to draw for. None: as many as the tensor has that is drawn for. 1: all rows
         get the same numbers.
@@ -31,15 +32,16 @@ class Draws:
 
     def normal(self, like: torch.Tensor) -> torch.Tensor:
         """Draw from the standard normal distribution in the shape of a tensor."""
-        return self._own(self._empty(like).normal_(generator=self.generator))
+        return self._own(self._empty(like).normal_(generator=self.generator), like)
 
     def coins(self, like: torch.Tensor) -> torch.Tensor:
         """Draw 0 or 1, each half of the time, in the shape of a tensor."""
-        return self._own(self._empty(like).bernoulli_(generator=self.generator))
+        return self._own(self._empty(like).bernoulli_(generator=self.generator), like)
 
     def _empty(self, like: torch.Tensor) -> torch.Tensor:
         n = len(like) if self.n_rows is None else self.n_rows
-        return like.new_empty(n, *like.shape[1:])
+        return like.new_empty(n, *like.shape[1:], device=self.generator.device)
 
-    def _own(self, values: torch.Tensor) -> torch.Tensor:
-        return values if self.rows is None else values[self.rows]
+    def _own(self, values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        own = values if self.rows is None else values[self.rows]
+        return own.to(like.device)
