@@ -350,6 +350,14 @@ class DeepDIVE(nn.Module):
         shares = shapley_values(lambda players: sum(forecast(players)), n_players)
         return torch.stack([level, start - level, correction, *shares], dim=1)
 
+    def attend(self, x: torch.Tensor) -> torch.Tensor:
+        """Weights of the fusion, given factors, at the posterior means.
+
+        `(n, n_queries, n_factors + 1)`; the last is that of no factor.
+        """
+        latents = self.infer(x)
+        return self.fusion(latents.a, latents.responses, len(x))[1]
+
     def responses(self, b: torch.Tensor | None) -> list[torch.Tensor]:
         """RBF responses p(k | b_i) as the decoders see them, `(n, n_classes_i)` for each factor."""
         return self._seen_by_decoders(self.log_joints(b))
