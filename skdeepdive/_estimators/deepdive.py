@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.checks import LATENTS, check_choice, check_flag
@@ -20,24 +19,11 @@ from .._start.start import Sizes
 from .._train.distributed import Processes
 from ..nn.module import DeepDIVE
 from .base import BaseForecaster, Self
-from .callbacks import Method, with_callbacks
-from .explanation import ExplanationMixin
+from .callbacks import with_callbacks
+from .explanation import ExplanationMixin, where_marginal
 from .fit import Fitted, Plan, Windows, fit_deepdive, fit_deepdive_further
 from .probabilistic import ProbabilisticMixin
 from .run import Task
-
-
-def _has_marginal(estimator: "DeepDIVEForecaster") -> bool:
-    if estimator.latent == "conditional":
-        raise AttributeError(
-            "latent='conditional' has no marginal dimensions, so there are no clusters to predict."
-        )
-    return True
-
-
-def _where_marginal(method: Method) -> Method:
-    """Offer a method where there are marginal dimensions; type checkers see its signature."""
-    return available_if(_has_marginal)(method)
 
 
 class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
@@ -368,7 +354,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         plan = Plan.NEXT_CHUNK if goes_on else Plan.FIRST_CHUNK
         return self._fit(X, y, factors, classes, plan=plan)
 
-    @_where_marginal
+    @where_marginal
     def predict_cluster(self, X: ArrayLike) -> np.ndarray:
         """Assign windows to the cluster of the greatest RBF response, for every factor.
 
@@ -400,7 +386,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
             columns = [column.astype(object) for column in columns]
         return np.stack(columns, axis=1)
 
-    @_where_marginal
+    @where_marginal
     def predict_cluster_proba(self, X: ArrayLike) -> np.ndarray | list[np.ndarray]:
         """Cluster posterior p(k | b), the normalised RBF responses, for every factor.
 

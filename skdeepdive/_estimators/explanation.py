@@ -7,12 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.checks import check_dimension, check_values
 from .._data.labels import Factors, check_labels_of_factors
-from ..nn.explain import attribute_forecast, intervene, set_factor
+from ..nn.explain import attention_weights, attribute_forecast, intervene, set_factor
 from ..nn.module import DeepDIVE
+from .callbacks import Method
 
 if TYPE_CHECKING:  # what it is mixed into
     from .base import BaseForecaster as _Forecaster
@@ -20,9 +22,24 @@ else:
     _Forecaster = object
 
 
+def _has_marginal(estimator: "ExplanationMixin") -> bool:
+    if estimator.latent == "conditional":
+        raise AttributeError(
+            "latent='conditional' has no marginal dimensions, so there are no clusters to predict "
+            "and no factors to attend to."
+        )
+    return True
+
+
+def where_marginal(method: Method) -> Method:
+    """Offer a method where there are marginal dimensions; type checkers see its signature."""
+    return available_if(_has_marginal)(method)
+
+
 class ExplanationMixin(_Forecaster):
     """Explanations of a forecaster that has factors in its latent space: why, and what if."""
 
+    latent: str
     module_: DeepDIVE
     factor_names_: list[str]
     factor_classes_: list[np.ndarray]
@@ -206,6 +223,68 @@ class ExplanationMixin(_Forecaster):
         return Bunch(
             level=level, linear=linear, window=window, factors=factors, conditional=conditional
         )
+
+    @where_marginal
+    def attention(self, X: ArrayLike) -> np.ndarray:
+        """Tell how much each conditional dimension attends to each factor.
+
+        Cross-attention fuses the conditional dimensions with the factors for both decoders. These
+        are its weights at the posterior means, averaged over its heads.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        weights : ndarray of shape (n_samples, n_queries, n_factors + 1)
+            A query is a conditional dimension, in the order of :meth:`get_feature_names_out`; with
+            ``latent="marginal"`` it is one of eight learned constants. The last axis has the
+            factors, in the order of `factor_names_`, and then the weight of no factor. It sums to
+            one.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        AttributeError
+            With ``latent="conditional"``, where there are no factors.
+        ValueError
+            If `X` has another shape than in `fit`, or holds NaN or infinity.
+
+        See Also
+        --------
+        attribute : What every factor contributes to a forecast, in the units of `y`.
+        skdeepdive.inspection.AttentionDisplay : Heat map of the weights.
+
+        Notes
+        -----
+        A weight says what the fusion reads, not what follows from it; how far attention explains a
+        prediction is disputed [1]_ [2]_. Here it explains little. On the bundled data the weights
+        are nearly even, ``1 / (n_factors + 1)`` each. What is left of their pattern depends mostly
+        on `random_state`, though the conditional dimensions do not, and with even weights in their
+        place forecasts are as good. Ask :meth:`attribute` what a factor contributes, and compare
+        the weights of several seeds before reading anything into them.
+
+        References
+        ----------
+        .. [1] Jain, Wallace (2019). Attention is not explanation. NAACL-HLT.
+        .. [2] Wiegreffe, Pinter (2019). Attention is not not explanation. EMNLP-IJCNLP.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skdeepdive import DeepDIVEForecaster, sliding_windows
+        >>> load = np.sin(2 * np.pi * np.arange(400) / 24)
+        >>> X, y, origin = sliding_windows(load, n_timesteps=48, horizon=24)
+        >>> model = DeepDIVEForecaster(max_epochs=2, n_conditional=4, random_state=0)
+        >>> weights = model.fit(X, y, factors=origin % 24).attention(X[:3])
+        >>> weights.shape
+        (3, 4, 2)
+        >>> bool(np.allclose(weights.sum(axis=2), 1))
+        True
+        """
+        return self._infer(X, lambda x: attention_weights(self.module_, x))
 
     def _to_parts(self, values: np.ndarray) -> np.ndarray:
         """Return parts of forecasts in the units of y; the first carries what scaling took away."""

@@ -1,5 +1,6 @@
-"""Displays of forecasts, training, labels and latent dimensions, drawn with matplotlib."""
+"""Displays of forecasts, training, labels, latent dimensions and attention, by matplotlib."""
 
+from ._attention import AttentionDisplay
 from ._confusion import FactorConfusionDisplay
 from ._embedding import EmbeddingDisplay
 from ._forecast import ForecastDisplay
@@ -8,6 +9,7 @@ from ._information import MutualInformationDisplay
 from ._traversal import TraversalDisplay
 
 __all__ = [
+    "AttentionDisplay",
     "EmbeddingDisplay",
     "FactorConfusionDisplay",
     "ForecastDisplay",

@@ -7,6 +7,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import XAxis, YAxis
 
 # M. Okabe, K. Ito, "Color Universal Design", 2008; the one for black is last.
 OKABE_ITO = (
@@ -49,6 +50,32 @@ def make_colours(n_classes: int, cmap: Any = None) -> np.ndarray:
 def every_so_many(labels: Sequence, most: int) -> list[int]:
     """Return positions, evenly spaced, of at most so many labels."""
     return list(range(0, len(labels), -(-len(labels) // most)))
+
+
+def write_values(ax: "Axes", values: np.ndarray, image: Any, **style: Any) -> list:
+    """Write values into their cells, in black or white, whichever is seen better."""
+    written = []
+    for row, column in np.argwhere(~np.isnan(values)):
+        value = values[row, column]
+        luminance = np.dot(image.cmap(image.norm(value))[:3], (0.299, 0.587, 0.114))
+        style["color"] = "black" if luminance > 0.5 else "white"
+        text = ax.text(column, row, f"{value:.2f}", ha="center", va="center", **style)
+        written.append(text)
+    return written
+
+
+def make_names(names: Any, default: str, n: int) -> list[str]:
+    """Return names as strings: those given, or a default and its number."""
+    return [f"{default}{i}" for i in range(n)] if names is None else [str(name) for name in names]
+
+
+def name_ticks(axis: "XAxis | YAxis", names: Sequence[str], most: int, **style: Any) -> None:
+    """Put names at the ticks 0, 1, and so on of an axis: all of them, or evenly spaced ones."""
+    shown = every_so_many(names, most)
+    labels = [names[i] for i in shown]
+    upright = axis.axis_name == "x" and len(labels) > 3 and max(map(len, labels)) > 3
+    style = {"fontsize": "medium" if len(shown) <= 12 else "x-small", **style}
+    axis.set_ticks(shown, labels=labels, rotation=90 if upright else 0, **style)
 
 
 def _is_name(cmap: Any) -> bool:

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from ._axes import check_matplotlib, every_so_many, make_axes
+from ._axes import check_matplotlib, make_axes, name_ticks, write_values
 from ._factors import check_factor, encode_labels, predict_labels, take_labels
 
 if TYPE_CHECKING:
@@ -191,8 +191,9 @@ class FactorConfusionDisplay:
         ax = make_axes(ax, (6.4, 5.4) if len(counts) > _MOST_NUMBERS else None)
         self.im_ = ax.imshow(shares, cmap=cmap, vmin=0, vmax=1)
         ax.figure.colorbar(self.im_, ax=ax, label="share of the windows of a true label")
-        self.text_ = _write(ax, shares, self.im_) if len(counts) <= _MOST_NUMBERS else []
-        _name_classes(ax, names)
+        self.text_ = write_values(ax, shares, self.im_) if len(counts) <= _MOST_NUMBERS else []
+        for axis in (ax.xaxis, ax.yaxis):
+            name_ticks(axis, [str(name) for name in names], _MOST_TICKS)
         ax.set(
             xlabel=f"predicted {self.factor_name}",
             ylabel=f"true {self.factor_name}",
@@ -201,25 +202,3 @@ class FactorConfusionDisplay:
         )
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _write(ax: "Axes", shares: np.ndarray, image: Any) -> list:
-    """Write shares into their cells, in black or white, whichever is seen better."""
-    written = []
-    for row, column in np.argwhere(~np.isnan(shares)):
-        share = shares[row, column]
-        luminance = np.dot(image.cmap(image.norm(share))[:3], (0.299, 0.587, 0.114))
-        colour = "black" if luminance > 0.5 else "white"
-        text = ax.text(column, row, f"{share:.2f}", color=colour, ha="center", va="center")
-        written.append(text)
-    return written
-
-
-def _name_classes(ax: "Axes", names: Any) -> None:
-    names = [str(name) for name in names]
-    shown = every_so_many(names, _MOST_TICKS)
-    labels = [names[i] for i in shown]
-    size = "medium" if len(shown) <= 12 else "x-small"
-    upright = max(map(len, labels)) > 3 and len(labels) > 3
-    ax.set_yticks(shown, labels=labels, fontsize=size)
-    ax.set_xticks(shown, labels=labels, fontsize=size, rotation=90 if upright else 0)

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.checks import check_integer
 from ..metrics import _information_gaps, _normalised_information
-from ._axes import check_matplotlib, every_so_many, make_axes
+from ._axes import check_matplotlib, make_axes, make_names, name_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -199,22 +199,15 @@ class MutualInformationDisplay:
         """
         check_matplotlib(type(self).__name__)
         shares = np.asarray(self.mutual_information)
-        rows, columns = (
-            [f"{default}{i}" for i in range(n)] if names is None else [str(name) for name in names]
-            for names, default, n in zip(
-                (self.feature_names, self.factor_names), ("latent_", "factor"), shares.shape,
-                strict=True,
-            )
-        )  # fmt: skip
+        rows = make_names(self.feature_names, "latent_", shares.shape[0])
+        columns = make_names(self.factor_names, "factor", shares.shape[1])
         ax = make_axes(ax, (2.8 + 0.9 * len(columns), min(1.6 + 0.18 * len(rows), 9)))
         self.im_ = ax.imshow(shares, cmap=cmap, vmin=0, vmax=1, aspect="auto")
         ax.figure.colorbar(self.im_, ax=ax, label="mutual information / entropy")
         gaps = _information_gaps(shares)
         labels = [f"{name}\n(gap {gap:.2f})" for name, gap in zip(columns, gaps, strict=True)]
         ax.set_xticks(range(len(columns)), labels=labels)
-        shown = every_so_many(rows, _MOST_TICKS)
-        size = "medium" if len(shown) <= 12 else "x-small"
-        ax.set_yticks(shown, labels=[rows[i] for i in shown], fontsize=size)
+        name_ticks(ax.yaxis, rows, _MOST_TICKS)
         ax.set(
             xlabel="factor",
             ylabel="latent dimension",

@@ -61,6 +61,16 @@ def attribute_forecast(module: DeepDIVE, x: torch.Tensor) -> torch.Tensor:
     return torch.stack([level, linear - level, correction, *shares], dim=1)
 
 
+def attention_weights(module: DeepDIVE, x: torch.Tensor) -> torch.Tensor:
+    """Weights of the fusion, given factors, at the posterior means.
+
+    They are `(n, n_queries, n_factors + 1)`; the last is the weight of no factor.
+    """
+    latents = module.infer(module.features(x))
+    weights: torch.Tensor = module.fusion(latents.a, latents.responses, len(x))[1]
+    return weights
+
+
 def shapley_values(
     value: Callable[[frozenset[int]], torch.Tensor], n_players: int
 ) -> list[torch.Tensor]:

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from skdeepdive.nn.shapley import shapley_values
+from scipy.special import softmax
 from sklearn.exceptions import NotFittedError
 
 from skdeepdive import DeepDIVEForecaster, calendar_factors, sliding_windows
 from skdeepdive.datasets import load_electricity
+from skdeepdive.nn.explain import shapley_values
 
 EFFECTS = np.array([0.0, 1.0, -2.0])
 
@@ -179,6 +180,68 @@ def test_shapley_values_of_a_product_are_equal_and_add_up():
     torch.testing.assert_close(torch.stack(found), torch.full((3,), 1 / 3))
 
 
+@pytest.mark.parametrize(("latent", "n_queries"), [("both", 4), ("marginal", 8)])
+@pytest.mark.parametrize("names", [["state", "half"], ["state"], None])
+def test_attention_is_a_distribution_over_the_factors_and_none(latent, n_queries, names):
+    X, y, factors, _ = make_windows(300)
+    given = None if names is None else factors[names]
+    model = make_model(latent=latent, max_epochs=1).fit(X, y, given)
+    weights = model.attention(X[:20])
+    assert weights.shape == (20, n_queries, len(model.factor_names_) + 1)
+    assert (weights > 0).all()
+    np.testing.assert_allclose(weights.sum(axis=2), 1, rtol=1e-12)
+    assert (weights.std(axis=0) > 0).all()  # of constant queries as well: the factors differ
+
+
+def attention_by_hand(model, x):
+    """Weights for one window, from the parameters of the fusion and the outputs of the model."""
+    fusion = model.module_.fusion
+    heads, size = fusion.attention.n_heads, fusion.attention.embed_dim
+    projections = fusion.attention.in_proj_weight.numpy(force=True).astype(float)
+    biases = fusion.attention.in_proj_bias.numpy(force=True).astype(float)
+    a = model.transform(x)[0, -len(fusion.direction) :]
+    queries = fusion.offset.numpy(force=True) + a[:, None] * fusion.direction.numpy(force=True)
+    proba = model.predict_cluster_proba(x)
+    class_tokens = [tokens.numpy(force=True) for tokens in fusion.class_tokens]
+    tokens = np.stack([p[0] @ t for p, t in zip(proba, class_tokens, strict=True)])
+    q = queries @ projections[:size].T + biases[:size]
+    k = tokens @ projections[size : 2 * size].T + biases[size : 2 * size]
+    k = np.vstack([k, np.zeros(size)])
+    of_heads = [
+        softmax(q[:, part] @ k[:, part].T / np.sqrt(size / heads), axis=1)
+        for part in np.split(np.arange(size), heads)
+    ]
+    return np.mean(of_heads, axis=0)
+
+
+def test_attention_is_the_softmax_of_scaled_products_averaged_over_heads():
+    X, y, factors, _ = make_windows(300)
+    model = make_model(max_epochs=1).fit(X, y, factors)
+    expected = attention_by_hand(model, X[:1])
+    assert expected.std(axis=0).max() > 1e-4
+    np.testing.assert_allclose(model.attention(X[:1])[0], expected, rtol=1e-12)
+
+
+def test_attention_of_a_window_does_not_depend_on_the_others(monkeypatch):
+    X = make_windows(40, seed=1)[0]
+    model = fitted()
+    weights = model.attention(X)
+    order = np.random.default_rng(0).permutation(len(X))
+    np.testing.assert_allclose(model.attention(X[order]), weights[order], rtol=1e-12)
+    n_entries = 3 * X.shape[1]
+    monkeypatch.setattr("skdeepdive._estimators.base._INFERENCE_ENTRIES", n_entries)
+    np.testing.assert_allclose(model.attention(X), weights, rtol=1e-12)
+
+
+def test_conditional_dimensions_alone_have_no_factors_to_attend_to():
+    X, y, _, _ = make_windows(100)
+    model = make_model(latent="conditional", max_epochs=1).fit(X, y)
+    assert not hasattr(model, "attention")
+    with pytest.raises(AttributeError, match="has no attribute 'attention'") as error:
+        model.attention(X)
+    assert "no factors to attend to" in str(error.value.__cause__)
+
+
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_outputs_have_the_shape_and_precision_of_forecasts(ndim, dtype):
@@ -193,7 +256,8 @@ def test_outputs_have_the_shape_and_precision_of_forecasts(ndim, dtype):
     assert what_if.window.shape == (4, 24)
     assert along.forecast.shape == (4, *y.shape[1:], 2)
     assert along.window.shape == (4, 24, 2)
-    for values in (*what_if.values(), *along.values(), parts.level, parts.factors["state"]):
+    attributed = (parts.level, parts.factors["state"], model.attention(X[:4]))
+    for values in (*what_if.values(), *along.values(), *attributed):
         assert values.dtype == dtype
 
 
@@ -223,6 +287,7 @@ def test_discovered_clusters_can_be_asked_for():
         (lambda m, X: m.traverse(X, 0, [np.inf]), ValueError, "'values' must be finite"),
         (lambda m, X: m.traverse(X, 0, "many"), TypeError, "'values' must be real numbers"),
         (lambda m, X: m.attribute(np.where(X > 1, np.nan, X)), ValueError, "'X' must be finite"),
+        (lambda m, X: m.attention(np.where(X > 1, np.nan, X)), ValueError, "'X' must be finite"),
     ],
 )
 def test_bad_input_is_refused(call, error, message):
@@ -243,6 +308,7 @@ def test_conditional_dimensions_alone_have_no_factors_to_change():
         lambda m, X: m.counterfactual(X, {"state": "low"}),
         lambda m, X: m.traverse(X, 0, [1.0]),
         lambda m, X: m.attribute(X),
+        lambda m, X: m.attention(X),
     ],
 )
 def test_an_unfitted_model_says_so(call):

@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix, mutual_info_score
 from skdeepdive import DeepDIVEForecaster, sliding_windows
 from skdeepdive.baselines import VAEForecaster
 from skdeepdive.inspection import (
+    AttentionDisplay,
     EmbeddingDisplay,
     FactorConfusionDisplay,
     ForecastDisplay,
@@ -66,6 +67,7 @@ def baseline():
 
 
 DISPLAYS = {
+    "attention": lambda model: AttentionDisplay.from_estimator(model, make_windows()[0]),
     "forecast": lambda model, **options: ForecastDisplay.from_estimator(
         model, *make_windows()[:2], **options
     ),
@@ -682,3 +684,112 @@ def test_traversal_refuses_another_number_of_axes_and_estimators_without_it():
         TraversalDisplay.from_estimator(fitted(), X, dimensions=0, ax=ax)
     with pytest.raises(ValueError, match="'estimator' must have traverse, got VAEForecaster"):
         TraversalDisplay.from_estimator(baseline(), X)
+
+
+# Attention
+
+
+def test_attention_shows_the_mean_weights_of_all_windows():
+    X, _, _ = make_windows()
+    display = AttentionDisplay.from_estimator(fitted(), X)
+    expected = fitted().attention(X).mean(axis=0)
+    np.testing.assert_allclose(display.weights, expected)
+    np.testing.assert_allclose(display.ims_[0].get_array(), expected)
+    assert display.ims_[0].get_clim() == pytest.approx((0, 2 / 3))
+    assert [text.get_text() for text in display.text_] == [f"{w:.2f}" for w in expected.flat]
+    (ax,) = display.axes_
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["sixth", "half", "none"]
+    names = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert names == ["conditional_0", "conditional_1", "conditional_2"]
+    assert ax.get_xlabel() == "factor"
+    assert ax.get_ylabel() == "conditional dimension"
+    assert display.colorbar_.ax.get_ylabel() == "mean weight"
+    ticks = [tick.get_text() for tick in display.colorbar_.ax.get_yticklabels()]
+    assert ticks == ["0", "0.33\n(even)", "0.67"]
+
+
+@pytest.mark.parametrize("by", ["sixth", 0])
+@pytest.mark.parametrize("known", [True, False], ids=["true labels", "predicted labels"])
+def test_attention_by_class_has_an_axes_for_each_factor(by, known):
+    X, _, factors = make_windows()
+    display = AttentionDisplay.from_estimator(fitted(), X, factors if known else None, by=by)
+    labels = (factors if known else fitted().predict_cluster(X))[:, 0]
+    weights = fitted().attention(X)
+    assert [ax.get_title() for ax in display.axes_] == [
+        "weight of sixth", "weight of half", "weight of no factor",
+    ]  # fmt: skip
+    for k, image in enumerate(display.ims_):
+        expected = [weights[labels == c, :, k].mean(axis=0) for c in range(6)]
+        np.testing.assert_allclose(image.get_array().T, expected)
+    assert {image.get_clim() for image in display.ims_} == {(0, 2 / 3)}
+    assert display.text_ == []
+    assert {ax.get_xlabel() for ax in display.axes_} == {"sixth"}
+    assert [len(ax.get_yticks()) for ax in display.axes_] == [3, 0, 0]
+    display.figure_.canvas.draw()
+
+
+def test_attention_by_class_leaves_unlabelled_windows_out():
+    X, _, factors = make_windows()
+    half = np.where(np.arange(len(X)) < 100, factors[:, 1], -1)
+    display = AttentionDisplay.from_estimator(fitted(), X, np.where(half == 1, -1, half), by="half")
+    expected = fitted().attention(X[half == 0]).mean(axis=0)
+    np.testing.assert_allclose(display.weights[0], expected)
+    assert np.isnan(display.weights[1]).all()
+    assert np.ma.getmaskarray(display.ims_[0].get_array())[:, 1].all()
+
+
+def test_attention_of_learned_constants_and_of_a_single_factor():
+    X, y, factors = make_windows()
+    model = make_model(latent="marginal").fit(X, y, factors[:, 0])
+    display = AttentionDisplay.from_estimator(model, X)
+    assert display.ims_[0].get_clim() == (0, 1)
+    (ax,) = display.axes_
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [f"query_{i}" for i in range(8)]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["factor0", "none"]
+    assert ax.get_ylabel() == "query"
+
+
+def test_attention_is_drawn_from_arrays_into_given_axes():
+    figure, axes = plt.subplots(1, 3)
+    weights = np.full((4, 2, 3), 1 / 3)
+    display = AttentionDisplay(weights, query_names=["u", "v"]).plot(axes, cmap="viridis")
+    assert list(display.axes_) == list(axes)
+    assert display.figure_ is figure
+    assert [tick.get_text() for tick in axes[1].get_xticklabels()] == ["0", "1", "2", "3"]
+    assert axes[1].get_xlabel() == "class"
+    assert display.ims_[0].get_cmap().name == "viridis"
+    _, ax = plt.subplots()
+    assert AttentionDisplay(weights[0]).plot(ax).axes_[0] is ax
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"by": "hour"}, ValueError, r"'by' must be one of \['sixth', 'half'\], got 'hour'"),
+        ({"by": 2}, ValueError, "'by' must be one of 2, counted from 0, got 2"),
+        ({"by": 0.5}, TypeError, "'by' must be an integer, got 0.5"),
+        (
+            {"by": 0, "factors": make_windows()[2][1:]},
+            ValueError,
+            "'factors' must have one entry for each",
+        ),
+        ({"by": 0, "factors": make_windows()[2] + 9}, ValueError, "which is not among its classes"),
+    ],
+)
+def test_attention_refuses(options, error, match):
+    with pytest.raises(error, match=match):
+        AttentionDisplay.from_estimator(fitted(), make_windows()[0], **options)
+    assert not plt.get_fignums()
+
+
+def test_attention_refuses_another_number_of_axes_and_estimators_without_it():
+    X, y, _ = make_windows()
+    _, ax = plt.subplots()
+    with pytest.raises(ValueError, match=r"one axes for each of .*'weight of no factor'\], got 1"):
+        AttentionDisplay.from_estimator(fitted(), X, by=0, ax=ax)
+    model = make_model(latent="conditional").fit(X, y)
+    for estimator in (baseline(), model):
+        with pytest.raises(
+            ValueError, match="'estimator' must have attention, .* got .*Forecaster"
+        ):
+            AttentionDisplay.from_estimator(estimator, X)
