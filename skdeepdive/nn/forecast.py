@@ -49,8 +49,8 @@ def draw_futures(
 def bound_terms(module: DeepDIVE, x: torch.Tensor, n_draws: int = 8) -> list[torch.Tensor]:
     """Return log p(x | a, b), KL of a and KL of b, `(n,)` each: means over draws of a and b.
 
-    Every window gets the same draws, so that its bound does not depend on which come along. They are
-    made on the CPU, so that it does not depend on the device.
+    Every window gets the same draws, so that its bound does not depend on which come along, and
+    these are made on the CPU, so that it does not depend on the device.
     """
     window = module.features(x)
     draws = Draws(make_generator(0, torch.device("cpu")), n_rows=1)
