@@ -20,15 +20,20 @@ from torch.distributions import Normal
 from skdeepdive import DeepDIVEForecaster
 from skdeepdive._data.batches import Batch, WindowData
 from skdeepdive._data.draws import Draws, make_generator
+from skdeepdive._data.labels import UNLABELLED
 from skdeepdive._data.scaling import Scaling
 from skdeepdive._train.loop import Settings, _Run
 from skdeepdive._train.phases import Phase, interleaved_loss, warmed_up
 from skdeepdive.nn.likelihoods import DiagonalNormal
-from skdeepdive.nn.module import UNLABELLED, Latents
+from skdeepdive.nn.module import Latents
 
 CPU = torch.device("cpu")
 N_TIMESTEPS, N_CHANNELS, HORIZON = 5, 2, 3
 N_DRAWS = 100_000
+
+
+def make_draws(seed=0):
+    return Draws(make_generator(seed, CPU))
 
 
 def make_windows(n=96, seed=0):
@@ -57,7 +62,7 @@ def make_module(class_counts, *, n_marginal=2, n_conditional=2, seed=0, spread=0
         module.forecast_decoder.shrinkage.copy_(torch.tensor([0.7, 1.2]))
         for prior in module.priors:
             weights = torch.rand(prior.n_classes, generator=generator).double() + 0.2
-            prior.log_weights.copy_((weights / weights.sum()).log())
+            prior.set_weights(weights / weights.sum())
     return module
 
 
@@ -146,7 +151,7 @@ class Evidence:
         responses = module.responses(b if self.n_marginal else None)
         latents = Latents(a=a if module.n_conditional else None, b=b, responses=responses)
         fused, _ = module.fusion(latents.a, responses, len(codes))
-        px, py = module._decode_window(latents, fused), module.forecast_decoder(fused)
+        px, py = module.decode_window(latents, fused), module.forecast_decoder(fused)
         means = torch.cat([px.mean.flatten(1), py.mean.flatten(1)], dim=1).numpy()
         scales = torch.cat([px.stddev.flatten(), py.stddev.flatten()]).numpy()
         self.offset, self.map = means[0], (means[1:] - means[0]).T
@@ -195,8 +200,8 @@ def draw_bound(module, x, y, label=None, seed=1):
     """L, the codes [b | a] and log q(b, a | x) for many draws at one window."""
     n = (N_DRAWS, -1, -1)
     labels = torch.full((N_DRAWS, len(module.priors)), UNLABELLED if label is None else label)
-    terms = module.loss(Batch(x.expand(n), y.expand(n), labels), Draws(make_generator(seed, CPU)))
-    latents = module.infer(module.features(x.expand(n)), Draws(make_generator(seed, CPU)))
+    terms = module.loss(Batch(x.expand(n), y.expand(n), labels), make_draws(seed))
+    latents = module.infer(module.features(x.expand(n)), make_draws(seed))
     pairs = [(latents.b, latents.qb), (latents.a, latents.qa)]
     pairs = [(code, q) for code, q in pairs if q is not None]
     log_q = sum(q.log_prob(code).sum(1) for code, q in pairs)
@@ -305,7 +310,7 @@ def test_a_label_costs_its_expected_cross_entropy(label):
     labels = torch.full((N_DRAWS, 1), label)
     with torch.no_grad():
         known, unknown = (
-            module.loss(Batch(x.expand(n), y.expand(n), some), Draws(make_generator(0, CPU)))
+            module.loss(Batch(x.expand(n), y.expand(n), some), make_draws())
             for some in (labels, torch.full_like(labels, UNLABELLED))
         )
     assert known.cross_entropy.mean() > 0.5
@@ -343,8 +348,8 @@ def test_posterior_of_the_joint_labels_is_the_product_over_factors(class_counts)
 def test_cross_entropy_is_that_of_the_joint_labels():
     module, (x, y) = make_module([4, 2, 3]), map(torch.as_tensor, make_windows(24))
     labels = torch.stack([torch.arange(24) % k for k in (4, 2, 3)], 1)
-    terms = module.loss(Batch(x, y, labels), Draws(make_generator(0, CPU)))
-    joints = module.infer(module.features(x), Draws(make_generator(0, CPU))).log_joints
+    terms = module.loss(Batch(x, y, labels), make_draws())
+    joints = module.infer(module.features(x), make_draws()).log_joints
     responses = [joint.log_softmax(1) for joint in joints]
     joint = responses[0][:, :, None, None] + responses[1][:, None, :, None]
     joint = joint + responses[2][:, None, None, :]
@@ -434,6 +439,7 @@ def test_the_fused_backward_pass_equals_the_interleaved_schedule_step_for_step(
     run = _Run(fused, data, data, [phase], make_settings(20), lambda *_: None, None)
     run._begin(phase)
     run.optimizer = optimizer
+    optimizer.gradients = list  # summed among processes, of which there is one
     for run.epoch in range(n_epochs):
         run._run_epoch()
 
@@ -453,7 +459,7 @@ def test_conditional_steps_leave_the_frozen_marginal_path_bit_for_bit(n_steps):
     optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
     for step in range(n_steps):
         optimizer.zero_grad()
-        terms = module.loss(data.batch(slice(None)), Draws(make_generator(step, CPU)))
+        terms = module.loss(data.batch(slice(None)), make_draws(step))
         (terms.kl_a - terms.log_py - terms.log_px).mean().backward()
         optimizer.step()
     for name, parameter in module.named_parameters():
@@ -501,7 +507,7 @@ def test_weights_of_the_prior_are_the_frequencies_of_the_labels_in_training(shar
     random = np.random.default_rng(0)
     X, y = random.normal(size=(500, 8)), random.normal(size=(500, 1))
     labels = random.choice(4, size=500, p=[0.1, 0.2, 0.3, 0.4])
-    labels[400:] = 3  # the held-out windows do not count
+    labels[400:] = 3  # validation windows do not count
     labels[random.random(500) > share] = -1
     factors = np.stack([labels, np.arange(500) % 2], 1)
     model = DeepDIVEForecaster(n_hidden=8, max_epochs=1, random_state=0).fit(X, y, factors=factors)

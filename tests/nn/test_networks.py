@@ -1,22 +1,26 @@
 """Shapes, gradients and random numbers of the module: who learns from what, and nothing else."""
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from skdeepdive.nn.draws import initialise as initialise_module
 
 from skdeepdive._data.batches import Batch
 from skdeepdive._data.draws import Draws, make_generator
+from skdeepdive._data.labels import UNLABELLED
 from skdeepdive._train.phases import interleaved_loss
 from skdeepdive.nn import DeepDIVE, decoders, mixing
-from skdeepdive.nn.features import WindowFeatures, WindowParts
+from skdeepdive.nn.features import WindowFeatures
 from skdeepdive.nn.fusion import CrossAttentionFusion
-from skdeepdive.nn.linear_forecast import HeldOut, LinearForecast, regression_inputs
-from skdeepdive.nn.module import UNLABELLED
+from skdeepdive.nn.layers import initialise
+from skdeepdive.nn.linear_forecast import LinearForecast, regression_inputs
+from skdeepdive.nn.out_of_fold import OutOfFold
 
 CPU = torch.device("cpu")
 N, N_TIMESTEPS, N_CHANNELS, HORIZON = 12, 10, 3, 4
-ANCHORS = torch.tensor([2, 0])  # two targets continue channels 2 and 0
+SOURCE_CHANNELS = torch.tensor([2, 0])  # two targets continue channels 2 and 0
 
 # Classes of the factors, and number of conditional dimensions.
 CONFIGURATIONS = {
@@ -31,20 +35,25 @@ with_factors = pytest.mark.parametrize("name", [k for k, v in CONFIGURATIONS.ite
 
 
 def make_module(
-    name="both, three factors", *, seed=0, max_features=4096, source_channels=ANCHORS, **options
+    name="both, three factors",
+    *,
+    seed=0,
+    max_features=4096,
+    source_channels=SOURCE_CHANNELS,
+    **options,
 ):
     """A module with its own initial weights, in single precision."""
     class_counts, n_conditional = CONFIGURATIONS[name]
     generator = make_generator(100, CPU)
     features = WindowFeatures(N_TIMESTEPS, N_CHANNELS, max_features)
-    joint = anchors is None
+    joint = source_channels is None
     shape = (1, N_TIMESTEPS * N_CHANNELS, HORIZON * 2) if joint else (2, N_TIMESTEPS, HORIZON)
     linear = LinearForecast(
         0.1 * torch.randn(shape, generator=generator),
         torch.randn(shape[0], shape[2], generator=generator),
         (HORIZON, 2),
         joint=joint,
-        source_channels=anchors,
+        source_channels=source_channels,
     )
     weights = [torch.arange(1.0, k + 1) / sum(range(k + 1)) for k in class_counts]
     return DeepDIVE(
@@ -69,13 +78,17 @@ def make_generic(name="both, three factors", **options):
     return module
 
 
+def make_draws(seed=0):
+    return Draws(make_generator(seed, CPU))
+
+
 def make_batch(name="both, three factors", dtype=torch.float64, labelled=True):
     generator = make_generator(4, CPU)
     x = torch.randn(N, N_TIMESTEPS, N_CHANNELS, generator=generator).to(dtype)
     y = torch.randn(N, HORIZON, 2, generator=generator).to(dtype)
     labels = [torch.arange(N) % k for k in CONFIGURATIONS[name][0]]
     labels = torch.stack(labels, dim=1) if labels else torch.empty(N, 0, dtype=torch.int64)
-    return x, y, labels if labelled else torch.full_like(labels, UNLABELLED)
+    return Batch(x, y, labels if labelled else torch.full_like(labels, UNLABELLED))
 
 
 def gradients(loss, module):
@@ -99,15 +112,17 @@ def marginal_names(module):
 def test_everything_has_its_shape(name, max_features):
     class_counts, n_conditional = CONFIGURATIONS[name]
     module = make_module(name, max_features=max_features)
-    x, y, labels = make_batch(name, torch.float32)
+    batch = make_batch(name, torch.float32)
+    x, window = batch.x, module.features(batch.x)
     n_components = {4096: N_TIMESTEPS, 12: 4, 1: 1}[max_features]
     assert module.features.n_components == n_components
-    assert module.features(x)[0].shape == (N, module.features.n_features)
+    assert window.features.shape == (N, module.features.n_features)
     assert module.features.n_features == N_CHANNELS * (n_components + 2)
 
-    latents = module.infer(module.features(x), Draws(make_generator(0, CPU)))
+    latents = module.infer(window, make_draws())
     n_marginal = sum(min(2, k - 1) for k in class_counts)
-    assert latents.window.scale.shape == (N, 1, N_CHANNELS)
+    assert window.loc.shape == window.scale.shape == (N, 1, N_CHANNELS)
+    assert window.own.shape == (N, module.features.n_own, N_CHANNELS)
     assert module.factor_dims == [min(2, k - 1) for k in class_counts]
     if class_counts:
         assert latents.b.shape == latents.qb.loc.shape == latents.qb.scale.shape == (N, n_marginal)
@@ -115,10 +130,10 @@ def test_everything_has_its_shape(name, max_features):
         assert latents.a.shape == latents.qa.loc.shape == latents.qa.scale.shape == (N, 5)
     assert [r.shape for r in module.responses(latents.b)] == [(N, k) for k in class_counts]
 
-    px, py = module.generate(latents, x)
+    px, py = module.generate(latents, window)
     assert px.mean.shape == x.shape
-    assert py.mean.shape == module.forecast(x).shape == y.shape
-    terms = module.loss(Batch(x, y, labels), Draws(make_generator(0, CPU)))
+    assert py.mean.shape == module.forecast(x).shape == batch.y.shape
+    terms = module.loss(batch, make_draws())
     assert all(t.shape == (N,) for t in (*vars(terms).values(), terms.elbo, terms.objective()))
     embedding = torch.zeros(N, n_marginal + n_conditional)
     assert module.decode_embedding(embedding).shape == x.shape
@@ -128,10 +143,8 @@ def test_everything_has_its_shape(name, max_features):
 def test_absent_latent_parts_are_none_and_cost_nothing(name):
     class_counts, n_conditional = CONFIGURATIONS[name]
     module, batch = make_generic(name), make_batch(name)
-    latents, terms = (
-        module.infer(module.features(batch[0])),
-        module.loss(Batch(*batch), Draws(make_generator(0, CPU))),
-    )
+    latents = module.infer(module.features(batch.x))
+    terms = module.loss(batch, make_draws())
     assert (latents.qb is None) == (latents.b is None) == (not class_counts)
     assert (latents.qa is None) == (latents.a is None) == (not n_conditional)
     assert bool(terms.kl_a.any()) == bool(n_conditional)
@@ -144,12 +157,13 @@ def test_absent_latent_parts_are_none_and_cost_nothing(name):
 @pytest.mark.parametrize("max_features", [4096, 3 * 4, 1])
 @every_configuration
 def test_log_likelihoods_are_sums_over_elements_in_nats(name, max_features):
-    module, (x, y, labels) = make_generic(name, max_features=max_features), make_batch(name)
-    terms = module.loss(Batch(x, y, labels), Draws(make_generator(7, CPU)))
-    px, py = module.generate(module.infer(module.features(x), Draws(make_generator(7, CPU))), x)
+    module, batch = make_generic(name, max_features=max_features), make_batch(name)
+    terms = module.loss(batch, make_draws(7))
+    window = module.features(batch.x)
+    px, py = module.generate(module.infer(window, make_draws(7)), window)
     for value, likelihood, target, decoder in (
-        (terms.log_px, px, x, module.window_decoder),
-        (terms.log_py, py, y, module.forecast_decoder),
+        (terms.log_px, px, batch.x, module.window_decoder),
+        (terms.log_py, py, batch.y, module.forecast_decoder),
     ):
         z = (target - likelihood.mean) / decoder.log_scale.exp()
         elements = -0.5 * z.square() - decoder.log_scale - 0.5 * np.log(2 * np.pi)
@@ -157,27 +171,27 @@ def test_log_likelihoods_are_sums_over_elements_in_nats(name, max_features):
 
 
 def test_objective_is_the_negative_bound_plus_the_cross_entropy():
-    terms = make_generic().loss(Batch(*make_batch()), Draws(make_generator(0, CPU)))
+    terms = make_generic().loss(make_batch(), make_draws())
     torch.testing.assert_close(terms.objective(), terms.cross_entropy - terms.elbo)
     torch.testing.assert_close(terms.objective(1) - terms.objective(0.25), 0.75 * terms.kl_a)
 
 
 def test_kl_of_a_is_the_closed_form_against_the_standard_normal():
-    module, (x, y, labels) = make_generic(), make_batch()
-    qa = module.infer(module.features(x), Draws(make_generator(7, CPU))).qa
+    module, batch = make_generic(), make_batch()
+    qa = module.infer(module.features(batch.x), make_draws(7)).qa
     expected = 0.5 * (qa.loc.square() + qa.scale.square() - 1 - 2 * qa.scale.log()).sum(1)
-    terms = module.loss(Batch(x, y, labels), Draws(make_generator(7, CPU)))
+    terms = module.loss(batch, make_draws(7))
     torch.testing.assert_close(terms.kl_a, expected)
 
 
 @with_factors
 def test_labelled_windows_pay_the_bound_and_their_cross_entropy(name):
-    module, (x, y, labels) = make_generic(name), make_batch(name)
-    terms = module.loss(Batch(x, y, labels), Draws(make_generator(7, CPU)))
-    latents = module.infer(module.features(x), Draws(make_generator(7, CPU)))
+    module, batch = make_generic(name), make_batch(name)
+    terms = module.loss(batch, make_draws(7))
+    latents = module.infer(module.features(batch.x), make_draws(7))
     bound = cross_entropy = 0
     start = 0
-    for prior, label in zip(module.priors, labels.T, strict=True):
+    for prior, label in zip(module.priors, batch.labels.T, strict=True):
         dims = slice(start, start := start + prior.n_dims)
         q = torch.distributions.Normal(latents.qb.loc[:, dims], latents.qb.scale[:, dims])
         bound = bound + prior.kl_to_component(q, label) - prior.log_weights[label]
@@ -191,9 +205,9 @@ def test_labelled_windows_pay_the_bound_and_their_cross_entropy(name):
 
 @with_factors
 def test_unlabelled_windows_pay_the_mixture_divergence_and_no_cross_entropy(name):
-    module, (x, y, labels) = make_generic(name), make_batch(name, labelled=False)
-    terms = module.loss(Batch(x, y, labels), Draws(make_generator(7, CPU)))
-    latents = module.infer(module.features(x), Draws(make_generator(7, CPU)))
+    module, batch = make_generic(name), make_batch(name, labelled=False)
+    terms = module.loss(batch, make_draws(7))
+    latents = module.infer(module.features(batch.x), make_draws(7))
     log_qb = latents.qb.log_prob(latents.b).sum(1)
     b = latents.b.split(module.factor_dims, dim=1)
     log_pb = sum(p.log_joint(b_i).logsumexp(1) for p, b_i in zip(module.priors, b, strict=True))
@@ -202,13 +216,12 @@ def test_unlabelled_windows_pay_the_mixture_divergence_and_no_cross_entropy(name
 
 
 def test_a_window_may_miss_one_label_and_have_another():
-    module, (x, _, labels) = make_generic(), make_batch()
-    partial = labels.clone()
+    module, batch = make_generic(), make_batch()
+    labels, partial = batch.labels, batch.labels.clone()
     partial[::2, 1] = UNLABELLED
+    latents = module.infer_marginal(module.features(batch.x), make_draws(7))
     full, none, mixed = (
-        module.marginal_terms(
-            module.infer_marginal(module.features(x), Draws(make_generator(7, CPU))), some
-        )[1]
+        module.marginal_terms(latents, some)[1]
         for some in (labels, torch.full_like(labels, UNLABELLED), partial)
     )
     torch.testing.assert_close(mixed[1::2], full[1::2])
@@ -218,23 +231,18 @@ def test_a_window_may_miss_one_label_and_have_another():
 
 @with_factors
 def test_discovered_labels_do_not_enter_the_loss(name):
-    module, (x, y, labels) = make_generic(name, interleave=False), make_batch(name)
-    unlabelled = torch.full_like(labels, UNLABELLED)
-    given, without = (
-        module.loss(Batch(x, y, some), Draws(make_generator(7, CPU)))
-        for some in (labels, unlabelled)
-    )
+    module, batch = make_generic(name, interleave=False), make_batch(name)
+    unlabelled = replace(batch, labels=torch.full_like(batch.labels, UNLABELLED))
+    given, without = (module.loss(some, make_draws(7)) for some in (batch, unlabelled))
     assert torch.equal(given.objective(), without.objective())
     assert not given.cross_entropy.any()
 
 
 @every_configuration
-def test_means_are_used_without_a_generator_and_draws_with_one(name):
-    module, (x, _, _) = make_generic(name), make_batch(name)
-    mean, draw = (
-        module.infer(module.features(x)),
-        module.infer(module.features(x), Draws(make_generator(0, CPU))),
-    )
+def test_the_latents_are_means_without_draws_and_drawn_with_them(name):
+    module, x = make_generic(name), make_batch(name).x
+    window = module.features(x)
+    mean, draw = module.infer(window), module.infer(window, make_draws())
     if mean.qb is not None:
         assert torch.equal(mean.b, mean.qb.loc)
         assert not torch.isclose(draw.b, draw.qb.loc).any()
@@ -244,10 +252,9 @@ def test_means_are_used_without_a_generator_and_draws_with_one(name):
 
 
 def test_draws_have_the_moments_of_the_posterior():
-    module, (x, _, _) = make_generic(), make_batch()
-    latents = module.infer(
-        module.features(x[:1].expand(40_000, -1, -1)), Draws(make_generator(0, CPU))
-    )
+    module, x = make_generic(), make_batch().x
+    window = module.features(x[:1].expand(40_000, -1, -1))
+    latents = module.infer(window, make_draws())
     z = (latents.b - latents.qb.loc) / latents.qb.scale
     torch.testing.assert_close(z.mean(0), torch.zeros_like(z[0]), atol=0.025, rtol=0)
     torch.testing.assert_close(z.std(0), torch.ones_like(z[0]), atol=0.02, rtol=0)
@@ -257,33 +264,34 @@ def test_draws_have_the_moments_of_the_posterior():
 
 
 @pytest.mark.parametrize("interleave", [True, False])
-@pytest.mark.parametrize("anchors", [ANCHORS, None])
+@pytest.mark.parametrize("source_channels", [SOURCE_CHANNELS, None])
 @pytest.mark.parametrize("max_features", [4096, 3 * 4])
 @every_configuration
-def test_every_parameter_gets_a_gradient(name, max_features, anchors, interleave):
+def test_every_parameter_gets_a_gradient(name, max_features, source_channels, interleave):
     module = make_generic(
-        name, max_features=max_features, source_channels=anchors, interleave=interleave
+        name, max_features=max_features, source_channels=source_channels, interleave=interleave
     )
-    loss = module.loss(Batch(*make_batch(name)), Draws(make_generator(0, CPU))).objective().mean()
+    loss = module.loss(make_batch(name), make_draws()).objective().mean()
     without = {k for k, _ in module.named_parameters()} - set(gradients(loss, module))
     unused = {"fusion.direction"} if name.startswith("marginal") else set()  # it is empty
     assert without <= unused
 
 
-@with_factors
+@every_configuration
 def test_parameter_groups_are_a_partition(name):
     module = make_module(name)
     groups = module.parameter_groups()
-    assert set(groups) == {"conditional", "forecast", "marginal", "discriminant"}
+    of_labels = {"marginal", "discriminant"} if CONFIGURATIONS[name][0] else set()
+    assert set(groups) == {"conditional", "forecast"} | of_labels
     ids = [id(p) for group in groups.values() for p in group]
     assert sorted(ids) == sorted(id(p) for p in module.parameters())
 
 
 @pytest.mark.parametrize("factor", [0, 1, 2])
 def test_cross_entropy_of_a_factor_reaches_no_other_factor(factor):
-    module, (x, _, labels) = make_generic(), make_batch()
-    labels = torch.where(torch.arange(3) == factor, labels, UNLABELLED)
-    latents = module.infer_marginal(module.features(x), Draws(make_generator(0, CPU)))
+    module, batch = make_generic(), make_batch()
+    labels = torch.where(torch.arange(3) == factor, batch.labels, UNLABELLED)
+    latents = module.infer_marginal(module.features(batch.x), make_draws())
     cross_entropy = module.marginal_terms(latents, labels)[1].mean()
     found = gradients(cross_entropy, module)
 
@@ -313,7 +321,7 @@ def test_responses_of_a_factor_depend_on_its_own_dimensions_only(factor):
 @pytest.mark.parametrize("name", ["both, one factor", "both, three factors"])
 def test_conditional_terms_leave_the_marginal_path_alone_when_interleaving(name, term):
     module = make_generic(name, interleave=True)
-    terms = module.loss(Batch(*make_batch(name)), Draws(make_generator(0, CPU)))
+    terms = module.loss(make_batch(name), make_draws())
     found = set(gradients(getattr(terms, term).mean(), module))
     assert found
     assert not found & marginal_names(module)
@@ -323,14 +331,14 @@ def test_conditional_terms_leave_the_marginal_path_alone_when_interleaving(name,
 @with_factors
 def test_reconstruction_trains_the_whole_marginal_path_without_interleaving(name, term):
     module = make_generic(name, interleave=False)
-    terms = module.loss(Batch(*make_batch(name)), Draws(make_generator(0, CPU)))
+    terms = module.loss(make_batch(name), make_draws())
     assert marginal_names(module) <= set(gradients(getattr(terms, term).mean(), module))
 
 
 @pytest.mark.parametrize("name", ["both, one factor", "both, three factors"])
 def test_conditional_dimensions_depend_on_the_marginal_ones(name):
-    module, (x, _, _) = make_generic(name), make_batch(name)
-    features = module.features(x)[0]
+    module, x = make_generic(name), make_batch(name).x
+    features = module.features(x).features
     b = torch.zeros(N, sum(module.factor_dims), dtype=torch.float64)
     here, there = (module.conditional_encoder(features, some).loc for some in (b, b + 1))
     assert not torch.isclose(here, there).any()
@@ -340,22 +348,21 @@ def test_conditional_dimensions_depend_on_the_marginal_ones(name):
 @with_factors
 def test_one_backward_pass_equals_the_two_alternating_steps(name, kl_weight):
     module, batch = make_generic(name), make_batch(name)
-    x, _, labels = batch
 
-    latents = module.infer_marginal(module.features(x), Draws(make_generator(5, CPU)))
-    kl_b, cross_entropy = module.marginal_terms(latents, labels)
+    latents = module.infer_marginal(module.features(batch.x), make_draws(5))
+    kl_b, cross_entropy = module.marginal_terms(latents, batch.labels)
     expected = gradients((kl_b + cross_entropy).mean(), module)
     assert set(expected) == marginal_names(module)
 
     frozen = marginal_names(module)
     for key, parameter in module.named_parameters():
         parameter.requires_grad_(key not in frozen)
-    terms = module.loss(Batch(*batch), Draws(make_generator(5, CPU)))
+    terms = module.loss(batch, make_draws(5))
     (kl_weight * terms.kl_a - terms.log_py - terms.log_px).mean().backward()
     expected |= {k: p.grad.clone() for k, p in module.named_parameters() if p.grad is not None}
 
     module.requires_grad_(True).zero_grad()
-    interleaved_loss(module, (*batch, None), make_generator(5, CPU), kl_weight)[0].backward()
+    interleaved_loss(module, batch, make_draws(5), kl_weight=kl_weight)[0].backward()
     fused = {k: p.grad for k, p in module.named_parameters() if p.grad is not None}
     assert set(fused) == set(expected)
     for key, gradient in fused.items():
@@ -365,9 +372,7 @@ def test_one_backward_pass_equals_the_two_alternating_steps(name, kl_weight):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_gradients_agree_with_finite_differences(seed):
     module, batch = make_generic(interleave=False), make_batch()
-    objective = lambda: (
-        module.loss(Batch(*batch), Draws(make_generator(seed, CPU))).objective().mean()
-    )  # noqa: E731
+    objective = lambda: module.loss(batch, make_draws(seed)).objective().mean()  # noqa: E731
     found = gradients(objective(), module)
     generator = make_generator(seed, CPU)
     directions = {
@@ -387,38 +392,40 @@ def test_gradients_agree_with_finite_differences(seed):
 # Starts
 
 
-@pytest.mark.parametrize("anchors", [ANCHORS, None])
+@pytest.mark.parametrize("source_channels", [SOURCE_CHANNELS, None])
 @every_configuration
-def test_the_forecast_starts_at_the_linear_one(name, anchors):
-    module, (x, _, _) = make_module(name, source_channels=anchors), make_batch(name, torch.float32)
+def test_the_forecast_starts_at_the_linear_one(name, source_channels):
+    module = make_module(name, source_channels=source_channels)
+    x = make_batch(name, torch.float32).x
     assert torch.equal(module.forecast(x), module.linear_forecast(x))
 
 
 @with_factors
 def test_the_marginal_path_starts_at_the_discriminants(name):
-    module, (x, _, _) = make_module(name), make_batch(name, torch.float32)
+    module, x = make_module(name), make_batch(name, torch.float32).x
     n_logits, n_features = sum(CONFIGURATIONS[name][0]), module.features.n_features
     generator = make_generator(1, CPU)
     weight = torch.randn(n_logits, n_features, generator=generator)
     bias = torch.randn(n_logits, generator=generator)
     module.marginal_encoder.set_discriminants(weight, bias)
-    logits = (module.features(x)[0] @ weight.T + bias).split(CONFIGURATIONS[name][0], dim=1)
+    logits = (module.features(x).features @ weight.T + bias).split(CONFIGURATIONS[name][0], dim=1)
     expected = torch.cat(
         [v.softmax(1) @ p.centres for v, p in zip(logits, module.priors, strict=True)], dim=1
     )
     torch.testing.assert_close(module.infer(module.features(x)).qb.loc, expected)
 
 
-def test_the_forecast_noise_can_be_set():
-    module, (x, _, _) = make_module(), make_batch(dtype=torch.float32)
-    noise = torch.linspace(0.1, 0.8, HORIZON * 2).reshape(HORIZON, 2)
-    module.forecast_decoder.set_scale(noise)
-    py = module.generate(module.infer(module.features(x)), x)[1]
-    torch.testing.assert_close(py.stddev, noise)
+def test_the_scale_of_the_forecast_can_be_set():
+    module, x = make_module(), make_batch(dtype=torch.float32).x
+    scale = torch.linspace(0.1, 0.8, HORIZON * 2).reshape(HORIZON, 2)
+    module.forecast_decoder.set_scale(scale)
+    window = module.features(x)
+    py = module.generate(module.infer(window), window)[1]
+    torch.testing.assert_close(py.stddev, scale)
 
 
 def test_calibration_shrinks_the_correction_of_every_target():
-    module, (x, _, _) = make_generic(), make_batch()
+    module, x = make_generic(), make_batch().x
     _, before = module.forecast_parts(x)
     factor = torch.tensor([0.25, 0.0], dtype=torch.float64)
     module.calibrate(factor, torch.ones(HORIZON, 2, dtype=torch.float64))
@@ -432,8 +439,8 @@ def test_calibration_shrinks_the_correction_of_every_target():
 def test_building_and_running_leaves_the_global_generators_alone(name):
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     module, batch = make_module(name), make_batch(name, torch.float32)
-    module.loss(Batch(*batch), Draws(make_generator(0, CPU))).objective().mean().backward()
-    module.forecast(batch[0])
+    module.loss(batch, make_draws()).objective().mean().backward()
+    module.forecast(batch.x)
     assert torch.equal(torch.get_rng_state(), torch_state)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
 
@@ -456,94 +463,111 @@ def test_no_parameter_is_left_uninitialised(name):
     assert [k for k, v in module.state_dict().items() if not v.isfinite().all()] == []
 
 
+@every_configuration
+def test_a_share_of_a_batch_has_the_terms_that_its_windows_have_in_the_whole(name):
+    module, batch = make_generic(name), make_batch(name)
+    whole = module.loss(batch, make_draws(), dropout=True)
+    for rows in (slice(0, 5), slice(5, N)):
+        own = Batch(batch.x[rows], batch.y[rows], batch.labels[rows])
+        draws = Draws(make_generator(0, CPU), n_rows=N, rows=rows)
+        expected = {term: values[rows] for term, values in vars(whole).items()}
+        torch.testing.assert_close(vars(module.loss(own, draws, dropout=True)), expected)
+
+
+def test_windows_can_have_the_same_draws():
+    module, x = make_generic(), make_batch().x
+    latents = module.infer(module.features(x), Draws(make_generator(0, CPU), n_rows=1))
+    for z, q in ((latents.a, latents.qa), (latents.b, latents.qb)):
+        noise = (z - q.loc) / q.scale
+        torch.testing.assert_close(noise, noise[:1].expand_as(noise))
+        assert noise.all()
+
+
 # Invariances
 
 
 @every_configuration
 def test_permuting_windows_permutes_everything(name):
-    module, (x, _, _) = make_generic(name), make_batch(name)
+    module, x = make_generic(name), make_batch(name).x
     order = torch.randperm(N, generator=make_generator(0, CPU))
     torch.testing.assert_close(module.forecast(x[order]), module.forecast(x)[order])
     alone = torch.cat([module.forecast(x[i : i + 1]) for i in range(N)])
     torch.testing.assert_close(alone, module.forecast(x))
 
 
-@pytest.mark.parametrize("anchors", [ANCHORS, None])
-def test_windows_are_not_changed(anchors):
-    module, (x, y, labels) = make_generic(source_channels=anchors), make_batch()
-    copies = [t.clone() for t in (x, y, labels)]
-    module.loss(Batch(x, y, labels), Draws(make_generator(0, CPU))).objective().mean().backward()
-    assert all(torch.equal(a, b) for a, b in zip((x, y, labels), copies, strict=True))
+@pytest.mark.parametrize("source_channels", [SOURCE_CHANNELS, None])
+def test_windows_are_not_changed(source_channels):
+    module, batch = make_generic(source_channels=source_channels), make_batch()
+    before = {name: part.clone() for name, part in vars(batch).items()}
+    module.loss(batch, make_draws()).objective().mean().backward()
+    assert all(torch.equal(part, before[name]) for name, part in vars(batch).items())
 
 
-def test_shifting_a_series_shifts_an_anchored_linear_forecast():
-    module, (x, _, _) = make_generic(), make_batch()
+def test_shifting_a_series_shifts_the_linear_forecast_from_its_source_channels():
+    module, x = make_generic(), make_batch().x
     shift = torch.tensor([10.0, 20.0, 30.0], dtype=torch.float64)
-    start = module.linear_forecast
-    torch.testing.assert_close(start(x + shift), start(x) + shift[ANCHORS])
+    linear = module.linear_forecast
+    torch.testing.assert_close(linear(x + shift), linear(x) + shift[SOURCE_CHANNELS])
 
 
-def test_the_correction_follows_level_and_scale_of_the_anchor_channels():
+def test_the_correction_follows_level_and_scale_of_the_source_channels():
     """A window and its forecast, moved and stretched together, get a stretched correction."""
-    module, (x, _, _) = make_generic(), make_batch()
-    decoder, features = module.forecast_decoder, module.features
+    module, x = make_generic(), make_batch().x
+    decoder, window = module.forecast_decoder, module.features(x)
     fused = torch.randn(
         N, module.fusion.n_features, generator=make_generator(0, CPU), dtype=torch.float64
     )
-    _, window = features(x)
-    own, loc, scale = window
     factor = torch.tensor([3.0, 1.0, 2.0], dtype=torch.float64)
-    moved = WindowParts(own, loc + 10, factor * scale)
-    forecast = module.forecast(x)
-    above = forecast - loc[..., ANCHORS]
-    moved_forecast = factor[ANCHORS] * above + loc[..., ANCHORS] + 10
+    moved = replace(window, loc=window.loc + 10, scale=factor * window.scale)
+    forecast, level = module.forecast(x), window.loc[..., SOURCE_CHANNELS]
+    moved_forecast = factor[SOURCE_CHANNELS] * (forecast - level) + level + 10
     log_scale_weight = decoder.from_target.weight.data[:, -1]
     log_scale_weight.zero_()  # how strongly a channel varies may matter; here it shall not
     torch.testing.assert_close(
-        decoder.correction(fused, moved_forecast, moved),
-        factor[ANCHORS] * decoder.correction(fused, forecast, window),
+        decoder.correction(fused, moved_forecast, moved, SOURCE_CHANNELS),
+        factor[SOURCE_CHANNELS] * decoder.correction(fused, forecast, window, SOURCE_CHANNELS),
     )
 
 
 @pytest.mark.parametrize("n_kept", [0, 5, 12])
-@pytest.mark.parametrize("anchors", [ANCHORS, None])
-def test_the_correction_in_blocks_is_that_of_all_windows_at_once(anchors, n_kept, monkeypatch):
-    module, batch = make_generic(source_channels=anchors, interleave=False), make_batch()
-    objective = lambda: module.loss(Batch(*batch), Draws(make_generator(0, CPU))).objective().mean()  # noqa: E731
-    whole, correction = gradients(objective(), module), module.forecast_parts(batch[0])[1]
+@pytest.mark.parametrize("source_channels", [SOURCE_CHANNELS, None])
+def test_the_correction_in_blocks_is_that_of_all_windows_at_once(
+    source_channels, n_kept, monkeypatch
+):
+    module, batch = make_generic(source_channels=source_channels, interleave=False), make_batch()
+    objective = lambda: module.loss(batch, make_draws()).objective().mean()  # noqa: E731
+    whole, correction = gradients(objective(), module), module.forecast_parts(batch.x)[1]
     n_entries = module.forecast_decoder.target_offset.numel()
     monkeypatch.setattr(decoders, "BLOCK_ENTRIES", 5 * n_entries)  # 5, 5 and 2 windows
     monkeypatch.setattr(decoders, "_KEPT_ENTRIES", n_kept * n_entries)
-    torch.testing.assert_close(module.forecast_parts(batch[0])[1], correction)
+    torch.testing.assert_close(module.forecast_parts(batch.x)[1], correction)
     torch.testing.assert_close(gradients(objective(), module), whole)
 
 
-def test_held_out_forecasts_serve_the_windows_of_their_fold():
-    module, (x, y, labels) = make_generic(), make_batch()
-    others = [make_generic(seed=seed).linear_forecast for seed in (1, 2)]
-    for i, other in enumerate(others):
-        other.intercept.add_(10.0 * (i + 1))
-    decoder = module.forecast_decoder
-    decoder.held_out = others
+def test_out_of_fold_forecasts_stand_in_for_the_linear_one_of_the_module():
+    module, batch = make_generic(), make_batch()
+    linear = module.linear_forecast
+    other = copy.deepcopy(linear)
+    other.intercept.add_(10)
     folds = torch.arange(N) % 2
-    responses = module.responses(module.infer_marginal(module.features(x)).b)
-    found = decoder.linear_forecast(x, responses, HeldOut(folds))
-    for fold, other in enumerate(others):
-        torch.testing.assert_close(found[folds == fold], other(x)[folds == fold])
-    assert torch.equal(decoder.linear_forecast(x, responses), decoder.start(x, responses))
-    assert (
-        module.loss(x, y, labels, make_generator(0, CPU), HeldOut(folds))
-        .objective()
-        .isfinite()
-        .all()
+    window, out_of_fold = module.features(batch.x), OutOfFold([linear, other], folds)
+    latents = module.infer(window, make_draws(7))
+    own, others, found = (
+        module.generate(latents, window, forecast)[1] for forecast in (None, other, out_of_fold)
     )
+    assert not torch.isclose(own.mean, others.mean).any()
+    expected = torch.where(folds[:, None, None] == 0, own.mean, others.mean)
+    torch.testing.assert_close(found.mean, expected)
+    terms = module.loss(batch, make_draws(7), linear=out_of_fold)
+    torch.testing.assert_close(terms.log_py, found.log_prob(batch.y))
+    assert terms.objective().isfinite().all()
 
 
-@pytest.mark.parametrize("anchors", [[0, 1, 2], [2, 1, 0], [1, 1], [2, 0]])
+@pytest.mark.parametrize("source_channels", [[0, 1, 2], [2, 1, 0], [1, 1], [2, 0]])
 @pytest.mark.parametrize("n_block", [1, 2**20])
-def test_a_map_that_targets_share_is_that_of_each_of_them(anchors, n_block, monkeypatch):
+def test_a_map_that_targets_share_is_that_of_each_of_them(source_channels, n_block, monkeypatch):
     monkeypatch.setattr(mixing, "BLOCK_ENTRIES", n_block)
-    generator, n_targets = make_generator(0, CPU), len(anchors)
+    generator, n_targets = make_generator(0, CPU), len(source_channels)
     shapes = (
         (N, N_TIMESTEPS, 3), (1, N_TIMESTEPS, HORIZON), (1, HORIZON), (N_TIMESTEPS, 3),
         (1, 4, 4, HORIZON), (N, 4),
@@ -558,27 +582,25 @@ def test_a_map_that_targets_share_is_that_of_each_of_them(anchors, n_block, monk
             intercept.expand(n_copies, -1),
             (HORIZON, n_targets),
             joint=False,
-            source_channels=torch.tensor(anchors),
+            source_channels=torch.tensor(source_channels),
             components=components,
+            class_maps=[maps.expand(n_copies, -1, -1, -1)],
         )
-        forecast.add_class_maps(maps.expand(n_copies, -1, -1, -1))
         forecasts.append(forecast(x, [response]))
     torch.testing.assert_close(*forecasts)
 
 
 def test_class_maps_are_weighed_by_the_responses():
-    module, (x, _, _) = make_generic(source_channels=None), make_batch()
-    start, generator = module.linear_forecast, make_generator(0, CPU)
-    start.components = torch.randn(N_TIMESTEPS * N_CHANNELS, 3, generator=generator).double()
+    module, x = make_generic(source_channels=None), make_batch().x
+    plain, generator = module.linear_forecast, make_generator(0, CPU)
+    plain.components = torch.randn(N_TIMESTEPS * N_CHANNELS, 3, generator=generator).double()
     maps = torch.randn(1, 4, 4, HORIZON * 2, generator=generator).double()
-    start.add_class_maps(maps)
-    start.add_class_maps(None)
+    linear = plain.with_class_maps([maps, None])
     response = torch.rand(N, 4, generator=generator).double()
-    seen = start.without_classes(x, seeing=True)[1].squeeze(2)
-    expected = start(x) + torch.einsum("nk,ni,kio->no", response, seen, maps[0]).unflatten(
-        1, (HORIZON, 2)
-    )
-    torch.testing.assert_close(start(x, [response, response, response]), expected)
+    scores = plain.without_classes(x, with_scores=True)[1].squeeze(2)
+    added = torch.einsum("nk,ni,kio->no", response, scores, maps[0])
+    expected = plain(x) + added.unflatten(1, (HORIZON, 2))
+    torch.testing.assert_close(linear(x, [response, response, response]), expected)
 
 
 # Features
@@ -617,15 +639,15 @@ def test_noise_far_below_the_floor_has_hardly_a_shape():
 
 def test_features_hold_shape_location_and_log_scale_and_lose_nothing():
     features, x = make_features_and_windows()
-    values, window = features(x)
-    shape, loc, log_scale = values.split([N_TIMESTEPS * N_CHANNELS, N_CHANNELS, N_CHANNELS], dim=1)
+    window, sizes = features(x), [N_TIMESTEPS * N_CHANNELS, N_CHANNELS, N_CHANNELS]
+    shape, loc, log_scale = window.features.split(sizes, dim=1)
     restored = shape.unflatten(1, x.shape[1:]) * log_scale.exp()[:, None] + loc[:, None]
     torch.testing.assert_close(restored, x)
     torch.testing.assert_close(window.scale[:, 0], log_scale.exp())
 
 
 def test_forecasts_have_gradients_with_respect_to_windows():
-    module, (x, _, _) = make_generic(), make_batch()
+    module, x = make_generic(), make_batch().x
     module.forecast(x.requires_grad_()).sum().backward()
     assert x.grad.isfinite().all()
     assert x.grad.any()
@@ -634,13 +656,11 @@ def test_forecasts_have_gradients_with_respect_to_windows():
 @pytest.mark.parametrize("max_features", [2048, 2 * N_CHANNELS])
 def test_features_in_blocks_are_those_of_all_windows_at_once(max_features, monkeypatch):
     features, x = make_features_and_windows(max_features=max_features)
-    values, parts = features(x)
+    whole = features(x)
     monkeypatch.setattr("skdeepdive.nn.features.BLOCK_ENTRIES", 3 * N_TIMESTEPS * N_CHANNELS)
-    in_blocks, block_parts = features(x)
-    for found, expected in zip((in_blocks, *block_parts), (values, *parts), strict=True):
-        torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(vars(features(x)), vars(whole))
     own = torch.einsum("ntc,tk->nkc", features.standardise(x).shape, features.vectors)
-    torch.testing.assert_close(parts.own, own[:, : features.n_own])
+    torch.testing.assert_close(whole.own, own[:, : features.n_own])
 
 
 @pytest.mark.parametrize("n_components", [1, 3])
@@ -649,7 +669,7 @@ def test_many_channels_share_a_basis(n_components):
     basis = torch.randn(10, n_components, generator=make_generator(1, CPU)).double()
     basis = torch.linalg.qr(basis).Q
     features.basis.copy_(basis)  # a view of the vectors
-    values = features(x)[0][:, : basis.shape[1] * N_CHANNELS].unflatten(1, (-1, N_CHANNELS))
+    values = features(x).features[:, : n_components * N_CHANNELS].unflatten(1, (-1, N_CHANNELS))
     shape = features.standardise(x)[0]
     for channel in range(N_CHANNELS):
         torch.testing.assert_close(values[..., channel], shape[..., channel] @ basis)
@@ -669,9 +689,9 @@ def test_compressed_windows_are_decoded_within_the_basis():
 # Histories and fusion
 
 
-def test_a_target_sees_its_anchor_less_its_last_value():
+def test_a_target_sees_its_source_channel_less_its_last_value():
     _, x = make_features_and_windows()
-    history = regression_inputs(x, ANCHORS, False)
+    history = regression_inputs(x, SOURCE_CHANNELS, False)
     assert history.shape == (2, N, N_TIMESTEPS)
     torch.testing.assert_close(history[0], x[..., 2] - x[:, -1:, 2])
     torch.testing.assert_close(history[1], x[..., 0] - x[:, -1:, 0])
@@ -679,7 +699,7 @@ def test_a_target_sees_its_anchor_less_its_last_value():
 
 def test_joint_inputs_lose_no_information():
     _, x = make_features_and_windows()
-    history = regression_inputs(x, ANCHORS, True)[0].unflatten(1, x.shape[1:])
+    history = regression_inputs(x, SOURCE_CHANNELS, True)[0].unflatten(1, x.shape[1:])
     last = history[:, -1:]
     assert torch.equal(last, x[:, -1:])
     torch.testing.assert_close(history[:, :-1] + last, x[:, :-1])
@@ -688,7 +708,7 @@ def test_joint_inputs_lose_no_information():
 
 def make_fusion(class_counts=(4, 3, 2)):
     fusion = CrossAttentionFusion(5, class_counts)
-    fusion.initialise(make_generator(0, CPU))
+    initialise(fusion, make_generator(0, CPU))
     torch.nn.init.normal_(fusion.attention.out_proj.weight, generator=make_generator(1, CPU))
     torch.nn.init.zeros_(fusion.attention.out_proj.bias)
     generator = make_generator(2, CPU)
@@ -709,7 +729,7 @@ def test_attention_weights_are_distributions_over_the_factors_and_none():
 
 def test_a_single_factor_is_attended_to_by_choice():
     fusion = CrossAttentionFusion(5, [4])
-    initialise_module(fusion, make_generator(0, CPU))
+    initialise(fusion, make_generator(0, CPU))
     a = torch.randn(N, 5, generator=make_generator(1, CPU))
     response = torch.randn(N, 4, generator=make_generator(2, CPU)).softmax(1)
     features, weights = fusion(a, [response], N)
@@ -740,7 +760,7 @@ def test_a_conditional_dimension_changes_its_own_token_only(query):
 
 def test_without_factors_the_queries_are_passed_on():
     fusion = CrossAttentionFusion(5, [])
-    fusion.initialise(make_generator(0, CPU))
+    initialise(fusion, make_generator(0, CPU))
     a = torch.randn(N, 5, generator=make_generator(1, CPU))
     features, weights = fusion(a, [], N)
     assert weights is None

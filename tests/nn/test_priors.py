@@ -110,6 +110,15 @@ def test_components_start_with_unit_deviation():
     torch.testing.assert_close(prior.scales.detach(), torch.ones(3))
 
 
+def test_weights_that_are_set_are_those_of_the_joint():
+    prior, b = make_prior(3, 2), make_posterior(20, 2).loc
+    weights = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    change = weights.log() - prior.log_weights
+    before = prior.log_joint(b)
+    prior.set_weights(weights)
+    torch.testing.assert_close(prior.log_joint(b), before + change)
+
+
 def test_scales_are_the_deviations_of_the_precisions():
     prior = make_prior(5, 2)
     variance = prior.scales.square()

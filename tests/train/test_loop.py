@@ -43,7 +43,7 @@ def make_data(n_steps=240, seed=0):
 
 
 def make_start(latent="both", seed=0, interleave=True):
-    """Training data, validation data, and a module at its closed-form start."""
+    """A module at its closed-form start, training and validation data, out-of-fold forecasts."""
     data, valid = make_data()
     n_marginal, n_conditional = LATENTS[latent]
     if n_marginal:
@@ -53,7 +53,7 @@ def make_start(latent="both", seed=0, interleave=True):
     data, valid = (part_with_labels(part, bool(n_marginal)) for part in (data, valid))
     sizes = Sizes(n_marginal, n_conditional, n_hidden=16, n_clusters=4)
     start = closed_form_start(data, valid, [np.arange(2)], factors, sizes, seed, interleave)
-    return start.module, data, valid
+    return start.module, data, valid, start.out_of_fold
 
 
 def part_with_labels(data, has_labels):
@@ -80,7 +80,7 @@ def phases_of(module, settings):
 calibrate = calibrate_forecast
 
 
-def train(module, data, valid, settings, out_of_fold=None):
+def train(module, data, valid, out_of_fold, settings):
     """Train, and return the records of the epochs."""
 
     def finish(trained, history):
@@ -137,11 +137,11 @@ def without_calibration(monkeypatch):
 def test_reconstruction_and_objective_improve_on_training_and_validation_windows(
     latent, interleave
 ):
-    module, data, valid = make_start(latent, interleave=interleave)
+    module, data, valid, out_of_fold = make_start(latent, interleave=interleave)
     for buffer in module.linear_window.buffers():
         buffer.zero_()
     start = interleaved_phase(module).evaluate(module, valid, 32)
-    history = interleaved(train(module, data, valid, make_settings(max_epochs=12)))
+    history = interleaved(train(module, data, valid, out_of_fold, make_settings(max_epochs=12)))
     first, last = history[0], history[-1]
     assert last["log_px"] > first["log_px"] + 1
     assert last["validation_log_px"] > start["validation_log_px"] + 1
@@ -151,10 +151,10 @@ def test_reconstruction_and_objective_improve_on_training_and_validation_windows
 
 @pytest.mark.parametrize("latent", ["both", "marginal"])
 def test_the_marginal_phase_lowers_the_cross_entropy(latent):
-    module, data, valid = make_start(latent)
+    module, data, valid, out_of_fold = make_start(latent)
     with torch.no_grad():  # forget the closed-form start
         module.marginal_encoder.discriminant.weight.zero_()
-    history = train(module, data, valid, make_settings(max_epochs=10))
+    history = train(module, data, valid, out_of_fold, make_settings(max_epochs=10))
     marginal = [record for record in history if record["phase"] == "marginal"]
     assert len(marginal) > 1
     assert marginal[-1]["cross_entropy"] < 0.8 * marginal[0]["cross_entropy"]
@@ -163,10 +163,10 @@ def test_the_marginal_phase_lowers_the_cross_entropy(latent):
 
 @pytest.mark.parametrize("latent", ["both", "marginal"])
 def test_the_marginal_phase_moves_the_marginal_path_only(latent, monkeypatch):
-    module, data, valid = make_start(latent)
+    module, data, valid, out_of_fold = make_start(latent)
     monkeypatch.setitem(globals(), "phases_of", lambda m, s, f=phases_of: f(m, s)[:1])
     before = {k: v.clone() for k, v in module.named_parameters()}
-    train(module, data, valid, make_settings(max_epochs=1, learning_rate=1e-3))
+    train(module, data, valid, out_of_fold, make_settings(max_epochs=1, learning_rate=1e-3))
     moved = {k for k, v in module.named_parameters() if not torch.equal(v, before[k])}
     moved.discard("forecast_decoder.log_scale")  # by the calibration
     assert moved
@@ -192,16 +192,16 @@ def test_the_marginal_phase_has_a_limit_of_its_own(monkeypatch):
 @pytest.mark.parametrize("latent", LATENTS)
 @pytest.mark.usefixtures("without_calibration")
 def test_the_forecast_phase_starts_anew_and_moves_the_forecast_only(latent, monkeypatch):
-    module, data, valid = make_start(latent)
+    module, data, valid, out_of_fold = make_start(latent)
     phase = phases_of(module, make_settings())[-1]
-    train(module, data, valid, make_settings(max_epochs=2))
+    train(module, data, valid, out_of_fold, make_settings(max_epochs=2))
     spoil(module, 1.0)
     phase.prepare()
     x = valid.batch(slice(None)).x
     assert not module.forecast_parts(x)[1].any()
     before = {k: v.clone() for k, v in module.named_parameters()}
     monkeypatch.setitem(globals(), "phases_of", lambda *args: [phase])
-    train(module, data, valid, make_settings(max_epochs=1))
+    train(module, data, valid, out_of_fold, make_settings(max_epochs=1))
     moved = {k for k, v in module.named_parameters() if not torch.equal(v, before[k])}
     assert moved
     assert all(name.startswith("forecast_decoder.") for name in moved)
@@ -209,12 +209,13 @@ def test_the_forecast_phase_starts_anew_and_moves_the_forecast_only(latent, monk
 
 def test_terms_of_an_epoch_are_means_over_all_windows(monkeypatch):
     """With a learning rate of zero the batches do not matter to the noiseless terms."""
-    module, data, valid = make_start("both")
+    module, data, valid, out_of_fold = make_start("both")
     infer = module.infer
     monkeypatch.setattr(module, "infer", lambda window, draws=None: infer(window))
-    settings = make_settings(max_epochs=1, learning_rate=0.0)
-    records = [train(module, data, valid, make_settings(**vars(settings) | {"batch_size": size}))
-               for size in (7, len(data))]  # fmt: skip
+    every = [
+        make_settings(max_epochs=1, learning_rate=0.0, batch_size=size) for size in (7, len(data))
+    ]
+    records = [train(module, data, valid, out_of_fold, settings) for settings in every]
     uneven, whole = (interleaved(record)[0] for record in records)
     for term in ("log_px", "kl_a", "kl_b"):
         assert uneven[term] == pytest.approx(whole[term], rel=1e-5)
@@ -228,15 +229,15 @@ def test_validation_loss_is_the_whole_objective_of_its_terms():
     assert terms["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_evaluations_draw_the_same_noise_every_time():
-    module, _, valid = make_start()
+def test_evaluations_draw_the_same_numbers_every_time():
+    module, _, valid, _ = make_start()
     phase = interleaved_phase(module)
     assert phase.evaluate(module, valid, 32) == phase.evaluate(module, valid, 32)
 
 
-def test_of_many_held_out_windows_a_sample_judges_every_epoch(monkeypatch):
+def test_of_many_validation_windows_a_sample_judges_every_epoch(monkeypatch):
     monkeypatch.setattr(loop, "_MOST_EVALUATED", 9)
-    module, data, valid = make_start()
+    module, data, valid, _ = make_start()
     parts = phases_of(module, make_settings())
     samples = [make_run(module, data, valid, parts).evaluated for _ in range(2)]
     rows = samples[0].rows
@@ -249,14 +250,14 @@ def test_of_many_held_out_windows_a_sample_judges_every_epoch(monkeypatch):
     assert phase.evaluate(module, samples[0], 4) == phase.evaluate(module, drawn, 4)
 
 
-def test_few_held_out_windows_all_judge_every_epoch():
-    module, data, valid = make_start()
+def test_few_validation_windows_all_judge_every_epoch():
+    module, data, valid, _ = make_start()
     parts = phases_of(module, make_settings())
     assert make_run(module, data, valid, parts).evaluated is valid
 
 
 def test_evaluation_leaves_no_gradients():
-    module, _, valid = make_start()
+    module, _, valid, _ = make_start()
     interleaved_phase(module).evaluate(module, valid, 32)
     assert all(p.grad is None for p in module.parameters())
 
@@ -268,9 +269,9 @@ def test_evaluation_leaves_no_gradients():
 @pytest.mark.parametrize("learning_rate", [1e-2, 0.3])
 @pytest.mark.usefixtures("without_calibration", "without_forecast_phase")
 def test_the_best_weights_are_restored(latent, learning_rate):
-    module, data, valid = make_start(latent)
+    module, data, valid, out_of_fold = make_start(latent)
     settings = make_settings(max_epochs=6, learning_rate=learning_rate, patience=6)
-    history = interleaved(train(module, data, valid, settings))
+    history = interleaved(train(module, data, valid, out_of_fold, settings))
     losses = [record["validation_loss"] for record in history]
     final = interleaved_phase(module).evaluate(module, valid, _EVALUATION_BATCH)["validation_loss"]
     assert final <= min(losses)
@@ -280,9 +281,9 @@ def test_the_best_weights_are_restored(latent, learning_rate):
 
 @pytest.mark.usefixtures("without_calibration", "without_forecast_phase")
 def test_training_that_only_harms_ends_at_the_start():
-    module, data, valid = make_start()
+    module, data, valid, out_of_fold = make_start()
     before = {k: v.clone() for k, v in module.state_dict().items()}
-    history = train(module, data, valid, make_settings(learning_rate=50.0, patience=2))
+    history = train(module, data, valid, out_of_fold, make_settings(learning_rate=50.0, patience=2))
     assert len(history) == 4
     after = module.state_dict()
     assert all(torch.equal(after[k], before[k]) for k in before)
@@ -301,9 +302,10 @@ def test_training_stops_after_that_many_epochs_without_improvement(latent, patie
 
 @pytest.mark.usefixtures("without_calibration", "without_forecast_phase")
 def test_without_patience_all_epochs_run_and_the_last_weights_stay():
-    module, data, valid = make_start()
+    module, data, valid, out_of_fold = make_start()
     start = interleaved_phase(module).evaluate(module, valid, _EVALUATION_BATCH)["validation_loss"]
-    history = train(module, data, valid, make_settings(max_epochs=7, learning_rate=0.3))
+    settings = make_settings(max_epochs=7, learning_rate=0.3)
+    history = train(module, data, valid, out_of_fold, settings)
     assert [record["epoch"] for record in interleaved(history)] == list(range(1, 8))
     losses = [record["validation_loss"] for record in interleaved(history)]
     final = interleaved_phase(module).evaluate(module, valid, _EVALUATION_BATCH)["validation_loss"]
@@ -328,24 +330,24 @@ def test_the_monitor_counts_the_epochs_since_the_best():
 
 @pytest.mark.parametrize("phase", ["marginal", "interleaved", "forecast"])
 def test_a_report_can_end_the_training(phase):
-    module, data, valid = make_start()
+    module, data, valid, out_of_fold = make_start()
     settings = make_settings(report=lambda history, _: history[-1]["phase"] == phase)
-    history = train(module, data, valid, settings)
+    history = train(module, data, valid, out_of_fold, settings)
     assert [record["phase"] for record in history].count(phase) == 1
     assert history[-1]["phase"] == phase
-    start, corrected = squared_errors(module, valid)
-    assert (corrected <= start * (1 + 1e-6)).all()
+    linear, corrected = squared_errors(module, valid)
+    assert (corrected <= linear * (1 + 1e-6)).all()
 
 
 def test_a_report_gets_the_module_as_the_end_would_leave_it():
-    module, data, valid = make_start()
+    module, data, valid, out_of_fold = make_start()
     states = []
 
     def report(history, finished):
         states.append(copies(finished().module.state_dict()))
         return False
 
-    train(module, data, valid, make_settings(report=report))
+    train(module, data, valid, out_of_fold, make_settings(report=report))
     after = module.state_dict()
     assert all(torch.equal(states[-1][name], after[name]) for name in after)
     assert not all(torch.equal(states[-2][name], after[name]) for name in after)
@@ -355,12 +357,12 @@ def test_a_report_gets_the_module_as_the_end_would_leave_it():
 
 
 def squared_errors(module, valid):
-    """Sums of squared errors of every target, of the linear start and of the forecast."""
+    """Sums of squared errors of every target, of the linear forecast and of the whole."""
     batch = valid.batch(slice(None))
     x, y = batch.x, batch.y
     with torch.no_grad():
-        start, correction = (part.double() for part in module.forecast_parts(x))
-    return [(y - some).square().sum((0, 1)) for some in (start, start + correction)]
+        linear, correction = (part.double() for part in module.forecast_parts(x))
+    return [(y - some).square().sum((0, 1)) for some in (linear, linear + correction)]
 
 
 def spoil(module, scale, seed=0):
@@ -374,22 +376,23 @@ def spoil(module, scale, seed=0):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("scale", [1e-3, 0.1, 10.0])
 @pytest.mark.parametrize("latent", LATENTS)
-def test_calibrated_forecast_is_never_worse_than_the_linear_start(latent, scale, seed):
-    module, _, valid = make_start(latent)
+def test_calibrated_forecast_is_never_worse_than_the_linear_one(latent, scale, seed):
+    module, _, valid, _ = make_start(latent)
     spoil(module, scale, seed)
     calibrate_forecast(module, valid, 32)
-    start, corrected = squared_errors(module, valid)
-    assert (corrected <= start * (1 + 1e-6)).all()
+    linear, corrected = squared_errors(module, valid)
+    assert (corrected <= linear * (1 + 1e-6)).all()
 
 
 @pytest.mark.parametrize("learning_rate", [1e-3, 1.0])
 @pytest.mark.parametrize("patience", [None, 2])
 @pytest.mark.parametrize("latent", LATENTS)
-def test_a_trained_forecast_is_never_worse_than_the_linear_start(latent, patience, learning_rate):
-    module, data, valid = make_start(latent)
-    train(module, data, valid, make_settings(learning_rate=learning_rate, patience=patience))
-    start, corrected = squared_errors(module, valid)
-    assert (corrected <= start * (1 + 1e-6)).all()
+def test_a_trained_forecast_is_never_worse_than_the_linear_one(latent, patience, learning_rate):
+    module, data, valid, out_of_fold = make_start(latent)
+    settings = make_settings(learning_rate=learning_rate, patience=patience)
+    train(module, data, valid, out_of_fold, settings)
+    linear, corrected = squared_errors(module, valid)
+    assert (corrected <= linear * (1 + 1e-6)).all()
 
 
 def make_folded_data(n=400):
@@ -411,24 +414,24 @@ def test_the_correction_learns_what_no_linear_map_can():
     no_factors = Factors([], [], data.labels)
     start = closed_form_start(data, valid, [None], no_factors, sizes, 0, True)
     module = start.module
-    train(module, data, valid, make_settings(max_epochs=25), start.out_of_fold)
-    start, corrected = squared_errors(module, valid)
-    assert corrected.sum() < 0.5 * start.sum()
+    train(module, data, valid, start.out_of_fold, make_settings(max_epochs=25))
+    linear, corrected = squared_errors(module, valid)
+    assert corrected.sum() < 0.5 * linear.sum()
 
 
 @pytest.mark.parametrize("max_epochs", [12, 20])
 @pytest.mark.usefixtures("without_calibration")
 def test_calibration_finds_the_factor_that_surely_gains_most(max_epochs):
-    module, data, valid = make_start()
-    train(module, data, valid, make_settings(max_epochs=max_epochs))
+    module, data, valid, out_of_fold = make_start()
+    train(module, data, valid, out_of_fold, make_settings(max_epochs=max_epochs))
     batch = valid.batch(slice(None))
     x, y = batch.x, batch.y
     with torch.no_grad():
-        start, correction = (part.double() for part in module.forecast_parts(x))
+        linear, correction = (part.double() for part in module.forecast_parts(x))
     calibrate_forecast(module, valid, 32)
 
     def errors(factor):
-        squares = (y - start - factor * correction).square().sum(1).numpy()
+        squares = (y - linear - factor * correction).square().sum(1).numpy()
         return np.stack([block.sum(axis=0) for block in np.array_split(squares, 8)])
 
     grid = np.linspace(0, 1, 101)
@@ -473,7 +476,7 @@ def test_a_gain_of_one_lucky_block_is_not_trusted():
 
 
 def test_the_forecast_is_judged_by_the_error_it_has_once_it_is_shrunk():
-    module, _, valid = make_start()
+    module, _, valid, _ = make_start()
     spoil(module, 0.3)
     before = {k: v.clone() for k, v in module.state_dict().items()}
     judged = evaluate_forecast(module, valid, 32)["validation_loss"]
@@ -490,15 +493,15 @@ def test_the_forecast_is_judged_by_the_error_it_has_once_it_is_shrunk():
 
 @pytest.mark.usefixtures("without_calibration")
 def test_the_best_correction_is_kept():
-    module, data, valid = make_start()
-    history = train(module, data, valid, make_settings(patience=4, learning_rate=0.3))
+    module, data, valid, out_of_fold = make_start()
+    history = train(module, data, valid, out_of_fold, make_settings(patience=4, learning_rate=0.3))
     errors = [r["validation_loss"] for r in history if r["phase"] == "forecast"]
     assert evaluate_forecast(module, valid, 32)["validation_loss"] <= min(errors) * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.1])
-def test_calibrated_noise_is_the_error_on_the_validation_windows(scale):
-    module, _, valid = make_start()
+def test_the_calibrated_scale_is_the_error_on_the_validation_windows(scale):
+    module, _, valid, _ = make_start()
     spoil(module, scale)
     calibrate_forecast(module, valid, 32)
     batch = valid.batch(slice(None))
@@ -530,7 +533,7 @@ def make_break(module, term, after):
 @pytest.mark.parametrize("patience", [None, 3])
 @pytest.mark.parametrize(("term", "epoch"), [("log_py", 1), ("kl_a", 2), ("cross_entropy", 3)])
 def test_divergence_names_term_and_epoch(term, epoch, patience):
-    module, data, valid = make_start()
+    module, data, valid, out_of_fold = make_start()
     n_train, n_valid = (-(-len(part) // 256) for part in (data, valid))
     # One evaluation of the start, then training and evaluation in every epoch.
     make_break(module, term, n_valid + (epoch - 1) * (n_train + n_valid))
@@ -539,33 +542,33 @@ def test_divergence_names_term_and_epoch(term, epoch, patience):
         pytest.warns(ConvergenceWarning, match=message) as warned,
         pytest.raises(FloatingPointError, match=message),
     ):
-        train(module, data, valid, make_settings(batch_size=256, patience=patience))
+        train(module, data, valid, out_of_fold, make_settings(batch_size=256, patience=patience))
     assert len(warned) == 3
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_terms_of_validation_windows_must_be_finite_as_well(value, monkeypatch):
-    module, data, valid = make_start()
+    module, data, valid, out_of_fold = make_start()
     evaluated = iter([1.0, 1.0, value, 1.0, 1.0])
     phase = replace(interleaved_phase(module), evaluate=lambda *args: {
         "validation_loss": next(evaluated)}, max_epochs=3)  # fmt: skip
     monkeypatch.setitem(globals(), "phases_of", lambda *args: [phase])
     message = f"'validation_loss' became {value} in epoch 2 of the interleaved phase"
     with pytest.warns(ConvergenceWarning, match=message):
-        history = train(module, data, valid, make_settings())
+        history = train(module, data, valid, out_of_fold, make_settings())
     assert [record["epoch"] for record in history] == [1, 2, 3]
     assert [record["learning_rate"] for record in history] == [1e-2, 1e-3, 1e-3]
 
 
 def test_a_diverged_epoch_is_not_reported():
-    module, data, valid = make_start("conditional")
+    module, data, valid, out_of_fold = make_start("conditional")
     make_break(module, "log_py", 0)
     records = []
     with (
         pytest.warns(ConvergenceWarning),
         pytest.raises(FloatingPointError, match="'log_py' became nan in epoch 1"),
     ):
-        train(module, data, valid, make_settings(report=reporting(records.append)))
+        train(module, data, valid, out_of_fold, make_settings(report=reporting(records.append)))
     assert records == []
 
 
@@ -577,7 +580,7 @@ def test_a_diverged_epoch_is_not_reported():
 @pytest.mark.parametrize("learning_rate", [1e-2, 0.3])
 @pytest.mark.usefixtures("without_calibration")
 def test_an_interrupt_keeps_the_best_weights_so_far(phase, n_epochs, learning_rate, monkeypatch):
-    module, data, valid = make_start()
+    module, data, valid, out_of_fold = make_start()
     parts = {p.name: p for p in phases_of(module, make_settings())}
     monkeypatch.setitem(globals(), "phases_of", lambda *args: [parts[phase]])
     start = parts[phase].evaluate(module, valid, _EVALUATION_BATCH)["validation_loss"]
@@ -598,7 +601,7 @@ def test_an_interrupt_keeps_the_best_weights_so_far(phase, n_epochs, learning_ra
     parts[phase] = replace(parts[phase], loss=interrupted)
     settings = make_settings(learning_rate=learning_rate, report=report)
     with pytest.warns(ConvergenceWarning, match=f"in epoch {n_epochs + 1} of the {phase} phase"):
-        history = train(module, data, valid, settings)
+        history = train(module, data, valid, out_of_fold, settings)
     assert len(history) == n_epochs
     _, best = min(states, key=lambda state: state[0])
     assert all(torch.equal(weights, best[k]) for k, weights in module.state_dict().items())
@@ -611,8 +614,8 @@ def test_an_interrupt_keeps_the_best_weights_so_far(phase, n_epochs, learning_ra
 def test_the_same_seed_gives_the_same_bits(latent):
     results = []
     for _ in range(2):
-        module, data, valid = make_start(latent)
-        history = train(module, data, valid, make_settings(max_epochs=2))
+        module, data, valid, out_of_fold = make_start(latent)
+        history = train(module, data, valid, out_of_fold, make_settings(max_epochs=2))
         results.append((module.state_dict(), history))
     (first, first_history), (second, second_history) = results
     assert first_history == second_history
@@ -626,10 +629,10 @@ def test_another_seed_gives_another_training():
 
 @pytest.mark.parametrize("latent", LATENTS)
 def test_training_leaves_global_generators_and_settings_alone(latent):
-    module, data, valid = make_start(latent)
+    module, data, valid, out_of_fold = make_start(latent)
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     n_threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    train(module, data, valid, make_settings(max_epochs=2))
+    train(module, data, valid, out_of_fold, make_settings(max_epochs=2))
     assert torch.equal(torch.get_rng_state(), torch_state)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
     assert (torch.get_num_threads(), torch.get_default_dtype()) == (n_threads, dtype)
@@ -650,9 +653,9 @@ def test_global_seeds_do_not_enter_the_result(seed):
 
 
 def test_data_are_not_changed():
-    module, data, valid = make_start()
+    module, data, valid, out_of_fold = make_start()
     copies = [np.array(a) for a in (data.X, data.y, data.labels, valid.X)]
-    train(module, data, valid, make_settings(max_epochs=1))
+    train(module, data, valid, out_of_fold, make_settings(max_epochs=1))
     for array, copy in zip((data.X, data.y, data.labels, valid.X), copies, strict=True):
         np.testing.assert_array_equal(array, copy)
 
@@ -669,10 +672,10 @@ def test_weight_of_the_kl_rises_evenly_to_one(part, weight):
 
 def test_the_weight_of_the_kl_rises_with_every_batch(monkeypatch):
     epochs = []
-    module, data, valid = make_start("conditional")
+    module, data, valid, out_of_fold = make_start("conditional")
     phase = replace(interleaved_phase(module), kl_weight=lambda epoch: epochs.append(epoch) or 1.0)
     monkeypatch.setitem(globals(), "phases_of", lambda *args: [replace(phase, max_epochs=2)])
-    train(module, data, valid, make_settings(batch_size=len(data) // 4 + 1))
+    train(module, data, valid, out_of_fold, make_settings(batch_size=len(data) // 4 + 1))
     np.testing.assert_allclose(epochs, [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0])
 
 
