@@ -31,48 +31,18 @@ class VAEForecaster(BaseForecaster):
     Parameters
     ----------
     n_channels : int or None, default=None
-        Number of channels of a flattened 2-D `X`, whose columns run over the channels of the first
-        time step, then those of the second, and so on. None: 2-D input has one channel.
+        Number of channels of a flattened 2-D `X`.
     n_latent : int, default=16
         Number of latent dimensions.
-    n_hidden : int, default=256
-        Width of the hidden layers.
-    max_epochs : int, default=20
-        Most passes over the training windows.
-    batch_size : int or "auto", default="auto"
-        Windows in a gradient step. "auto" takes a 32nd of the training windows, but between 16 and
-        256, so that a few windows train for enough steps.
-    learning_rate : float, default=1e-3
-        Step size of Adam.
     early_stopping : bool, default=True
         Stop when the loss on the validation windows (the negative lower bound) has not improved
         for `n_iter_no_change` epochs, and keep the weights of its best epoch. False: run
         `max_epochs` epochs and keep the last weights; the validation windows then set the scale of
         the likelihood only.
-    validation_fraction : float, default=0.2
-        Part of the windows, the last in their order, that is kept for validation. Windows overlap,
-        so a random part would leak.
-    validation_gap : int or None, default=None
-        Windows before the validation windows that are not trained on, because their futures share
-        steps with those of validation windows. None: `horizon - 1`, right for windows one step
-        apart; for windows `s` steps apart ``ceil(horizon / s) - 1`` suffices. 0 for windows that
-        share no steps, such as one of each recording.
-    n_iter_no_change : int, default=5
-        Patience of early stopping, in epochs.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the initial weights, the order of the batches and the draws of the latent
-        variables. An integer gives the same result every time on the same machine. No global
-        generator is used.
-    device : str, default="auto"
-        A torch device such as "cpu" or "cuda:0"; "auto" takes CUDA where there is one.
-    checkpoint_path : str, path-like or None, default=None
-        A file that `fit` keeps while it trains, with all that is needed to go on from the end of
-        the last epoch. The same fit, once more, then resumes one that was killed, and has the
-        result that it would have had: to the last bit on the same machine. The file goes when
-        `fit` is done. Every fit needs a path of its own, and safetensors. None: no file.
-    verbose : int, default=0
-        1 shows progress on standard error: a bar where tqdm is installed, otherwise one line an
-        epoch. 2 shows every term, in one line an epoch.
+    n_hidden, max_epochs, batch_size, learning_rate, validation_fraction, validation_gap, \
+            n_iter_no_change, random_state, device, checkpoint_path, verbose
+        As those of :class:`~skdeepdive.DeepDIVEForecaster`, with the same defaults; there is a
+        single phase of at most `max_epochs` epochs.
 
     Attributes
     ----------
@@ -88,12 +58,8 @@ class VAEForecaster(BaseForecaster):
         stopping follows.
     n_iter_ : int
         Number of epochs run.
-    n_timesteps_, n_channels_, horizon_, n_targets_ : int
-        Shapes of windows and futures.
-    n_features_in_ : int
-        Size of the second axis of `X`.
-    feature_names_in_ : ndarray of str
-        Column names of `X`, where it was a DataFrame with string columns.
+    n_timesteps_, n_channels_, horizon_, n_targets_, n_features_in_, feature_names_in_
+        As those of :class:`~skdeepdive.DeepDIVEForecaster`.
 
     See Also
     --------
@@ -174,24 +140,10 @@ class VAEForecaster(BaseForecaster):
         ------
         ValueError
             If a value or shape is not as described: NaN or infinity, arrays of different length,
-            fewer than two windows, none left to train on; a `checkpoint_path` that holds
-            anything but a checkpoint of the same fit. An estimator that was fitted before stays as
-            it was.
-        TypeError
-            If a parameter has the wrong type.
-        FloatingPointError
-            If a term of the objective becomes NaN or infinite, in the smallest steps too.
-        MemoryError
-            If a batch does not fit into memory.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If a term becomes NaN or infinite: training then goes on from its last good epoch in
-            steps of a tenth, up to three times.
-            If training is interrupted (Ctrl-C): the model has its best weights so far. Interrupted
-            before or after training, or once more, `fit` raises KeyboardInterrupt and leaves the
-            estimator as it was.
+            fewer than two windows, none left to train on; a `checkpoint_path` that holds anything
+            but a checkpoint of the same fit. An estimator that was fitted before stays as it was.
+        TypeError, FloatingPointError, MemoryError
+            As :meth:`DeepDIVEForecaster.fit <skdeepdive.DeepDIVEForecaster.fit>`, which warns alike.
         """
         return self._fit(X, y, plan=Plan.ANEW)
 

@@ -311,23 +311,10 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         ------
         ValueError
             As in :meth:`fit`; if shapes, or the names of factors, differ from those of the first
-            call; if a label is none of its factor's classes. An estimator that was fitted before
-            stays as it was.
-        TypeError
-            If a parameter has the wrong type.
-        FloatingPointError
-            If a term of the objective becomes NaN or infinite, in the smallest steps too.
-        MemoryError
-            If a batch does not fit into memory.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If a term becomes NaN or infinite: training then goes on from its last good epoch in
-            steps of a tenth, up to three times.
-            If training is interrupted (Ctrl-C): the model has its best weights so far. Interrupted
-            before or after training, or once more, it raises KeyboardInterrupt and leaves the
-            estimator as it was.
+            call; if a label is none of its factor's classes.
+        TypeError, FloatingPointError, MemoryError
+            As in :meth:`fit`, which warns alike. An estimator that was fitted before stays as it
+            was.
 
         Notes
         -----

@@ -8,15 +8,15 @@ from .._data.checks import check_index
 from .._data.labels import check_factors
 
 
-def check_factor(estimator: Any, factor: Any, name: str = "factor") -> int:
+def check_factor(estimator: Any, factor: Any) -> int:
     """Return the position of a factor, given by its name or its number."""
     names = getattr(estimator, "factor_names_", [])
     if not names:
         raise ValueError("'estimator' has no factors. Fit it with marginal dimensions.")
     if not isinstance(factor, str):
-        return check_index(name, factor, len(names))
+        return check_index("factor", factor, len(names))
     if factor not in names:
-        raise ValueError(f"'{name}' must be one of {names}, got {factor!r}.")
+        raise ValueError(f"'factor' must be one of {names}, got {factor!r}.")
     return names.index(factor)
 
 

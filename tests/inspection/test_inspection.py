@@ -689,107 +689,52 @@ def test_traversal_refuses_another_number_of_axes_and_estimators_without_it():
 # Attention
 
 
+def tick_labels(axis):
+    return [tick.get_text() for tick in axis.get_ticklabels()]
+
+
 def test_attention_shows_the_mean_weights_of_all_windows():
     X, _, _ = make_windows()
     display = AttentionDisplay.from_estimator(fitted(), X)
     expected = fitted().attention(X).mean(axis=0)
     np.testing.assert_allclose(display.weights, expected)
-    np.testing.assert_allclose(display.ims_[0].get_array(), expected)
-    assert display.ims_[0].get_clim() == pytest.approx((0, 2 / 3))
+    np.testing.assert_allclose(display.im_.get_array(), expected)
+    assert display.im_.get_clim() == pytest.approx((0, 2 / 3))
     assert [text.get_text() for text in display.text_] == [f"{w:.2f}" for w in expected.flat]
-    (ax,) = display.axes_
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["sixth", "half", "none"]
-    names = [tick.get_text() for tick in ax.get_yticklabels()]
-    assert names == ["conditional_0", "conditional_1", "conditional_2"]
-    assert ax.get_xlabel() == "factor"
-    assert ax.get_ylabel() == "conditional dimension"
-    assert display.colorbar_.ax.get_ylabel() == "mean weight"
-    ticks = [tick.get_text() for tick in display.colorbar_.ax.get_yticklabels()]
-    assert ticks == ["0", "0.33\n(even)", "0.67"]
-
-
-@pytest.mark.parametrize("by", ["sixth", 0])
-@pytest.mark.parametrize("known", [True, False], ids=["true labels", "predicted labels"])
-def test_attention_by_class_has_an_axes_for_each_factor(by, known):
-    X, _, factors = make_windows()
-    display = AttentionDisplay.from_estimator(fitted(), X, factors if known else None, by=by)
-    labels = (factors if known else fitted().predict_cluster(X))[:, 0]
-    weights = fitted().attention(X)
-    assert [ax.get_title() for ax in display.axes_] == [
-        "weight of sixth", "weight of half", "weight of no factor",
-    ]  # fmt: skip
-    for k, image in enumerate(display.ims_):
-        expected = [weights[labels == c, :, k].mean(axis=0) for c in range(6)]
-        np.testing.assert_allclose(image.get_array().T, expected)
-    assert {image.get_clim() for image in display.ims_} == {(0, 2 / 3)}
-    assert display.text_ == []
-    assert {ax.get_xlabel() for ax in display.axes_} == {"sixth"}
-    assert [len(ax.get_yticks()) for ax in display.axes_] == [3, 0, 0]
-    display.figure_.canvas.draw()
-
-
-def test_attention_by_class_leaves_unlabelled_windows_out():
-    X, _, factors = make_windows()
-    half = np.where(np.arange(len(X)) < 100, factors[:, 1], -1)
-    display = AttentionDisplay.from_estimator(fitted(), X, np.where(half == 1, -1, half), by="half")
-    expected = fitted().attention(X[half == 0]).mean(axis=0)
-    np.testing.assert_allclose(display.weights[0], expected)
-    assert np.isnan(display.weights[1]).all()
-    assert np.ma.getmaskarray(display.ims_[0].get_array())[:, 1].all()
+    assert tick_labels(display.ax_.xaxis) == ["sixth", "half", "none"]
+    assert tick_labels(display.ax_.yaxis) == ["conditional_0", "conditional_1", "conditional_2"]
+    assert display.ax_.get_xlabel() == "factor"
+    assert display.ax_.get_ylabel() == "conditional dimension"
+    assert display.ax_.get_title() == "attention weights (even: 0.33)"
 
 
 def test_attention_of_learned_constants_and_of_a_single_factor():
     X, y, factors = make_windows()
     model = make_model(latent="marginal").fit(X, y, factors[:, 0])
     display = AttentionDisplay.from_estimator(model, X)
-    assert display.ims_[0].get_clim() == (0, 1)
-    (ax,) = display.axes_
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == [f"query_{i}" for i in range(8)]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["factor0", "none"]
-    assert ax.get_ylabel() == "query"
+    assert display.im_.get_clim() == (0, 1)
+    assert tick_labels(display.ax_.yaxis) == [f"query_{i}" for i in range(8)]
+    assert tick_labels(display.ax_.xaxis) == ["factor0", "none"]
+    assert display.ax_.get_ylabel() == "query"
 
 
-def test_attention_is_drawn_from_arrays_into_given_axes():
-    figure, axes = plt.subplots(1, 3)
-    weights = np.full((4, 2, 3), 1 / 3)
-    display = AttentionDisplay(weights, query_names=["u", "v"]).plot(axes, cmap="viridis")
-    assert list(display.axes_) == list(axes)
+def test_attention_of_a_window_is_drawn_from_its_weights_into_given_axes():
+    figure, ax = plt.subplots()
+    weights = fitted().attention(make_windows()[0])[0]
+    display = AttentionDisplay(weights, query_names=["u", "v", "w"]).plot(ax, cmap="viridis")
+    assert display.ax_ is ax
     assert display.figure_ is figure
-    assert [tick.get_text() for tick in axes[1].get_xticklabels()] == ["0", "1", "2", "3"]
-    assert axes[1].get_xlabel() == "class"
-    assert display.ims_[0].get_cmap().name == "viridis"
-    _, ax = plt.subplots()
-    assert AttentionDisplay(weights[0]).plot(ax).axes_[0] is ax
+    assert tick_labels(ax.yaxis) == ["u", "v", "w"]
+    assert display.im_.get_cmap().name == "viridis"
+    np.testing.assert_allclose(display.im_.get_array(), weights)
 
 
-@pytest.mark.parametrize(
-    ("options", "error", "match"),
-    [
-        ({"by": "hour"}, ValueError, r"'by' must be one of \['sixth', 'half'\], got 'hour'"),
-        ({"by": 2}, ValueError, "'by' must be one of 2, counted from 0, got 2"),
-        ({"by": 0.5}, TypeError, "'by' must be an integer, got 0.5"),
-        (
-            {"by": 0, "factors": make_windows()[2][1:]},
-            ValueError,
-            "'factors' must have one entry for each",
-        ),
-        ({"by": 0, "factors": make_windows()[2] + 9}, ValueError, "which is not among its classes"),
-    ],
-)
-def test_attention_refuses(options, error, match):
-    with pytest.raises(error, match=match):
-        AttentionDisplay.from_estimator(fitted(), make_windows()[0], **options)
-    assert not plt.get_fignums()
-
-
-def test_attention_refuses_another_number_of_axes_and_estimators_without_it():
+def test_attention_refuses_estimators_without_it():
     X, y, _ = make_windows()
-    _, ax = plt.subplots()
-    with pytest.raises(ValueError, match=r"one axes for each of .*'weight of no factor'\], got 1"):
-        AttentionDisplay.from_estimator(fitted(), X, by=0, ax=ax)
     model = make_model(latent="conditional").fit(X, y)
     for estimator in (baseline(), model):
         with pytest.raises(
             ValueError, match="'estimator' must have attention, .* got .*Forecaster"
         ):
             AttentionDisplay.from_estimator(estimator, X)
+    assert not plt.get_fignums()
