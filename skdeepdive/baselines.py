@@ -143,7 +143,7 @@ class VAEForecaster(BaseForecaster):
             fewer than two windows, none left to train on; a `checkpoint_path` that holds anything
             but a checkpoint of the same fit. An estimator that was fitted before stays as it was.
         TypeError, FloatingPointError, MemoryError
-            As :meth:`DeepDIVEForecaster.fit <skdeepdive.DeepDIVEForecaster.fit>`, which warns alike.
+            As `fit` of :class:`~skdeepdive.DeepDIVEForecaster`, which warns alike.
         """
         return self._fit(X, y, plan=Plan.ANEW)
 
