@@ -87,8 +87,7 @@ class FitRun:
 
     def finish(self) -> None:
         """Remove the checkpoint of a fit that is done."""
-        if self.checkpoint and self.checkpoint.is_done:
-            self.processes.first(self.checkpoint.remove)
+        self.processes.first(self._remove_checkpoint)
 
     def end_epoch(self, history: list[dict], snapshot: Callable[[], Fitted]) -> bool:
         """Show an epoch that has ended, and tell the callbacks; return whether to stop."""
@@ -106,6 +105,10 @@ class FitRun:
         self.call_back = begin_fit(self.estimator, self.X, self.y)
         path = self.fitted.checkpoint_path
         self.checkpoint = None if path is None else Checkpoint(path)
+
+    def _remove_checkpoint(self) -> None:
+        if self.checkpoint and self.checkpoint.is_done:
+            self.checkpoint.remove()
 
     def _end(self) -> None:
         # While an error can still leave everything as it was.

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -195,8 +194,11 @@ class _Run:
 
     def _keep(self) -> None:
         self.good = self._state()
-        if self.settings.checkpoint:
-            self.processes.first(partial(self.settings.checkpoint.write, self.good))
+        self.processes.first(self._write_checkpoint)
+
+    def _write_checkpoint(self) -> None:
+        if self.settings.checkpoint:  # which the first process alone has
+            self.settings.checkpoint.write(self.good)
 
     def _begin(self, phase: Phase) -> None:
         self.phase, self.epoch = phase, 0

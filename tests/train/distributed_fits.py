@@ -77,7 +77,7 @@ def main(folder):
     found["other parameters"] = message_of(lambda: model.fit(X, y, labels))
     model.set_params(learning_rate=1e-3, batch_size=1)
     found["small batches"] = message_of(lambda: model.fit(X, y, labels))
-    start.fit_window_start = None  # in the first process, whose error all are to get
+    start.fit_linear_window = None  # in the first process, whose error all are to get
     found["first process fails"] = message_of(lambda: model.fit(X, y, labels))
     np.savez(folder / f"{rank}.npz", **found)
     distributed.barrier()  # one that leaves early ends the other, too
