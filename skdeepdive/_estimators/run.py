@@ -48,16 +48,16 @@ class FitRun:
     def __init__(self, estimator: Any, X: Any, y: Any, plan: Plan, processes: Processes):
         self.estimator, self.X, self.y, self.plan = estimator, X, y, plan
         self.processes = processes
-        self.fitted = estimator._shallow_copy()
         self.call_back: Callable = never_stop
         self.checkpoint: Checkpoint | None = None
 
     def fit(self, *labels: Any) -> dict[str, Any]:
         """Fit with labels as they were given; return the attributes of the fitted estimator."""
-        fitted, processes = self.fitted, self.processes
-        fitted._check_parameters()
+        processes = self.processes
+        self.estimator._check_parameters()
         if not self.plan.is_chunk:
             processes.first(self._begin)
+        fitted = self.fitted = self.estimator._shallow_copy()  # with the context of the callbacks
         device = resolve_device(fitted.device)
         windows = fitted._take_windows(self.X, self.y, self.plan)
         task = fitted._make_task(windows, *labels, plan=self.plan, device=device)
@@ -103,7 +103,7 @@ class FitRun:
 
     def _begin(self) -> None:
         self.call_back = begin_fit(self.estimator, self.X, self.y)
-        path = self.fitted.checkpoint_path
+        path = self.estimator.checkpoint_path
         self.checkpoint = None if path is None else Checkpoint(path)
 
     def _remove_checkpoint(self) -> None:
