@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._data.checks import check_path
 from .._data.devices import resolve_device
 from .._data.seeds import make_seed
 from .._data.threads import threads_for
@@ -103,7 +104,7 @@ class FitRun:
 
     def _begin(self) -> None:
         self.call_back = begin_fit(self.estimator, self.X, self.y)
-        path = self.fitted.checkpoint_path
+        path = check_path("checkpoint_path", self.fitted.checkpoint_path)
         self.checkpoint = None if path is None else Checkpoint(path)
 
     def _remove_checkpoint(self) -> None:
