@@ -49,16 +49,17 @@ class FitRun:
     def __init__(self, estimator: Any, X: Any, y: Any, plan: Plan, processes: Processes):
         self.estimator, self.X, self.y, self.plan = estimator, X, y, plan
         self.processes = processes
-        self.fitted = estimator._shallow_copy()
         self.call_back: Callable = never_stop
         self.checkpoint: Checkpoint | None = None
 
     def fit(self, *labels: Any) -> dict[str, Any]:
         """Fit with labels as they were given; return the attributes of the fitted estimator."""
-        fitted, processes = self.fitted, self.processes
-        fitted._check_parameters()
+        processes = self.processes
+        self.estimator._check_parameters()
         if not self.plan.is_chunk:
             processes.first(self._begin)
+        # Callbacks keep their context in the estimator: the copy needs it, to end what began.
+        fitted = self.fitted = self.estimator._shallow_copy()
         device = resolve_device(fitted.device)
         windows = fitted._take_windows(self.X, self.y, self.plan)
         task = fitted._make_task(windows, *labels, plan=self.plan, device=device)
@@ -104,7 +105,7 @@ class FitRun:
 
     def _begin(self) -> None:
         self.call_back = begin_fit(self.estimator, self.X, self.y)
-        path = check_path("checkpoint_path", self.fitted.checkpoint_path)
+        path = check_path("checkpoint_path", self.estimator.checkpoint_path)
         self.checkpoint = None if path is None else Checkpoint(path)
 
     def _remove_checkpoint(self) -> None:
@@ -118,25 +119,26 @@ class FitRun:
     def _duration(self) -> Duration:
         if self.plan.is_chunk:
             return Duration(1, None)
-        fitted = self.fitted
-        patience = fitted.n_iter_no_change if fitted.early_stopping else None
-        return Duration(fitted.max_epochs, patience)
+        estimator = self.estimator
+        patience = estimator.n_iter_no_change if estimator.early_stopping else None
+        return Duration(estimator.max_epochs, patience)
 
     def _batch_size(self, n_windows: int) -> int:
-        if self.fitted.batch_size == "auto":
+        batch_size = self.estimator.batch_size
+        if batch_size == "auto":
             return min(256, max(16, n_windows // 32))
-        return int(self.fitted.batch_size)  # NumPy's small integers overflow where Python's do not
+        return int(batch_size)  # NumPy's small integers overflow where Python's do not
 
     def _seed(self) -> int:
         """Return the seed; without a `random_state`, that of a fit which is to be resumed."""
-        random_state = self.fitted.random_state
+        random_state = self.estimator.random_state
         saved = self.checkpoint.seed() if self.checkpoint and random_state is None else None
         return make_seed(random_state) if saved is None else saved
 
     def _identity(self, arrays: list[np.ndarray], device: str, seed: int) -> dict[str, Any]:
         """Return what tells a fit from others whose checkpoints are of no use to it."""
-        parameters = self.fitted.get_params(deep=False)
+        parameters = self.estimator.get_params(deep=False)
         parameters = {k: v for k, v in parameters.items() if k not in _WITHOUT_EFFECT}
         facts = {"random_state": seed, "device": device, "data": digest(arrays)}
-        name = type(self.fitted).__name__
+        name = type(self.estimator).__name__
         return {"estimator": name, "version": __version__, **parameters, **facts}
