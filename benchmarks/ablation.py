@@ -19,6 +19,7 @@ from benchmark_data import LOADERS
 from paper import fit, make_parser, scores, write_table
 
 from skdeepdive import DeepDIVEForecaster
+from skdeepdive._train.phases import deepdive_phases
 from skdeepdive.nn import DeepDIVE
 from skdeepdive.nn.linear_forecast import LinearForecast
 
@@ -55,8 +56,10 @@ class SharedTrunk(DeepDIVE):
     def parameter_groups(self):
         trunk = list(self.marginal_encoder.trunk.parameters())
         shared = set(map(id, trunk))
-        groups = super().parameter_groups()
-        groups["marginal"] = [p for p in groups["marginal"] if id(p) not in shared]
+        groups = {
+            name: [p for p in parameters if id(p) not in shared]
+            for name, parameters in super().parameter_groups().items()
+        }
         return {**groups, "trunk": trunk}
 
 
@@ -64,7 +67,7 @@ class Joint(DeepDIVE):
     """Lower the sum of all losses from the start, with nothing shielded and a single rate.
 
     All parameters are one group, called marginal because the phase of that name, which has no
-    epochs then, asks for it. No group is called forecast, so its correction does not start anew.
+    epochs then, asks for it. The forecast has no phase of its own.
     """
 
     def _shield(self, tensor):
@@ -74,13 +77,9 @@ class Joint(DeepDIVE):
         return {"marginal": list(self.parameters())}
 
 
-class NoForecastPhase(DeepDIVE):
+def no_forecast_phase(module, *duration, **options):
     """Leave the forecast's correction as the interleaved phase has it."""
-
-    def parameter_groups(self):
-        groups = super().parameter_groups()
-        groups["conditional"] += groups.pop("forecast")
-        return groups
+    return deepdive_phases(module, *duration, **options)[:-1]
 
 
 def no_discriminants(train, valid, features, class_counts):
@@ -92,19 +91,24 @@ def no_discriminants(train, valid, features, class_counts):
 def last_value(train, valid, candidates):
     """Start at the last value of the channel that a target continues: a map of zeros.
 
-    Nothing is fitted, so there is nothing to hold out.
+    Nothing is fitted, so there are no out-of-fold forecasts.
     """
     n_timesteps, horizon = train.X.shape[1], train.y.shape[1]
     zeros = torch.zeros(1, n_timesteps, horizon), torch.zeros(1, horizon)
     return LinearForecast(*zeros, train.y.shape[1:], joint=False, source_channels=candidates[0]), []
 
 
-def no_class_maps(module, train, valid):
-    pass
+def no_class_maps(module, fold_maps, train, valid):
+    """Leave the linear forecast as it is."""
+    return module.linear_forecast, fold_maps
 
 
 def variant(replacement):
     return patch("skdeepdive._start.start.DeepDIVE", replacement)
+
+
+def training(replacement):
+    return patch("skdeepdive._estimators.fit.deepdive_phases", replacement)
 
 
 def start(name, replacement):
@@ -112,7 +116,7 @@ def start(name, replacement):
 
 
 def rates(phase, **relative):
-    return patch.dict(f"skdeepdive._train.schedule.{phase}_RATES", relative)
+    return patch.dict(f"skdeepdive._train.phases.{phase}_RATES", relative)
 
 
 def row(*changes, **parameters):
@@ -134,10 +138,11 @@ ROWS = {
     ),
     "joint training": row(
         variant(Joint),
-        patch("skdeepdive._train.schedule.MARGINAL_EPOCHS", 0),
+        training(no_forecast_phase),
+        patch("skdeepdive._train.phases.MARGINAL_EPOCHS", 0),
         rates("INTERLEAVED", marginal=1.0),
     ),
-    "no forecast phase": row(variant(NoForecastPhase)),
+    "no forecast phase": row(training(no_forecast_phase)),
     "1 dimension per factor": row(n_marginal=1),
     "2 dimensions per factor": row(n_marginal=2),
     "no discriminants": row(*WITHOUT_DISCRIMINANTS),

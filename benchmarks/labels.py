@@ -12,7 +12,6 @@ and standard deviation over seeds.
 """
 
 from dataclasses import replace
-from unittest.mock import patch
 
 import torch
 from ablation import (
@@ -23,28 +22,27 @@ from ablation import (
     rates,
     row,
     start,
+    training,
     variant,
 )
 from benchmark_data import LOADERS
 from paper import accuracies, make_parser, write_table
 from torch.nn.functional import nll_loss
 
-from skdeepdive._train import schedule
-from skdeepdive._train.phases import phases_of
+from skdeepdive._train.phases import MARGINAL_EPOCHS, deepdive_phases
 from skdeepdive.nn import DeepDIVE
 from skdeepdive.nn.module import Latents
-
-phases = phases_of
 
 
 class Softmax(DeepDIVE):
     """Read the labels from the logits of the marginal encoder, which stand in the place of b."""
 
-    def encode_marginal(self, features, generator=None):
-        encoder = self.marginal_encoder
+    def infer_marginal(self, window, draws=None):
+        encoder, features = self.marginal_encoder, window.features
         logits = encoder.discriminant(features) + encoder.logits(encoder.trunk(features))
-        joints = self.log_joints(logits)
-        return Latents(b=logits, joints=joints, responses=self._seen_by_decoders(joints))
+        return Latents(
+            b=logits, log_joints=self.log_joints(logits), responses=self.responses(logits)
+        )
 
     def log_joints(self, b):
         return [z.log_softmax(1) for z in b.split(self.marginal_encoder.class_counts, dim=1)]
@@ -55,18 +53,15 @@ class Softmax(DeepDIVE):
         return torch.zeros_like(cross_entropy), cross_entropy
 
 
-def labels_alone(module, settings):
+def labels_alone(module, max_epochs, patience, **options):
     """Return the first phase only, with the epochs of both in which DeepDIVE learns labels."""
-    n_epochs = schedule.MARGINAL_EPOCHS + settings.max_epochs
-    first, *_ = phases(module, settings)
-    return [replace(first, max_epochs=n_epochs, patience=settings.patience)]
+    first, *_ = deepdive_phases(module, max_epochs, patience, **options)
+    return [replace(first, max_epochs=MARGINAL_EPOCHS + max_epochs, patience=patience)]
 
 
 def classifier(*changes):
     """Return the row of a softmax classifier."""
-    return reader(
-        variant(Softmax), patch("skdeepdive._train.loop.phases_of", labels_alone), *changes
-    )
+    return reader(variant(Softmax), training(labels_alone), *changes)
 
 
 def reader(*changes, **parameters):

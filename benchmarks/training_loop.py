@@ -45,10 +45,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
-from skdeepdive._data.draws import make_generator
+from skdeepdive._data.batches import Batch
+from skdeepdive._data.draws import Draws, make_generator
 from skdeepdive._train import loop as training
-from skdeepdive._train import phases
-from skdeepdive.nn.linear_forecast import HeldOut
+from skdeepdive.nn.out_of_fold import OutOfFold
 
 # Windows, time steps, channels, horizon.
 SIZES = {
@@ -70,20 +70,27 @@ def make_windows(size):
 class Job:
     """What `fit` trains: the module as it starts, its phases, and the standardised windows."""
 
-    def __init__(self, module, data, settings):
-        self.module, self.batch_size = copy.deepcopy(module), settings.batch_size
+    def __init__(self, module, data, phases, settings, out_of_fold):
+        self.module, self.batch_size = module, settings.batch_size
         self.learning_rate, self.n_windows = settings.learning_rate, len(data)
-        self.phases = {phase.name: phase for phase in phases.phases_of(self.module, settings)}
-        self.held_out = training._hold_out(self.module, data)
-        self.tensors = [*data.batch(slice(None)), self.held_out.folds]
+        self.phases = {phase.name: phase for phase in phases}
+        self.out_of_fold, batch = out_of_fold, data.batch(slice(None))
+        self.tensors = [batch.x, batch.y, batch.labels, out_of_fold.folds]
 
     def with_kept(self):
         """Return the same job with the linear forecasts that fit keeps, if it keeps any."""
-        if self.held_out.forecast is None:
+        if self.out_of_fold.before_classes is None:
             return None
         job = copy.copy(self)
-        job.tensors = [*self.tensors, *self.held_out[1:]]
+        job.tensors = [*self.tensors, *self.out_of_fold.before_classes]
         return job
+
+    def loss(self, phase, module, tensors, generator):
+        """Return the loss of a batch, given its rows of the tensors."""
+        x, y, labels, folds, *kept = tensors
+        linear = OutOfFold(self.out_of_fold.maps, folds, tuple(kept) or None)
+        options = {"linear": linear, "dropout": True}
+        return phase.loss(module, Batch(x, y, labels), Draws(generator), **options)[0]
 
     def optimizer(self, phase, module, **options):
         groups = module.parameter_groups()
@@ -102,22 +109,17 @@ class Job:
         rows = torch.arange(min(self.batch_size, self.n_windows))
         with FlopCounterMode(display=False) as counter:
             batch = [tensor[rows] for tensor in self.tensors]
-            loss_of(phase, module, batch, make_generator(0, CPU)).backward()
+            self.loss(phase, module, batch, make_generator(0, CPU)).backward()
         return counter.get_total_flops() * self.n_windows / len(rows)
-
-
-def loss_of(phase, module, batch, generator):
-    x, y, labels, *held_out = batch
-    return phase.loss(module, (x, y, labels, HeldOut(*held_out)), generator, 1.0)[0]
 
 
 def fit(X, y, factors, max_epochs):
     """Fit by the estimator; return its seconds, its epochs in every phase, and its job."""
     jobs = []
 
-    def train(module, data, valid, settings):
-        jobs.append((copy.deepcopy(module), data, settings))
-        return training.train(module, data, valid, settings)
+    def train(module, data, valid, phases, settings, finish, out_of_fold):
+        jobs.append((copy.deepcopy(module), data, phases, settings, out_of_fold))
+        return training.train(module, data, valid, phases, settings, finish, out_of_fold)
 
     model = DeepDIVEForecaster(max_epochs=max_epochs, random_state=0)
     with mock.patch("skdeepdive._estimators.fit.train", train):
@@ -137,7 +139,7 @@ def plain(job, phase, module):
     for rows in torch.randperm(job.n_windows, generator=generator).split(job.batch_size):
         batch = [tensor[rows] for tensor in job.tensors]
         optimizer.zero_grad()
-        loss = loss_of(phase, module, batch, generator)
+        loss = job.loss(phase, module, batch, generator)
         loss.backward()
         optimizer.step()
         total += loss.item()
@@ -153,7 +155,7 @@ def best(job, phase, module):
             for tensor, place in zip(job.tensors, places, strict=True)
         ]
         optimizer.zero_grad(set_to_none=True)
-        loss_of(phase, module, batch, generator).backward()
+        job.loss(phase, module, batch, generator).backward()
         optimizer.step()
 
 
@@ -162,7 +164,7 @@ def data_loader(job, phase, module):
     generator = make_generator(0, CPU)
     for batch in make_loader(job, generator):
         optimizer.zero_grad(set_to_none=True)
-        loss_of(phase, module, batch, generator).backward()
+        job.loss(phase, module, batch, generator).backward()
         optimizer.step()
 
 
@@ -174,12 +176,14 @@ def make_loader(job, generator=None):
 class Loss(torch.nn.Module):
     """The loss of a phase as what a module returns."""
 
-    def __init__(self, module, phase):
+    def __init__(self, job, phase, module):
         super().__init__()
-        self.module, self.phase, self.generator = module, phase, make_generator(0, CPU)
+        self.job, self.phase, self.module = job, phase, module
+        self.generator = make_generator(0, CPU)
 
     def forward(self, *batch, **named):
-        return loss_of(self.phase, self.module, batch or list(named.values()), self.generator)
+        tensors = batch or list(named.values())
+        return self.job.loss(self.phase, self.module, tensors, self.generator)
 
 
 def with_skorch(job, phase, module):
@@ -194,7 +198,7 @@ def with_skorch(job, phase, module):
             return self
 
     net = Net(
-        Loss(module, phase), torch.nn.Identity, max_epochs=1, batch_size=job.batch_size,
+        Loss(job, phase, module), torch.nn.Identity, max_epochs=1, batch_size=job.batch_size,
         iterator_train__shuffle=True, train_split=None, verbose=0, device=None,
     )  # fmt: skip
     net.fit({f"part{i}": tensor for i, tensor in enumerate(job.tensors)}, None)
@@ -206,7 +210,7 @@ def with_lightning(job, phase, module):
     class Lit(lightning.LightningModule):
         def __init__(self):
             super().__init__()
-            self.loss = Loss(module, phase)
+            self.loss = Loss(job, phase, module)
 
         def training_step(self, batch, index):
             return self.loss(*batch)
@@ -236,7 +240,7 @@ def with_pythae(job, phase, module):
         def __init__(self):
             torch.nn.Module.__init__(self)
             self.model_config, self.model_name = BaseAEConfig(input_dim=(1,)), "loss"
-            self.loss = Loss(module, phase)
+            self.loss = Loss(job, phase, module)
 
         def forward(self, inputs, **kwargs):
             return ModelOutput(loss=self.loss(*inputs["batch"]))

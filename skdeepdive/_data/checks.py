@@ -290,7 +290,7 @@ def check_validation_split(
             f"'validation_fraction' {validation_fraction} leaves none of the {n_samples} windows "
             "to train on. Lower it, or give more windows."
         )
-    gap = horizon - 1 if validation_gap is None else validation_gap
+    gap = horizon - 1 if validation_gap is None else int(validation_gap)
     n_train = n_samples - n_valid - gap
     about = (
         f"'validation_gap' {'(horizon - 1 by default) ' if validation_gap is None else ''}leaves "

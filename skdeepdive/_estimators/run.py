@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._data.checks import check_path
 from .._data.devices import resolve_device
 from .._data.seeds import make_seed
 from .._data.threads import threads_for
@@ -57,7 +58,8 @@ class FitRun:
         self.estimator._check_parameters()
         if not self.plan.is_chunk:
             processes.first(self._begin)
-        fitted = self.fitted = self.estimator._shallow_copy()  # with the context of the callbacks
+        # Callbacks keep their context in the estimator: the copy needs it, to end what began.
+        fitted = self.fitted = self.estimator._shallow_copy()
         device = resolve_device(fitted.device)
         windows = fitted._take_windows(self.X, self.y, self.plan)
         task = fitted._make_task(windows, *labels, plan=self.plan, device=device)
@@ -103,7 +105,7 @@ class FitRun:
 
     def _begin(self) -> None:
         self.call_back = begin_fit(self.estimator, self.X, self.y)
-        path = self.estimator.checkpoint_path
+        path = check_path("checkpoint_path", self.estimator.checkpoint_path)
         self.checkpoint = None if path is None else Checkpoint(path)
 
     def _remove_checkpoint(self) -> None:
@@ -117,25 +119,26 @@ class FitRun:
     def _duration(self) -> Duration:
         if self.plan.is_chunk:
             return Duration(1, None)
-        fitted = self.fitted
-        patience = fitted.n_iter_no_change if fitted.early_stopping else None
-        return Duration(fitted.max_epochs, patience)
+        estimator = self.estimator
+        patience = estimator.n_iter_no_change if estimator.early_stopping else None
+        return Duration(estimator.max_epochs, patience)
 
     def _batch_size(self, n_windows: int) -> int:
-        if self.fitted.batch_size == "auto":
+        batch_size = self.estimator.batch_size
+        if batch_size == "auto":
             return min(256, max(16, n_windows // 32))
-        return int(self.fitted.batch_size)  # NumPy's small integers overflow where Python's do not
+        return int(batch_size)  # NumPy's small integers overflow where Python's do not
 
     def _seed(self) -> int:
         """Return the seed; without a `random_state`, that of a fit which is to be resumed."""
-        random_state = self.fitted.random_state
+        random_state = self.estimator.random_state
         saved = self.checkpoint.seed() if self.checkpoint and random_state is None else None
         return make_seed(random_state) if saved is None else saved
 
     def _identity(self, arrays: list[np.ndarray], device: str, seed: int) -> dict[str, Any]:
         """Return what tells a fit from others whose checkpoints are of no use to it."""
-        parameters = self.fitted.get_params(deep=False)
+        parameters = self.estimator.get_params(deep=False)
         parameters = {k: v for k, v in parameters.items() if k not in _WITHOUT_EFFECT}
         facts = {"random_state": seed, "device": device, "data": digest(arrays)}
-        name = type(self.fitted).__name__
+        name = type(self.estimator).__name__
         return {"estimator": name, "version": __version__, **parameters, **facts}

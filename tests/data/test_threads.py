@@ -76,7 +76,7 @@ def test_a_fit_that_fails_leaves_the_threads_as_they_were(several, monkeypatch):
     def fail(*args, **options):
         raise MemoryError("no more")
 
-    monkeypatch.setattr(deepdive, "fit_module", fail)
+    monkeypatch.setattr(deepdive, "fit_deepdive", fail)
     with pytest.raises(MemoryError):
         make_model().fit(*make_windows())
     assert thread_counts() == several

@@ -161,7 +161,7 @@ def test_batches_without_a_label_train(mark):
 
 
 @pytest.mark.parametrize("name", ["both", "VAE"])
-def test_windows_held_out_at_an_absurd_distance_are_refused(name):
+def test_validation_windows_at_an_absurd_distance_are_refused(name):
     X, y, codes = make_windows()
     for which in ("X", "y"):
         far = {"X": X.copy(), "y": y.copy()}

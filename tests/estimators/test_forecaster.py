@@ -17,6 +17,9 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import adjusted_rand_score, r2_score
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
+from skdeepdive._estimators.fit import Plan
+from skdeepdive._estimators.run import FitRun
+from skdeepdive._train.distributed import Processes
 
 PERIOD = 12
 
@@ -730,7 +733,7 @@ def test_the_history_is_one_table_of_epochs():
     assert (forecast["validation_squared_error"] == forecast["validation_loss"]).all()
 
 
-def test_the_last_windows_are_held_out_and_do_not_enter_the_scale():
+def test_the_last_windows_are_for_validation_and_do_not_enter_the_scale():
     X, y, _ = make_windows()
     model = make_model(validation_fraction=0.2).fit(X, y)
     X, y = X.copy(), y.copy()
@@ -1223,8 +1226,8 @@ def test_tensors_that_require_gradients_are_taken_as_values(dtype):
 
 @pytest.mark.parametrize(("n_windows", "batch_size"), [(20, 16), (1000, 25), (20_000, 256)])
 def test_few_windows_are_trained_in_small_batches(n_windows, batch_size):
-    model = DeepDIVEForecaster(validation_fraction=0.2)
-    assert model._batch_size(int(0.8 * n_windows)) == batch_size
+    run = FitRun(DeepDIVEForecaster(), None, None, Plan.ANEW, Processes())
+    assert run._batch_size(int(0.8 * n_windows)) == batch_size
 
 
 @pytest.mark.parametrize("n_timesteps", [24, 100])  # below and above the limit of the joint map

@@ -104,21 +104,21 @@ def test_the_linear_forecast_is_that_of_all_chunks(n_chunks):
 
 
 def test_errors_of_two_chunks_add_up_to_those_of_both(monkeypatch):
-    memories = []
+    chunks = []
     with_more = ErrorMoments.with_more
 
     def spy(self, *data):
-        memories.append((self, ErrorMoments.of(*data), with_more(self, *data)))
-        return memories[-1][2]
+        chunks.append((self, ErrorMoments.of(*data), with_more(self, *data)))
+        return chunks[-1][2]
 
     monkeypatch.setattr(ErrorMoments, "with_more", spy)
     in_chunks(make_model(), *make_windows()[:2], n_chunks=3)
-    assert len(memories) == 2
-    before, own, after = memories[0]  # after one chunk the forecast is still that of its windows
-    assert after.fitted.n == before.fitted.n + own.fitted.n
+    assert len(chunks) == 2
+    before, own, after = chunks[0]  # after one chunk the forecast is still that of its windows
+    assert after.train.n == before.train.n + own.train.n
     for name in ("x", "y", "xx", "xy", "yy"):
-        total = getattr(before.fitted, name) + getattr(own.fitted, name)
-        np.testing.assert_allclose(getattr(after.fitted, name), total, rtol=1e-5, atol=1e-3)
+        total = getattr(before.train, name) + getattr(own.train, name)
+        np.testing.assert_allclose(getattr(after.train, name), total, rtol=1e-5, atol=1e-3)
 
 
 def test_a_class_that_comes_late_is_learnt():
@@ -129,8 +129,8 @@ def test_a_class_that_comes_late_is_learnt():
                       classes=[0, 1, 2, 3])  # fmt: skip
     assert not (model.predict_cluster(X) == 3).any()
     model.partial_fit(X[late], y[late], phase[late])
-    held_out = make_windows(seed=1)
-    assert (model.predict_cluster(held_out[0]) == held_out[2]).mean() > 0.9
+    test = make_windows(seed=1)
+    assert (model.predict_cluster(test[0]) == test[2]).mean() > 0.9
 
 
 def test_frequencies_of_classes_are_those_of_all_chunks():
@@ -259,13 +259,13 @@ def test_labels_may_be_missing_in_later_chunks():
 def test_small_chunks_do_no_harm():
     X, y, phase = make_windows(n_steps=700)
     model = make_model().partial_fit(X[:300], y[:300], phase[:300])
-    held_out = make_windows(seed=1)
-    before = model.score(*held_out[:2])
+    test = make_windows(seed=1)
+    before = model.score(*test[:2])
     for start in range(300, 680, 10):
         chunk = slice(start, start + 10)
         model.partial_fit(X[chunk], y[chunk], phase[chunk])
-    assert model.score(*held_out[:2]) > before - 0.01
-    assert (model.predict_cluster(held_out[0]) == held_out[2]).mean() > 0.95
+    assert model.score(*test[:2]) > before - 0.01
+    assert (model.predict_cluster(test[0]) == test[2]).mean() > 0.95
 
 
 def test_windows_on_disk_are_learnt_chunk_by_chunk(tmp_path):

@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 from skdeepdive import DeepDIVEForecaster, calendar_factors, sliding_windows
 from skdeepdive._train import calibration
 from skdeepdive.datasets import load_electricity
+from skdeepdive.nn.forecast import forecast_and_scale
 
 PERIOD = 12
 
@@ -119,13 +120,13 @@ def test_steps_of_a_sample_go_together_as_those_of_the_data():
     assert total == pytest.approx(error.sum(1).std(), rel=0.2)
 
 
-def test_noise_that_is_constant_gets_a_constant_scale():
+def test_errors_that_spread_alike_get_a_constant_scale():
     rng = np.random.default_rng(0)
     level = rng.uniform(-3, 3, size=(800, 1))
     X = level + rng.normal(size=(800, 5)) * rng.uniform(0.1, 1, size=(800, 1))
     y = level + rng.normal(size=(800, 2))
     model = make_model(latent="conditional", max_epochs=1).fit(X, y)
-    assert model.module_.noise.exponent.tolist() == [0.0]
+    assert model.module_.conformal.exponent.tolist() == [0.0]
     _, deviation = model.predict(X, return_std=True)
     np.testing.assert_allclose(deviation, np.broadcast_to(deviation[0], deviation.shape))
 
@@ -196,13 +197,13 @@ def test_what_a_window_gets_does_not_depend_on_the_others():
         np.testing.assert_allclose(output(X)[10:12], output(X[10:12]), rtol=1e-9)
 
 
-def test_few_held_out_windows_give_their_extremes():
+def test_few_validation_windows_give_their_extremes():
     X, y, half = make_windows(n_steps=60)
     model = make_model(max_epochs=1).fit(X, y, half)
     found = model.predict_quantiles(X[:4], [0.001, 0.999])
-    errors = model.module_.noise.errors.numpy()
-    _, scale = model.module_.forecast_and_scale(
-        torch.from_numpy(model._x_scaling.apply(X[:4, :, None], np.float64))
+    errors = model.module_.conformal.errors.numpy()
+    _, scale = forecast_and_scale(
+        model.module_, torch.from_numpy(model._x_scaling.apply(X[:4, :, None], np.float64))
     )
     width = (errors.max(0) - errors.min(0)) * scale.numpy() * model._y_scaling.scale
     np.testing.assert_allclose(found[..., 1] - found[..., 0], width[..., 0])
@@ -221,9 +222,9 @@ def test_constant_series_have_no_spread():
 def test_errors_of_small_chunks_join_those_before():
     X, y, half = make_windows(n_steps=900)
     model = make_model(validation_fraction=0.3).partial_fit(X[:400], y[:400], half[:400])
-    before = model.module_.noise
+    before = model.module_.conformal
     model.partial_fit(X[400:440], y[400:440], half[400:440])
-    after = model.module_.noise
+    after = model.module_.conformal
     assert len(after.errors) == calibration._ENOUGH
     np.testing.assert_array_equal(before.errors[-(_ENOUGH_LEFT):], after.errors[:_ENOUGH_LEFT])
     np.testing.assert_array_equal(before.exponent, after.exponent)

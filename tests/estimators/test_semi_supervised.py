@@ -8,21 +8,21 @@ from skdeepdive.datasets import load_electricity, load_watch_imu
 
 
 def make_load():
-    """A week of two clients' hourly loads and the next six hours; the last fifth is held out."""
+    """A week of two clients' hourly loads and the next six hours; the last fifth is for tests."""
     data = load_electricity()
     X, y, origin = sliding_windows(data.data, 168, 6)
     known, test = split_windows(origin, 6, fractions=(0.8, 0.2))
     return X, y, data.factors[origin][:, :2], known, test
 
 
-def make_exercises(held_out):
-    """Two seconds of a smartwatch and the next half; the subjects in `held_out` come last."""
+def make_exercises(tested):
+    """Two seconds of a smartwatch and the next half; the subjects in `tested` come last."""
     data = load_watch_imu()
-    order = np.argsort(np.isin(data.subject, held_out), kind="stable")
+    order = np.argsort(np.isin(data.subject, tested), kind="stable")
     parts = [sliding_windows(data.data[i], 100, 25, stride=50)[:2] for i in order]
     sizes = [len(X) for X, _ in parts]
     X, y = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    n_known = sum(n for n, i in zip(sizes, order, strict=True) if data.subject[i] not in held_out)
+    n_known = sum(n for n, i in zip(sizes, order, strict=True) if data.subject[i] not in tested)
     labels = np.repeat(data.target[order], sizes)[:, None]
     return X, y, labels, slice(0, n_known), slice(n_known, None)
 

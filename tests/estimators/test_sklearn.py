@@ -7,7 +7,7 @@ from sklearn.inspection import permutation_importance
 # Learning
 
 
-def test_forecasts_of_held_out_days_beat_repeating_the_last_day(client, client_model):
+def test_forecasts_of_test_days_beat_repeating_the_last_day(client, client_model):
     _, test = client
     error = root_mean_square(client_model.predict(test.X) - test.y)
     assert error < 0.8 * root_mean_square(test.X[:, -DAY:] - test.y)
@@ -19,7 +19,7 @@ def test_forecasts_of_several_clients_beat_repeating_their_last_day(clients):
     assert relative_errors(model.predict(test.X), test).mean() < 0.9
 
 
-def test_hours_and_weekdays_of_held_out_windows_are_read_from_the_load(client, client_model):
+def test_hours_and_weekdays_of_test_windows_are_read_from_the_load(client, client_model):
     _, test = client
     assigned = client_model.predict_cluster(test.X)
     hour, weekday = (assigned == test.factors).mean()

@@ -72,11 +72,11 @@ def test_a_scaler_in_front_changes_nothing(scaler, trained):
     assert len(data) == len(X) - round(0.2 * len(X)) - 5
 
 
-@pytest.mark.parametrize(("stride", "gap"), [(1, 95), (24, 3), (50, 1), (96, 0)])
+@pytest.mark.parametrize(("stride", "gap"), [(1, 95), (24, 3), (24, np.int8(3)), (50, 1), (96, 0)])
 def test_the_gap_of_strided_windows_is_the_horizon_over_the_stride(stride, gap, trained):
     X, y, _ = count_up(20_000, 24, 96, stride=stride)
     data, valid = trained(DeepDIVEForecaster(validation_gap=gap, **SMALL), X, y)
-    assert len(data) == len(X) - len(valid) - gap
+    assert len(data) == len(X) - len(valid) - int(gap)
     assert not steps_of(data) & steps_of(valid)
     if gap:
         data, valid = trained(DeepDIVEForecaster(validation_gap=gap - 1, **SMALL), X, y)

@@ -206,10 +206,10 @@ def test_the_configurations_are_what_their_names_say(name):
     if not isinstance(model, DeepDIVEForecaster):
         assert model.module_.features.compressed == ("compressed" in name)
         return
-    start = model.module_.linear_forecast
-    assert (start.anchors is None) == (name == "targets that continue no channel")
+    linear = model.module_.linear_forecast
+    assert (linear.source_channels is None) == (name == "targets that continue no channel")
     if name == "class maps":
-        assert any(maps is not None for maps in start.class_maps)
+        assert any(maps is not None for maps in linear.class_maps)
 
 
 _LOAD = """
@@ -322,7 +322,7 @@ def test_the_state_is_plain_python_and_numpy(name):
     weights = state["module_"]["weights"]
     assert weights.keys() == model.module_.state_dict().keys()
     for key, array in weights.items():
-        assert array.dtype == (np.int64 if key.endswith("anchors") else np.float64)
+        assert array.dtype == (np.int64 if key.endswith("source_channels") else np.float64)
         assert array.flags.c_contiguous
     assert all(t.is_contiguous() for t in model.module_.state_dict().values())
 
@@ -442,7 +442,7 @@ def test_a_configuration_makes_a_module_of_that_configuration(linear, class_coun
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"joint": False}, "need anchors"),
+        ({"joint": False}, "need source channels"),
         ({"class_maps": [True]}, "need a factor each"),
         ({"class_maps": [False]}, "need a factor each"),
     ],

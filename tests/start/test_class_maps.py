@@ -45,10 +45,12 @@ def error(module, data, *, with_maps=True):
 
 
 @pytest.mark.parametrize("n_targets", [1, 3])
-@pytest.mark.parametrize("anchored", [False, True])
-def test_forecasts_that_depend_on_the_class_are_found(anchored, n_targets):
+@pytest.mark.parametrize("continues_channels", [False, True])
+def test_forecasts_that_depend_on_the_class_are_found(continues_channels, n_targets):
     train, valid = make_data(n_targets=n_targets)
-    module = make_start(train, valid, [torch.arange(n_targets) if anchored else None]).module
+    module = make_start(
+        train, valid, [torch.arange(n_targets) if continues_channels else None]
+    ).module
     assert error(module, valid) < 0.3 * error(module, valid, with_maps=False)
 
 

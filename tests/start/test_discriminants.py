@@ -1,16 +1,18 @@
 """Fisher's discriminants against scikit-learn, and what unlabelled windows add; in float64."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from skdeepdive._data.batches import WindowData
+from skdeepdive._data.labels import UNLABELLED
 from skdeepdive._data.scaling import Scaling
 from skdeepdive._start import discriminants
 from skdeepdive._start.discriminants import fit_discriminants
 from skdeepdive._start.sums import PENALTIES
-from skdeepdive.nn.module import UNLABELLED
 
 
 class Flat:
@@ -20,7 +22,7 @@ class Flat:
         self.n_features = n_features
 
     def __call__(self, x):
-        return x.flatten(1), None
+        return SimpleNamespace(features=x.flatten(1))
 
 
 flat = Flat()

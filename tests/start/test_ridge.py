@@ -41,7 +41,7 @@ def make_series_data(n_steps=400, seed=0, noise=0.3, dtype=np.float64):
     return make_data(X, y[..., ::-2], dtype=dtype)  # a view, as the windows are
 
 
-ANCHORS = torch.tensor([2, 0])
+SOURCE_CHANNELS = torch.tensor([2, 0])
 
 
 def sklearn_ridge(inputs, outputs, penalty):
@@ -50,13 +50,13 @@ def sklearn_ridge(inputs, outputs, penalty):
     return Ridge(alpha, solver="cholesky").fit(inputs, outputs)
 
 
-def ridge_forecasts(train, penalty, design, anchors):
+def ridge_forecasts(train, penalty, design, source_channels):
     """Forecast function of one candidate, by scikit-learn."""
     X, y = train.X, train.y
-    if anchors is None:
+    if source_channels is None:
         model = sklearn_ridge(X.reshape(len(X), -1), y.reshape(len(y), -1), penalty)
         return lambda X: model.predict(X.reshape(len(X), -1)).reshape(-1, *y.shape[1:])
-    last = lambda X: X[:, -1:, anchors.numpy()]  # noqa: E731
+    last = lambda X: X[:, -1:, source_channels.numpy()]  # noqa: E731
     target = y - last(X)
     if design == "joint":
 
@@ -66,7 +66,7 @@ def ridge_forecasts(train, penalty, design, anchors):
         model = sklearn_ridge(history(X), target.reshape(len(y), -1), penalty)
         return lambda X: model.predict(history(X)).reshape(-1, *y.shape[1:]) + last(X)
 
-    own = lambda X: X[:, :, anchors.numpy()] - last(X)  # noqa: E731
+    own = lambda X: X[:, :, source_channels.numpy()] - last(X)  # noqa: E731
     if design == "shared":
         stack = lambda values: np.concatenate(np.moveaxis(values, 2, 0))  # noqa: E731
         models = [sklearn_ridge(stack(own(X)), stack(target), penalty)] * y.shape[2]
@@ -77,10 +77,10 @@ def ridge_forecasts(train, penalty, design, anchors):
     )
 
 
-def candidates(train, anchors):
-    designs = ["joint"] if anchors is None else ["joint", "own", "shared"]
+def candidates(train, source_channels):
+    designs = ["joint"] if source_channels is None else ["joint", "own", "shared"]
     return {
-        (design, penalty): ridge_forecasts(train, penalty, design, anchors)
+        (design, penalty): ridge_forecasts(train, penalty, design, source_channels)
         for design in designs
         for penalty in PENALTIES
     }
@@ -97,32 +97,41 @@ def make_walks(n_channels=5, n_steps=500, seed=0):
 
 @pytest.mark.parametrize("penalty", [1e-6, 1e-2, 1.0])
 @pytest.mark.parametrize(
-    ("kind", "anchors"),
-    [("joint", ANCHORS), ("joint", None), ("own", ANCHORS), ("shared", ANCHORS)],
+    ("kind", "source_channels"),
+    [
+        ("joint", SOURCE_CHANNELS),
+        ("joint", None),
+        ("own", SOURCE_CHANNELS),
+        ("shared", SOURCE_CHANNELS),
+    ],
 )
-def test_ridge_equals_that_of_scikit_learn(kind, anchors, penalty):
+def test_ridge_equals_that_of_scikit_learn(kind, source_channels, penalty):
     data = make_series_data()
-    design = ridge._Design(kind == "joint", anchors)
+    design = ridge._Design(kind == "joint", source_channels)
     moments = design.moments(data)
     if kind == "shared":
         moments = moments.pooled()
     forecast = design.forecast(*moments.ridge(penalty), None, (HORIZON, 2))
     found = forecast(torch.from_numpy(np.ascontiguousarray(data.X)).float()).numpy()
-    expected = ridge_forecasts(data, penalty, kind, anchors)(data.X)
+    expected = ridge_forecasts(data, penalty, kind, source_channels)(data.X)
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("n_timesteps", [1, 5])
 @pytest.mark.parametrize("horizon", [1, 3])
 @pytest.mark.parametrize(
-    ("joint", "anchors"), [(True, ANCHORS), (True, None), (False, ANCHORS)], ids=str
+    ("joint", "source_channels"),
+    [(True, SOURCE_CHANNELS), (True, None), (False, SOURCE_CHANNELS)],
+    ids=str,
 )
 @pytest.mark.parametrize("offset", [0.0, 1e3])
-def test_moments_of_a_series_are_those_of_its_windows(n_timesteps, horizon, joint, anchors, offset):
+def test_moments_of_a_series_are_those_of_its_windows(
+    n_timesteps, horizon, joint, source_channels, offset
+):
     series = make_walks(N_CHANNELS) + offset
     X, y, _ = sliding_windows(series, n_timesteps, horizon)
     data = make_data(X, y[..., ::-2])
-    design = ridge._Design(joint, anchors)
+    design = ridge._Design(joint, source_channels)
     found, expected = design.moments(data), Moments.of(design._batches(data))
     assert found.n == expected.n == len(X)
     for name in ("x", "y", "xx", "xy", "yy"):
@@ -134,7 +143,7 @@ def test_moments_of_a_series_are_those_of_its_windows(n_timesteps, horizon, join
 
 @pytest.mark.parametrize("joint", [True, False])
 def test_moments_of_a_long_series_are_summed_part_by_part(joint, monkeypatch):
-    data, design = make_series_data(), ridge._Design(joint, ANCHORS)
+    data, design = make_series_data(), ridge._Design(joint, SOURCE_CHANNELS)
     expected = design.moments(data)
     monkeypatch.setattr(ridge, "_SERIES_ENTRIES", 200)
     found = design.moments(data)
@@ -214,16 +223,16 @@ def test_random_sums_of_many_outputs_choose_the_penalty_that_all_of_them_do(nois
         assert shown[p] - shown[PENALTIES[0]] == pytest.approx(difference, abs=0.4 * spread)
 
 
-@pytest.mark.parametrize("anchors", [ANCHORS, None])
+@pytest.mark.parametrize("source_channels", [SOURCE_CHANNELS, None])
 @pytest.mark.parametrize(("n_train", "noise"), [(30, 0.3), (60, 3.0), (300, 0.3)])
-def test_no_candidate_beats_the_chosen_forecast_on_validation(n_train, noise, anchors):
+def test_no_candidate_beats_the_chosen_forecast_on_validation(n_train, noise, source_channels):
     data = make_series_data(noise=noise, dtype=np.float32)
     train, valid = data.part(slice(0, n_train)), data.part(slice(320, None))
-    chosen = fit_linear_forecast(train, valid, [anchors])[0]
-    error = np.square(chosen(valid.batch(slice(None))[0]).numpy() - valid.y).sum()
+    chosen = fit_linear_forecast(train, valid, [source_channels])[0]
+    error = np.square(chosen(valid.batch(slice(None)).x).numpy() - valid.y).sum()
     errors = {
         key: np.square(forecast(valid.X) - valid.y).sum()
-        for key, forecast in candidates(train, anchors).items()
+        for key, forecast in candidates(train, source_channels).items()
     }
     assert error <= min(errors.values()) * (1 + 1e-4)
     assert max(errors.values()) > 1.01 * error
@@ -251,7 +260,7 @@ def test_a_map_shared_by_all_targets_is_used_where_it_forecasts_best():
     assert forecast.weight[0, 0, 0].item() == pytest.approx(0.3, abs=0.1)
 
 
-@pytest.mark.parametrize("candidates", [[ANCHORS], [ANCHORS, None]])
+@pytest.mark.parametrize("candidates", [[SOURCE_CHANNELS], [SOURCE_CHANNELS, None]])
 def test_windows_beyond_the_joint_limit_are_forecast_without_the_joint_map(candidates, monkeypatch):
     monkeypatch.setattr(ridge, "MAX_JOINT_ENTRIES", N_TIMESTEPS * N_CHANNELS - 1)
     data = make_series_data()
@@ -267,41 +276,43 @@ def test_the_validation_windows_choose_between_candidate_channels(limit, monkeyp
     order = torch.arange(20)
     for candidates in ([order, order.flip(0)], [order.flip(0), order]):
         forecast = fit_linear_forecast(train, valid, candidates)[0]
-        np.testing.assert_array_equal(forecast.anchors, order.flip(0))
+        np.testing.assert_array_equal(forecast.source_channels, order.flip(0))
 
 
-@pytest.mark.parametrize("anchors", [ANCHORS, None])
-def test_constant_channels_do_not_harm_the_regression(anchors):
+@pytest.mark.parametrize("source_channels", [SOURCE_CHANNELS, None])
+def test_constant_channels_do_not_harm_the_regression(source_channels):
     data = make_series_data()
     X = np.array(data.X)
     X[..., 2] = 0.0
     data = make_data(X, data.y, dtype=np.float32)
-    forecast = fit_linear_forecast(data, data, [anchors])[0]
+    forecast = fit_linear_forecast(data, data, [source_channels])[0]
     assert all(buffer.isfinite().all() for buffer in forecast.buffers())
 
 
 @pytest.mark.parametrize("limit", [1, 4096])
-def test_held_out_forecasts_are_fitted_without_their_fold(limit, monkeypatch):
+def test_out_of_fold_forecasts_are_fitted_without_their_fold(limit, monkeypatch):
     monkeypatch.setattr(ridge, "MAX_JOINT_ENTRIES", limit)
     monkeypatch.setattr(ridge, "PENALTIES", (0.1,))
     monkeypatch.setattr(ridge, "_HALF_STEPS", ())
     data = make_series_data()
-    _, held_out = fit_linear_forecast(data, data, [ANCHORS])
+    _, fold_maps = fit_linear_forecast(data, data, [SOURCE_CHANNELS])
     folds = consecutive_folds(data)
-    assert len(held_out) == len(folds) == 6
+    assert len(fold_maps) == len(folds) == 6
     assert sum(map(len, folds)) == len(data)
     bounds = np.linspace(0, len(data), 7).astype(int)
-    for forecast, start, stop in zip(held_out, bounds[:-1], bounds[1:], strict=True):
+    for forecast, start, stop in zip(fold_maps, bounds[:-1], bounds[1:], strict=True):
         rest = np.r_[0:start, stop : len(data)]
-        expected, _ = fit_linear_forecast(make_data(data.X[rest], data.y[rest]), data, [ANCHORS])
+        expected, _ = fit_linear_forecast(
+            make_data(data.X[rest], data.y[rest]), data, [SOURCE_CHANNELS]
+        )
         if forecast.weight.shape != expected.weight.shape:  # chosen alike but for close ties
             continue
         torch.testing.assert_close(forecast.weight, expected.weight, rtol=1e-4, atol=1e-5)
 
 
-def test_few_windows_have_no_held_out_forecasts():
+def test_few_windows_have_no_out_of_fold_forecasts():
     data = make_series_data().part(slice(0, 11))
-    assert fit_linear_forecast(data, data, [ANCHORS])[1] == []
+    assert fit_linear_forecast(data, data, [SOURCE_CHANNELS])[1] == []
 
 
 # Batches
@@ -310,9 +321,9 @@ def test_few_windows_have_no_held_out_forecasts():
 def everything(data):
     """All that is summed over batches, for one data set."""
     single = make_data(data.X.astype(np.float32), data.y, data.labels, np.float32)
-    forecast, held_out = fit_linear_forecast(single, single, [ANCHORS])
+    forecast, fold_maps = fit_linear_forecast(single, single, [SOURCE_CHANNELS])
     moments = ridge._Design(True, None).moments(data)
-    return [forecast.weight, forecast.intercept, held_out[0].weight, moments.xx, moments.xy]
+    return [forecast.weight, forecast.intercept, fold_maps[0].weight, moments.xx, moments.xy]
 
 
 @pytest.mark.parametrize("n_rows", [1, 7, 64])
@@ -337,6 +348,11 @@ def test_a_batch_holds_a_bounded_number_of_responses(n_classes, expected):
 # Batches
 
 
+def assert_same_batch(found, expected):
+    for name in ("x", "y", "labels"):
+        assert torch.equal(getattr(found, name), getattr(expected, name))
+
+
 @pytest.mark.parametrize(("most", "is_copied"), [(2000, True), (500, False)])
 def test_views_of_a_short_series_are_standardised_once(most, is_copied, monkeypatch):
     monkeypatch.setattr("skdeepdive._data.batches._MOST_COPIED", most)
@@ -349,8 +365,7 @@ def test_views_of_a_short_series_are_standardised_once(most, is_copied, monkeypa
     assert (found.X is not X) == (found.y is not y) == is_copied
     assert found.X.strides[0] == found.X.strides[1]
     for rows in (slice(2, 9), np.array([7, 3, 3])):
-        for once, batch in zip(found.batch(rows), data.batch(rows), strict=True):
-            assert torch.equal(once, batch)
+        assert_same_batch(found.batch(rows), data.batch(rows))
 
 
 def test_windows_that_are_no_views_stay_as_they_are():
@@ -363,8 +378,7 @@ def test_rows_gathered_few_at_a_time_are_those_gathered_at_once(rows, monkeypatc
     data = make_series_data(dtype=np.float32)
     expected = data.batch(rows)
     monkeypatch.setattr("skdeepdive._data.batches._GATHERED_ENTRIES", 5 * N_TIMESTEPS * N_CHANNELS)
-    for found, whole in zip(data.batch(rows), expected, strict=True):
-        assert torch.equal(found, whole)
+    assert_same_batch(data.batch(rows), expected)
 
 
 @pytest.mark.parametrize("n_columns", [1, 3, 7, 8, 20])

@@ -1,4 +1,4 @@
-"""From arrays to a started module: basis, noise, anchors, clusters, scaling, validation."""
+"""From arrays to a started module: basis, source channels, clusters, scaling, validation."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def make_smooth_windows(n=300, n_timesteps=12, n_channels=2):
 def test_the_basis_holds_the_principal_components_of_the_shapes():
     X = make_smooth_windows()
     features = WindowFeatures(12, 2, max_features=3 * 2)
-    fit_basis(make_data(X, dtype=np.float32), features, 0)
+    features.vectors.copy_(fit_basis(make_data(X, dtype=np.float32), features, 0))
     shape = features.standardise(torch.from_numpy(X)).shape.numpy()
     pca = PCA(3, svd_solver="full").fit(np.moveaxis(shape, 2, 1).reshape(-1, 12))
     np.testing.assert_allclose(np.abs(pca.components_ @ features.basis.numpy()), np.eye(3),
@@ -56,7 +56,7 @@ def test_the_basis_holds_the_principal_components_of_the_shapes():
 def test_no_basis_of_that_size_keeps_more_of_the_shapes():
     X = make_smooth_windows()[:400] + np.float32(1) * np.arange(12, dtype=np.float32)[:, None]
     features = WindowFeatures(12, 2, max_features=3 * 2)
-    fit_basis(make_data(X, dtype=np.float32), features, 0)
+    features.vectors.copy_(fit_basis(make_data(X, dtype=np.float32), features, 0))
     shape = features.standardise(torch.from_numpy(X)).shape.transpose(1, 2).flatten(0, 1).double()
     basis = features.basis.double()
     torch.testing.assert_close(basis.T @ basis, torch.eye(3).double(), rtol=1e-5, atol=1e-5)
@@ -69,7 +69,7 @@ def test_the_basis_is_orthonormal_and_orthogonal_to_the_constant_window_even_if_
     time = np.arange(12)[:, None]
     X = np.stack([np.sin(time + phase) for phase in range(40)]).astype(np.float32)  # of rank two
     features = WindowFeatures(12, 1, max_features=6)
-    fit_basis(make_data(X, dtype=np.float32), features, 0)
+    features.vectors.copy_(fit_basis(make_data(X, dtype=np.float32), features, 0))
     basis = features.basis.double()
     torch.testing.assert_close(basis.T @ basis, torch.eye(6).double(), rtol=0, atol=1e-5)
     torch.testing.assert_close(basis.sum(0), torch.zeros(6).double(), rtol=0, atol=1e-5)
@@ -78,12 +78,12 @@ def test_the_basis_is_orthonormal_and_orthogonal_to_the_constant_window_even_if_
 def test_windows_that_fit_keep_their_entries():
     X = make_smooth_windows()
     features = WindowFeatures(12, 2)
-    fit_basis(make_data(X, dtype=np.float32), features, 0)
+    features.vectors.copy_(fit_basis(make_data(X, dtype=np.float32), features, 0))
     x = torch.from_numpy(X)
-    assert torch.equal(features(x)[0][:, :24], features.standardise(x).shape.flatten(1))
+    assert torch.equal(features(x).features[:, :24], features.standardise(x).shape.flatten(1))
 
 
-# Anchors
+# Source channels
 
 
 def make_walks(n_channels=5, n_steps=500, seed=0):
@@ -92,24 +92,24 @@ def make_walks(n_channels=5, n_steps=500, seed=0):
     return (walks - walks.mean(axis=0)) / walks.std(axis=0)
 
 
-def anchors_of(X, y):
+def source_channels_of(X, y):
     return find_source_channels(X, y, *(Scaling(*location_and_scale(v)) for v in (X, y)))[0]
 
 
 @pytest.mark.parametrize("channels", [[0], [3], [4, 1], [1, 0, 3], [3, 3]])
-def test_anchors_are_the_channels_that_the_targets_continue(channels):
+def test_source_channels_are_those_that_the_targets_continue(channels):
     X, y, _ = sliding_windows(make_walks(), 8, 3)
-    np.testing.assert_array_equal(anchors_of(X, y[..., channels]), [channels])
+    np.testing.assert_array_equal(source_channels_of(X, y[..., channels]), [channels])
 
 
 def test_channels_and_targets_of_the_same_number_correspond_in_order():
     X, y, _ = sliding_windows(make_walks(), 8, 3)
-    np.testing.assert_array_equal(anchors_of(X, y), [np.arange(5)])
+    np.testing.assert_array_equal(source_channels_of(X, y), [np.arange(5)])
 
 
 def test_targets_out_of_order_are_matched_to_their_channels():
     X, y, _ = sliding_windows(make_walks(), 8, 3)
-    in_order, matched = anchors_of(X, y[..., ::-1])
+    in_order, matched = source_channels_of(X, y[..., ::-1])
     np.testing.assert_array_equal(in_order, np.arange(5))
     np.testing.assert_array_equal(matched, np.arange(5)[::-1])
 
@@ -157,7 +157,7 @@ def test_well_separated_groups_are_discovered(entries, monkeypatch):
     assert adjusted_rand_score(groups, factors.codes[:, 0]) == 1
 
 
-def test_windows_held_out_do_not_move_the_clusters():
+def test_validation_windows_do_not_move_the_clusters():
     X, _ = make_groups()
     moved = X.copy()
     moved[180:] += 100

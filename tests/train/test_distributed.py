@@ -11,7 +11,7 @@ import pytest
 import torch
 from distributed_fits import FITS, fit, make_windows, results
 
-from skdeepdive._data.draws import make_generator
+from skdeepdive._data.draws import Draws, make_generator
 from skdeepdive._train.distributed import Processes, _portable
 from skdeepdive.baselines import BetaTCVAEForecaster
 
@@ -91,19 +91,17 @@ def test_baselines_are_fitted_by_every_process_alone(together):
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 @pytest.mark.parametrize("n", [3, 7, 64])
-@pytest.mark.parametrize("fill", ["normal_", "bernoulli_"])
-def test_shares_and_their_noise_are_parts_of_the_whole(size, n, fill):
+@pytest.mark.parametrize("kind", ["normal", "coins"])
+def test_shares_and_their_draws_are_parts_of_the_whole(size, n, kind):
     every = torch.empty(n, 4)
-    whole = getattr(torch.empty_like(every), fill)(generator=make_generator(0, CPU))
+    fill = {"normal": every.normal_, "coins": every.bernoulli_}[kind]
+    whole = fill(generator=make_generator(0, CPU)).clone()
     parts, rows = [], []
     for rank in range(size):
-        processes, generator = Processes(rank, size), make_generator(0, CPU)
-        rows.append(torch.arange(n)[processes.share(n)])
-        source = processes.noise(generator, n)
-        if size == 1:
-            assert source is generator
-            return
-        parts.append(source(every[processes.share(n)], fill))
+        share = Processes(rank, size).share(n)
+        rows.append(torch.arange(n)[share])
+        draws = Draws(make_generator(0, CPU), n, share)
+        parts.append(getattr(draws, kind)(every[share]))
     assert torch.equal(torch.cat(rows), torch.arange(n))
     assert torch.equal(torch.cat(parts), whole)
 

@@ -15,7 +15,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
-from skdeepdive._train import loop, phases, shrinkage
+from skdeepdive._train import phases, shrinkage
 from skdeepdive.baselines import BetaTCVAEForecaster, VAEForecaster
 
 N_EPOCHS = 3
@@ -49,9 +49,9 @@ def inject(monkeypatch, phase, moment, fault, n_times=1):
     name, (epoch, batch) = f"{phase}_loss", moment
     loss, calls = getattr(phases, name), []
 
-    def faulty(module, batch_, generator, kl_weight):
-        value, means = loss(module, batch_, generator, kl_weight)
-        if batch_[3] is None:  # an evaluation
+    def faulty(module, batch_, draws, **options):
+        value, means = loss(module, batch_, draws, **options)
+        if not options:  # an evaluation
             return value, means
         calls.append(None)
         if 0 <= len(calls) - ((epoch - 1) * 4 + batch) < n_times:
@@ -69,9 +69,8 @@ def spoil(number):
     """Make a term, the loss and all weights some number."""
 
     def fault(module, loss, means):
-        with torch.no_grad():
-            for parameter in module.parameters():
-                parameter.fill_(number)
+        for parameter in module.parameters():
+            parameter.data.fill_(number)  # behind the back of autograd, as a fault would
         return loss * number, {name: value * number for name, value in means.items()}
 
     return fault
@@ -201,7 +200,7 @@ def test_a_second_interrupt_leaves_the_estimator_as_it_was(estimator, monkeypatc
     model = fit(make_model(estimator), X, y, labels)
     forecast = model.predict(X)
     inject(monkeypatch, "interleaved", (2, 1), interrupt)
-    monkeypatch.setattr(loop, "calibrate_forecast", interrupt)
+    monkeypatch.setattr("skdeepdive._estimators.fit.calibrate_forecast", interrupt)
     with pytest.warns(ConvergenceWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
         fit(model, X[:, 1:], y, labels)
     np.testing.assert_array_equal(model.predict(X), forecast)
