@@ -148,9 +148,13 @@ def test_one_that_diverges_in_small_steps_too_is_an_error_that_says_what_to_chan
 
 
 def interrupt(*args):
-    """Press Ctrl-C."""
-    signal.raise_signal(signal.SIGINT)
-    time.sleep(1)  # Python looks for signals now and then
+    """Press Ctrl-C, also in a process that ignores it, as those in the background do."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(1)  # Python looks for signals now and then
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
