@@ -48,10 +48,11 @@ def deepdive(data, seed, **parameters):
 
 
 def fit_deepdive(data, seed, *callbacks, **parameters):
-    """Fit the forecaster with its defaults, the validation windows held out."""
+    """Fit the forecaster with its defaults, on the training and validation windows."""
     _, validation, _ = data.parts
     model = DeepDIVEForecaster(
         validation_fraction=(validation.stop - validation.start) / validation.stop,
+        validation_gap=0,  # the parts share no step
         random_state=seed,
         **parameters,
     )

@@ -38,10 +38,11 @@ def models(n_marginal):
 
 
 def fit(make, data, seed, max_epochs):
-    """Fit to the training windows; the last windows given, those of validation, are held out."""
+    """Fit on the training and validation windows; the latter are the last ones given."""
     _, validation, _ = data.parts
     model = make(
         validation_fraction=(validation.stop - validation.start) / validation.stop,
+        validation_gap=0,  # the parts share no step
         random_state=seed,
         max_epochs=max_epochs,
     )

@@ -29,6 +29,7 @@ def deepdive(data, seed, max_epochs):
     _, validation, test = data.parts
     model = DeepDIVEForecaster(
         validation_fraction=(validation.stop - validation.start) / validation.stop,
+        validation_gap=0,  # the parts share no step
         max_epochs=max_epochs,
         random_state=seed,
     )
