@@ -56,6 +56,10 @@ WRONG = {
         (TypeError, "a number", NOT_NUMBERS),
         (ValueError, "between 0 and 1, exclusive", [*NOT_POSITIVE, 1, 1.0, np.float64(1.5)]),
     ],
+    "validation_gap": [
+        (TypeError, "an integer or None", NOT_INTEGERS),
+        (ValueError, "an integer of at least 0 or None", [-1, np.int8(-1)]),
+    ],
     "random_state": [
         (ValueError, SEED, ["seed", -1, 2**32, 1.0, NAN, [1], True, np.random.default_rng(0)])
     ],
@@ -93,6 +97,7 @@ EQUAL = {
     "early_stopping": (False, [np.False_]),
     "warm_start": (False, [np.False_]),
     "validation_fraction": (0.25, [np.float16(0.25), np.float64(0.25)]),
+    "validation_gap": (3, [np.int8(3), np.uint8(3), np.uint64(3), None]),  # a horizon of 4
     "random_state": (7, [np.int8(7), np.uint64(7)]),
     "device": ("cpu", [np.str_("cpu"), torch.device("cpu")]),
     "checkpoint_path": (None, ["fit", np.str_("fit"), Path("fit")]),

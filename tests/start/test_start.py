@@ -1,4 +1,4 @@
-"""From arrays to a started module: basis, source channels, clusters, scaling, validation."""
+"""From arrays to a started module: basis, source channels, clusters, scaling."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from sklearn.metrics import adjusted_rand_score
 from skdeepdive._data.batches import WindowData
 from skdeepdive._data.rows import location_and_scale
 from skdeepdive._data.scaling import Scaling
-from skdeepdive._estimators.fit import n_straddling
 from skdeepdive._start import clusters
 from skdeepdive._start.channels import find_source_channels
 from skdeepdive._start.clusters import discover_clusters
@@ -245,30 +244,3 @@ def test_other_layouts_weigh_every_entry_once(layout):
     loc, scale = location_and_scale(X)
     np.testing.assert_allclose(loc, X.mean(axis=(0, 1)))
     np.testing.assert_allclose(scale, X.std(axis=(0, 1)))
-
-
-# Validation
-
-
-@pytest.mark.parametrize("copied", [False, True])
-@pytest.mark.parametrize(("horizon", "stride"), [(1, 1), (5, 1), (5, 2), (6, 3), (4, 7)])
-def test_no_future_of_a_training_window_reaches_into_the_validation_futures(
-    horizon, stride, copied
-):
-    X, _, origin = sliding_windows(make_walks(2), 8, horizon, stride=stride)
-    X = X.copy() if copied else X
-    first_valid = 40
-    left_out = n_straddling(X, first_valid, horizon)
-    last_fit = origin[first_valid - 1 - left_out]
-    assert last_fit + horizon < origin[first_valid] + 1
-    assert last_fit + stride + horizon >= origin[first_valid] + 1  # and no more than needed
-
-
-def test_windows_of_different_recordings_are_all_kept():
-    X = np.random.default_rng(0).normal(size=(60, 8, 2))
-    assert n_straddling(X, 40, 5) == 0
-
-
-def test_half_of_few_windows_is_kept():
-    X, _, _ = sliding_windows(make_walks(2), 8, 50)
-    assert n_straddling(X, 10, 50) == 5
