@@ -168,7 +168,8 @@ def test_the_scale_of_the_forecasts_is_the_error_on_the_validation_windows(load,
 @pytest.mark.parametrize("n_samples", [2, 3, 17])
 def test_few_windows_train(load, estimator, n_samples):
     X, y, test_X, _ = load
-    model = make_model(estimator, validation_fraction=0.6).fit(X[:n_samples], y[:n_samples])
+    model = make_model(estimator, validation_fraction=0.6, validation_gap=0)
+    model.fit(X[:n_samples], y[:n_samples])
     assert np.isfinite(model.predict(test_X)).all()
 
 

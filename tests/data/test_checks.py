@@ -254,22 +254,24 @@ def test_the_error_of_a_choice_lists_all_choices(value):
         check_choice("latent", value, ("both", "marginal"))
 
 
+@pytest.mark.parametrize("gap", [0, 1])
 @pytest.mark.parametrize(
-    ("n_samples", "fraction", "n_valid"), [(10, 0.2, 2), (2, 0.2, 1), (3, 0.01, 1), (100, 0.5, 50)]
+    ("n_samples", "fraction", "n_valid"), [(10, 0.2, 2), (3, 0.2, 1), (4, 0.01, 1), (100, 0.5, 50)]
 )
-def test_validation_holds_out_its_fraction_and_at_least_one_window(n_samples, fraction, n_valid):
-    assert check_validation_split(n_samples, fraction) == n_valid
+def test_validation_has_its_fraction_and_at_least_one_window(n_samples, fraction, n_valid, gap):
+    counts = check_validation_split(n_samples, fraction, gap, horizon=9)
+    assert counts == (n_samples - n_valid - gap, n_valid)
 
 
 @pytest.mark.parametrize(("n_samples", "fraction"), [(2, 0.9), (100, 0.999)])
 def test_a_split_that_leaves_nothing_to_train_on_is_rejected(n_samples, fraction):
     with pytest.raises(ValueError, match=f"'validation_fraction' {fraction} leaves none of the"):
-        check_validation_split(n_samples, fraction)
+        check_validation_split(n_samples, fraction, 0, 1)
 
 
 def test_a_single_window_is_rejected_whatever_the_fraction():
     with pytest.raises(ValueError, match="'X' must hold at least two windows, .* got 1 sample"):
-        check_validation_split(1, 0.2)
+        check_validation_split(1, 0.2, 0, 1)
 
 
 # Values

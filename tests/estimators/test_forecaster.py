@@ -128,7 +128,8 @@ def test_the_horizon_may_be_longer_than_the_window(n_timesteps, n_channels):
 @pytest.mark.parametrize("n_samples", [3, 10, 64, 65, 81, 129])
 def test_fewer_windows_than_a_batch_and_a_last_batch_of_one_train(n_samples):
     X, y, _ = make_windows()
-    model = make_model(validation_fraction=1e-3).fit(X[:n_samples], y[:n_samples])
+    model = make_model(validation_fraction=1e-3, validation_gap=0)
+    model.fit(X[:n_samples], y[:n_samples])
     assert np.isfinite(model.predict(X)).all()
     assert np.isfinite(model.history_["validation_loss"]).all()
 
@@ -891,7 +892,8 @@ def test_a_fresh_process_trains_the_same_model(tmp_path):
 def test_a_fit_does_not_load_the_compiler_of_torch(tmp_path):
     load = "import sys, numpy; from skdeepdive import DeepDIVEForecaster"
     fit = (
-        "DeepDIVEForecaster(n_hidden=8, max_epochs=1).fit(numpy.eye(40)[..., None], numpy.eye(40))"
+        "DeepDIVEForecaster(n_hidden=8, max_epochs=1, validation_gap=0)"
+        ".fit(numpy.eye(40)[..., None], numpy.eye(40))"
     )
     run_python(f"{load}; {fit}; assert 'torch._dynamo' not in sys.modules")
 
@@ -1152,7 +1154,7 @@ def test_read_only_embeddings_are_decoded():
 )
 def test_windows_that_hold_no_clusters_train_without_factors(change):
     X, y = change(*make_windows()[:2])
-    assert np.isfinite(make_model().fit(X, y).predict(X)).all()
+    assert np.isfinite(make_model(validation_gap=0).fit(X, y).predict(X)).all()
 
 
 @pytest.mark.parametrize("shape", [(205, 0, 2), (205, 3, 0)])
