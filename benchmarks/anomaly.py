@@ -66,9 +66,12 @@ def inject(data, X, kind, random):
     return changed
 
 
-def deepdive(X, y, factors, n_valid, seed, max_epochs):
+def deepdive(X, y, factors, n_train, n_valid, seed, max_epochs):
     model = DeepDIVEForecaster(
-        validation_fraction=n_valid / len(X), max_epochs=max_epochs, random_state=seed
+        validation_fraction=n_valid / len(X),
+        validation_gap=len(X) - n_train - n_valid,  # the windows between the parts
+        max_epochs=max_epochs,
+        random_state=seed,
     )
     return model.fit(X, y, factors=factors).score_samples
 
@@ -88,10 +91,10 @@ def forest(X, seed):
     return lambda X: model.score_samples(X.reshape(len(X), -1))
 
 
-def scorers(X, y, factors, n_valid, seed, max_epochs):
+def scorers(X, y, factors, n_train, n_valid, seed, max_epochs):
     """Functions that score windows, greatest where they are normal."""
     return {
-        "DeepDIVE": deepdive(X, y, factors, n_valid, seed, max_epochs),
+        "DeepDIVE": deepdive(X, y, factors, n_train, n_valid, seed, max_epochs),
         "PCA": components(X, seed),
         "IsolationForest": forest(X, seed),
     }
@@ -104,11 +107,11 @@ def auc(normal, anomalous):
 
 def injected(data, seed, max_epochs):
     """Areas of every scorer, for every kind of anomaly."""
-    _, validation, test = data.parts
+    train, validation, test = data.parts
     known = slice(validation.stop)
     found = scorers(
         data.X[known], data.y[known], data.factors.iloc[known],
-        validation.stop - validation.start, seed, max_epochs,
+        train.stop, validation.stop - validation.start, seed, max_epochs,
     )  # fmt: skip
     random = np.random.default_rng(seed)
     X = data.X[test][::STRIDE]
@@ -123,14 +126,14 @@ def injected(data, seed, max_epochs):
 
 def left_out(data, seed, max_epochs):
     """Areas of every scorer, for every exercise that it has never seen."""
-    _, validation, test = data.parts
+    train, validation, test = data.parts
     exercise = data.factors["exercise"].to_numpy()
     areas = {}
     for kind in np.unique(exercise):
         kept = np.flatnonzero(exercise[: validation.stop] != kind)
-        n_valid = int((kept >= validation.start).sum())
+        n_train, n_valid = int((kept < train.stop).sum()), int((kept >= validation.start).sum())
         found = scorers(
-            data.X[kept], data.y[kept], data.factors.iloc[kept], n_valid, seed, max_epochs
+            data.X[kept], data.y[kept], data.factors.iloc[kept], n_train, n_valid, seed, max_epochs
         )
         X, new = data.X[test], exercise[test] == kind
         for name, score in found.items():

@@ -49,10 +49,10 @@ def deepdive(data, seed, **parameters):
 
 def fit_deepdive(data, seed, *callbacks, **parameters):
     """Fit the forecaster with its defaults, on the training and validation windows."""
-    _, validation, _ = data.parts
+    train, validation, _ = data.parts
     model = DeepDIVEForecaster(
         validation_fraction=(validation.stop - validation.start) / validation.stop,
-        validation_gap=0,  # the parts share no step
+        validation_gap=validation.start - train.stop,  # the windows between the parts
         random_state=seed,
         **parameters,
     )

@@ -39,10 +39,10 @@ def models(n_marginal):
 
 def fit(make, data, seed, max_epochs):
     """Fit on the training and validation windows; the latter are the last ones given."""
-    _, validation, _ = data.parts
+    train, validation, _ = data.parts
     model = make(
         validation_fraction=(validation.stop - validation.start) / validation.stop,
-        validation_gap=0,  # the parts share no step
+        validation_gap=validation.start - train.stop,  # the windows between the parts
         random_state=seed,
         max_epochs=max_epochs,
     )

@@ -26,10 +26,10 @@ INTERVALS = {"80": (2, 4), "90": (1, 5), "95": (0, 6)}
 
 def deepdive(data, seed, max_epochs):
     """Quantiles `(n, horizon, n_targets, n_levels)` of the test futures, both ways."""
-    _, validation, test = data.parts
+    train, validation, test = data.parts
     model = DeepDIVEForecaster(
         validation_fraction=(validation.stop - validation.start) / validation.stop,
-        validation_gap=0,  # the parts share no step
+        validation_gap=validation.start - train.stop,  # the windows between the parts
         max_epochs=max_epochs,
         random_state=seed,
     )

@@ -37,13 +37,14 @@ X_test, y_test, _ = cut(last)
 # The first call fixes the scaling and the form of the linear forecast. Later calls add the new
 # chunk to the sums that determine the linear forecast and the discriminants of the labels. They
 # train the networks on the new chunk alone, for one epoch in each phase.
-stream = DeepDIVEForecaster(n_hidden=64, random_state=0)
+gap = 4  # windows five steps apart whose futures of 24 steps reach into those of validation
+stream = DeepDIVEForecaster(n_hidden=64, validation_gap=gap, random_state=0)
 errors = []
 for chunk in chunks:
     stream.partial_fit(*cut(chunk))
     errors.append(rrse_score(y_test, stream.predict(X_test)))
 
-at_once = DeepDIVEForecaster(n_hidden=64, max_epochs=5, random_state=0).fit(
+at_once = DeepDIVEForecaster(n_hidden=64, max_epochs=5, validation_gap=gap, random_state=0).fit(
     *cut(load[: last.index[0]])
 )
 error_at_once = rrse_score(y_test, at_once.predict(X_test))

@@ -96,6 +96,7 @@ def deepdive(X, y, factors, parts, max_epochs, seed=0):
     model = DeepDIVEForecaster(
         max_epochs=max_epochs,
         validation_fraction=(validation.stop - validation.start) / validation.stop,
+        validation_gap=validation.start - train.stop,  # the windows between the parts
         random_state=seed,
         verbose=1,
     )

@@ -24,7 +24,9 @@ X, y, origin = sliding_windows(load, n_timesteps=168, horizon=24, stride=5)
 hours = calendar_factors(load.index[origin], ["hour"])
 train, test = split_windows(origin, horizon=24, dates=["2014-06-01"], index=load.index)
 
-model = DeepDIVEForecaster(n_hidden=64, max_epochs=5, validation_fraction=0.25, random_state=0)
+model = DeepDIVEForecaster(
+    n_hidden=64, max_epochs=5, validation_fraction=0.25, validation_gap=4, random_state=0
+)
 model.fit(X[train], y[train], factors=hours.iloc[train])
 ForecastDisplay.from_estimator(model, X[test], y[test], unit="load")
 

@@ -44,7 +44,8 @@ def interpolate(windows):
 
 
 sklearn.set_config(enable_metadata_routing=True)
-forecaster = DeepDIVEForecaster(n_hidden=64, max_epochs=2, random_state=0)
+gap = -(-24 // stride) - 1  # windows before others whose futures share steps with theirs
+forecaster = DeepDIVEForecaster(n_hidden=64, max_epochs=2, validation_gap=gap, random_state=0)
 forecaster.set_fit_request(factors=True)
 pipeline = Pipeline([("fill", SimpleImputer()), ("forecast", forecaster)])
 ways = {"mean of the column": SimpleImputer(), "line in time": FunctionTransformer(interpolate)}
@@ -55,7 +56,7 @@ ways = {"mean of the column": SimpleImputer(), "line in time": FunctionTransform
 # Folds are not shuffled, because windows overlap. A gap of ``ceil(horizon / stride) - 1`` windows
 # keeps the futures of training and test folds apart. Metadata routing passes the labels through the
 # search and the pipeline.
-folds = TimeSeriesSplit(n_splits=3, gap=-(-24 // stride) - 1)
+folds = TimeSeriesSplit(n_splits=3, gap=gap)
 search = GridSearchCV(pipeline, {"fill": list(ways.values())}, cv=folds)
 search.fit(X[train], y[train], factors=hours.iloc[train])
 chosen = list(ways)[search.best_index_]

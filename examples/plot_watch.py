@@ -31,7 +31,7 @@ strangers = watch.subject[recording] > 7
 train = order[~strangers[order]]
 labels = pd.DataFrame({"exercise": exercise[train]})
 
-model = DeepDIVEForecaster(n_hidden=64, max_epochs=2, random_state=0)
+model = DeepDIVEForecaster(n_hidden=64, max_epochs=2, validation_gap=0, random_state=0)
 model.fit(X[train], y[train], factors=labels)
 
 # %%

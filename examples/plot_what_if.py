@@ -26,7 +26,7 @@ weekdays = calendar_factors(ends, ["weekday"])
 train, test = split_windows(origin, horizon=24, dates=["2014-05-01"], index=load.index)
 some = slice(train.start, train.stop, 3)
 
-model = DeepDIVEForecaster(n_hidden=64, max_epochs=5, random_state=0)
+model = DeepDIVEForecaster(n_hidden=64, max_epochs=5, validation_gap=7, random_state=0)
 model.fit(X[some], y[some], factors=weekdays.iloc[some])
 
 # %%
