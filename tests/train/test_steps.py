@@ -1,5 +1,6 @@
 """What every training step hands to the loss, and how far it goes."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from skdeepdive._data.labels import Factors
 from skdeepdive._data.scaling import Scaling
 from skdeepdive._start.start import Sizes, closed_form_start
 from skdeepdive._train.loop import Settings, train
-from skdeepdive._train.phases import Phase, interleaved_loss
+from skdeepdive._train.phases import Phase, evaluate_loss, interleaved_loss
 
 N, N_TIMESTEPS, HORIZON = 60, 5, 2
 CPU = torch.device("cpu")
@@ -40,13 +41,8 @@ def train_phase(start, data, valid, *, max_epochs=2, batch_size=16, learning_rat
         calls.append(SimpleNamespace(batch=batch, options=options))
         return interleaved_loss(module, batch, draws, **options)
 
-    def evaluate(module, valid, batch_size):
-        for batch in valid.batches(batch_size):
-            calls.append(SimpleNamespace(batch=batch, options={}))
-        return {"validation_loss": 0.0}
-
     phase = Phase("interleaved", loss, **{"rates": {}, "patience": None, **options},
-                  max_epochs=max_epochs, evaluate=evaluate)  # fmt: skip
+                  max_epochs=max_epochs, evaluate=partial(evaluate_loss, loss=loss))  # fmt: skip
     settings = Settings(batch_size, learning_rate, 0, lambda history, finished: False)
     finish = lambda module, history: None  # noqa: E731
     train(start.module, data, valid, [phase], settings, finish, start.out_of_fold)
