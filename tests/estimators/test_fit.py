@@ -190,13 +190,22 @@ def test_gradients_of_the_decoders_stay_away_from_labels_but_not_from_clusters(n
     assert seen.module.interleave == (name == "labels")
 
 
-@pytest.mark.parametrize("name", ["VAE", "beta-TCVAE"])
-def test_the_scale_of_a_baseline_is_the_error_on_the_validation_windows(name):
-    X, y, _ = make_windows()
-    model = make_model(name).fit(X, y)
+@all_models
+def test_the_scale_in_the_end_is_the_error_on_the_validation_windows(name):
+    X, y, labels = make_windows()
+    model = fit(make_model(name), name, X, y, labels)
     error = (model.predict(X[VALID_ROWS]) - y[VALID_ROWS]) / model._y_scaling.scale
-    found = model.module_.future_decoder.log_scale.exp().detach().numpy()[:, 0]
+    decoder = "forecast_decoder" if isinstance(model, DeepDIVEForecaster) else "future_decoder"
+    found = getattr(model.module_, decoder).log_scale.exp().detach().numpy()[:, 0]
     np.testing.assert_allclose(found, np.sqrt(np.square(error).mean(axis=0)), rtol=1e-4)
+
+
+def test_errors_of_chunks_are_kept_together_and_those_of_any_other_fit_alone():
+    model = make_model("labels", warm_start=True)
+    for n_chunks in (1, 2, 3):
+        model.partial_fit(*make_windows(seed=n_chunks))
+        assert len(model.module_.conformal.errors) == n_chunks * N_VALID
+    assert len(model.fit(*make_windows()).module_.conformal.errors) == N_VALID
 
 
 @pytest.mark.parametrize("name", ["VAE", "beta-TCVAE"])
