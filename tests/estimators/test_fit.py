@@ -214,3 +214,8 @@ def test_the_kl_of_a_baseline_is_weighed_in(name, monkeypatch):
     weights = [phase.kl_weight(epochs) for epochs in (0.0, 1.0, 100.0)]
     assert weights[0] == 0
     assert 0 < weights[1] < weights[2] == 1
+
+
+def test_the_total_correlation_is_estimated_for_the_training_windows_alone(monkeypatch):
+    seen = at_the_start(monkeypatch, make_model("beta-TCVAE").fit, *make_windows()[:2])
+    assert seen.module.n_windows == len(seen.data) == N - N_VALID - GAP
