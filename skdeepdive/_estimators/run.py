@@ -63,7 +63,7 @@ class FitRun:
         device = resolve_device(fitted.device)
         windows = fitted._take_windows(self.X, self.y, self.plan)
         task = fitted._make_task(windows, *labels, plan=self.plan, device=device)
-        batch_size = self._batch_size(len(windows.X) - windows.n_valid)
+        batch_size = self._batch_size(windows.n_train)
         seed = processes.first(self._seed)
         if self.checkpoint or processes.size > 1:
             identity = self._identity(task.arrays, device.type, seed)
@@ -123,10 +123,10 @@ class FitRun:
         patience = estimator.n_iter_no_change if estimator.early_stopping else None
         return Duration(estimator.max_epochs, patience)
 
-    def _batch_size(self, n_windows: int) -> int:
+    def _batch_size(self, n_train: int) -> int:
         batch_size = self.estimator.batch_size
         if batch_size == "auto":
-            return min(256, max(16, n_windows // 32))
+            return min(256, max(16, n_train // 32))
         return int(batch_size)  # NumPy's small integers overflow where Python's do not
 
     def _seed(self) -> int:

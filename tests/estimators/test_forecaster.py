@@ -19,6 +19,7 @@ from sklearn.metrics import adjusted_rand_score, r2_score
 from skdeepdive import DeepDIVEForecaster, sliding_windows
 from skdeepdive._estimators.fit import Plan
 from skdeepdive._estimators.run import FitRun
+from skdeepdive._train import phases
 from skdeepdive._train.distributed import Processes
 
 PERIOD = 12
@@ -687,24 +688,32 @@ def test_predicting_does_not_change_the_model(fitted):
 # Training
 
 
-def test_without_early_stopping_all_epochs_are_run_and_the_last_weights_kept():
+def fit_by_losses(monkeypatch, losses, **parameters):
+    """Fit with validation windows that say such losses, of the start and of every epoch."""
+    told = iter(losses)
+    monkeypatch.setattr(phases, "evaluate_loss", lambda *a, **k: {"validation_loss": next(told)})
     X, y, _ = make_windows()
-    impatient = {"latent": "conditional", "learning_rate": 0.03, "n_iter_no_change": 1}
-    stopped = make_model(max_epochs=60, **impatient).fit(X, y)
-    model = make_model(max_epochs=60, early_stopping=False, **impatient).fit(X, y)
-    interleaved = model.history_["phase"] == "interleaved"
-    assert stopped.n_iter_ < model.n_iter_ == interleaved.sum() == 60
-    assert not np.array_equal(stopped.transform(X), model.transform(X))
+    return make_model(latent="conditional", **parameters).fit(X, y)
 
 
-def test_early_stopping_waits_its_patience_and_keeps_the_best_weights():
-    X, y, _ = make_windows()
-    patient = {"latent": "conditional", "learning_rate": 3e-3, "n_iter_no_change": 3}
-    model = make_model(max_epochs=300, **patient).fit(X, y)
-    losses = model.history_["validation_loss"][model.history_["phase"] == "interleaved"]
-    assert 3 < model.n_iter_ == len(losses) < 300
-    assert losses.argmin() == len(losses) - 4
-    best = make_model(max_epochs=len(losses) - 3, **patient).fit(X, y)
+def test_without_early_stopping_all_epochs_are_run_and_the_last_weights_kept(monkeypatch):
+    X, _, _ = make_windows()
+    losses, options = [3.0, 1.0, 2.0, 2.0], {"n_iter_no_change": 1}
+    model = fit_by_losses(monkeypatch, losses, max_epochs=3, early_stopping=False, **options)
+    stopped = fit_by_losses(monkeypatch, losses, max_epochs=3, **options)
+    # With losses that fall, the last weights are the best.
+    last = fit_by_losses(monkeypatch, [4.0, 3.0, 2.0, 1.0], max_epochs=3, **options)
+    assert (stopped.n_iter_, model.n_iter_, last.n_iter_) == (2, 3, 3)
+    np.testing.assert_array_equal(model.transform(X), last.transform(X))
+    assert not np.array_equal(stopped.transform(X), last.transform(X))
+
+
+def test_early_stopping_waits_its_patience_and_keeps_the_best_weights(monkeypatch):
+    X, _, _ = make_windows()
+    losses = [5.0, 4.0, 3.0, 3.5, 3.0, 3.2, 1.0]  # the last is never asked for
+    model = fit_by_losses(monkeypatch, losses, max_epochs=20, n_iter_no_change=3)
+    best = fit_by_losses(monkeypatch, losses, max_epochs=2, n_iter_no_change=3)
+    assert (model.n_iter_, best.n_iter_) == (5, 2)
     np.testing.assert_array_equal(model.predict(X), best.predict(X))
     np.testing.assert_array_equal(model.transform(X), best.transform(X))
 
