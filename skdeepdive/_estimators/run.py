@@ -49,7 +49,9 @@ class FitRun:
     def __init__(self, estimator: Any, X: Any, y: Any, plan: Plan, processes: Processes):
         self.estimator, self.X, self.y, self.plan = estimator, X, y, plan
         self.processes = processes
+        self.fitted = estimator  # until there is a copy
         self.call_back: Callable = never_stop
+        self.show: Callable[[dict], object] = lambda record: None
         self.checkpoint: Checkpoint | None = None
 
     def fit(self, *labels: Any) -> dict[str, Any]:
