@@ -34,6 +34,7 @@ from .._data.threads import threads_for
 from .._saving import file
 from .._saving.plain import Networks, from_plain, make_module, plain_module, to_plain
 from .._train.distributed import Processes
+from .._train.phases import INTERLEAVED
 from .callbacks import CallbackSupportMixin
 from .fit import Fitted, Plan, Windows
 from .run import FitRun, Task
@@ -408,7 +409,7 @@ class BaseForecaster(
         self.device_ = str(device)
         self._x_scaling, self._y_scaling = fitted.x_scaling, fitted.y_scaling
         self.history_ = _columns(fitted.history)
-        self.n_iter_ = sum(record["phase"] == "interleaved" for record in fitted.history)
+        self.n_iter_ = sum(record["phase"] == INTERLEAVED for record in fitted.history)
 
     def _infer(
         self,

@@ -558,7 +558,7 @@ def test_out_of_fold_forecasts_stand_in_for_the_linear_one_of_the_module():
     assert not torch.isclose(own.mean, others.mean).any()
     expected = torch.where(folds[:, None, None] == 0, own.mean, others.mean)
     torch.testing.assert_close(found.mean, expected)
-    terms = module.loss(batch, make_draws(7), linear=out_of_fold)
+    terms = module.loss(batch, make_draws(7), out_of_fold=out_of_fold)
     torch.testing.assert_close(terms.log_py, found.log_prob(batch.y))
     assert terms.objective().isfinite().all()
 
