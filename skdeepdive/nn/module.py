@@ -114,8 +114,9 @@ class DeepDIVE(nn.Module):
         self.linear_window = LinearWindow(features, class_counts, n_conditional)
         self.window_decoder = WindowDecoder(n_fused, features, n_hidden, start_at_zero=True)
         self.linear_forecast = linear_forecast
-        n_own = 0 if linear_forecast.source_channels is None else features.n_own
-        self.forecast_decoder = ForecastDecoder(n_fused, future_shape, n_own, n_hidden)
+        has_source = linear_forecast.source_channels is not None
+        n_coefficients = features.n_coefficients if has_source else 0
+        self.forecast_decoder = ForecastDecoder(n_fused, future_shape, n_coefficients, n_hidden)
         self.conformal = ConformalErrors(future_shape, class_counts, n_errors)
         initialise(self, generator)
 
