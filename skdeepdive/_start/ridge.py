@@ -40,7 +40,7 @@ _FEWEST_COMPONENTS = 8
 class _Design:
     """Inputs and outputs of one way to set the forecast regression up."""
 
-    joint: bool  # every target looks at all channels, otherwise at its own
+    joint: bool  # one regression from all channels, or one for each target from its source channel
     source_channels: torch.Tensor | None
 
     def moments(self, data: WindowData) -> Moments:

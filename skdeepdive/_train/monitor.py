@@ -1,4 +1,4 @@
-"""Stop rule of a phase, its best weights, and smaller steps after a fault."""
+"""Early stopping of a phase, its best weights, and smaller steps after divergence."""
 
 import math
 

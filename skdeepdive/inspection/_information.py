@@ -1,4 +1,4 @@
-"""What every latent dimension tells of every factor."""
+"""Mutual information of every latent dimension and every factor."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from .layers import BLOCK_ENTRIES, start_at
+from .layers import BLOCK_ENTRIES, initial_values
 
 
 class WindowFeatures(nn.Module):
@@ -40,7 +40,7 @@ class WindowFeatures(nn.Module):
         self.n_coefficients = min(n_timesteps, self._N_CHANNEL_COMPONENTS)
         self.compressed = self.n_components < n_timesteps
         n_vectors = max(self.n_components, self.n_coefficients)
-        self.register_buffer("vectors", start_at(_cosines, n_timesteps, n_vectors))
+        self.register_buffer("vectors", initial_values(_cosines, n_timesteps, n_vectors))
 
     @property
     def coordinate_shape(self) -> tuple[int, int]:
