@@ -102,8 +102,8 @@ def _side_by_side(best: dict[int, _Discriminants]) -> tuple[torch.Tensor, torch.
 def _learn_from_unlabelled(train, valid, features, classes, best):
     """Improve the best discriminants of some factors by rounds of EM, each until it gains no more.
 
-    The validation windows decide, not the likelihood: the classes need not be what tells the
-    windows' clusters apart.
+    Rounds are chosen by the validation windows, not by the likelihood: the clusters of the windows
+    need not be the classes.
     """
     for _ in range(MAX_ROUNDS):
         if not classes:
