@@ -89,7 +89,7 @@ class Job:
         """Return the loss of a batch, given its rows of the tensors."""
         x, y, labels, folds, *kept = tensors
         linear = OutOfFold(self.out_of_fold.maps, folds, tuple(kept) or None)
-        options = {"linear": linear, "dropout": True}
+        options = {"out_of_fold": linear, "dropout": True}
         return phase.loss(module, Batch(x, y, labels), Draws(generator), **options)[0]
 
     def optimizer(self, phase, module, **options):

@@ -108,12 +108,13 @@ def _norm(values: np.ndarray) -> float:
 def mutual_information_gap(
     factors: ArrayLike, Z: ArrayLike, *, n_bins: int = 20, multioutput: str = "uniform_average"
 ) -> float | np.ndarray:
-    """How much more the best latent dimension tells of a factor than the second best does.
+    """Gap in information about a factor between the best latent dimension and the second best.
 
     MIG = mean over factors of (I_1 - I_2) / H, where I_1 and I_2 are the largest and the second
     largest mutual information between the factor and a single dimension, and H is the factor's
-    entropy [1]_. It is 1 where every factor is read off one dimension and no other tells of it, 0
-    where two dimensions tell the same, or none anything. Higher is better.
+    entropy [1]_. It is 1 where every factor can be read off one dimension and is independent of all
+    others. It is 0 where two dimensions are equally informative, or none is informative at all.
+    Higher is better.
 
     Parameters
     ----------
@@ -124,7 +125,7 @@ def mutual_information_gap(
         Embeddings. Of a single dimension the second largest information is 0, as if a constant
         dimension stood beside it.
     n_bins : int, default=20
-        Number of bins that a dimension is cut into; at least 2. No dimension tells more than
+        Number of bins that a dimension is cut into; at least 2. The information is at most
         log(n_bins) nats, so take at least as many as the factors have classes, where there are
         some tens of samples for each bin.
     multioutput : {"uniform_average", "raw_values"}, default="uniform_average"
@@ -148,7 +149,7 @@ def mutual_information_gap(
     Mutual information is estimated from a histogram. The bins of a dimension hold equally many
     samples: bins of equal width are spoiled by outliers, which leave most samples in a few of them,
     whereas these depend on the order of the values alone, so that no monotone transformation
-    changes the result. Equal values share a bin; a constant dimension tells nothing.
+    changes the result. Equal values share a bin; a constant dimension has no information.
 
     A histogram overestimates the information of independent variables by about
     (n_bins - 1) (n_classes - 1) / (2 n_samples) nats, and that of dependent ones by less, which

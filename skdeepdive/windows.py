@@ -8,7 +8,7 @@ A window is drawn from the rows of a series like this (``n_timesteps=5, gap=2, h
                              |
                           origin
 
-The origin is the last row the forecaster has seen; the forecast covers the rows
+The origin is the last observed row; the forecast covers the rows
 ``origin + 1 + gap`` to ``origin + gap + horizon``.
 """
 

@@ -15,7 +15,7 @@ from .series_sums import series_of
 
 # Folds of the training windows that out-of-fold forecasts are made for.
 _N_FOLDS = 6
-# Blocks of consecutive validation windows: within a block, neighbours tell much the same.
+# Blocks of consecutive validation windows: errors of neighbouring windows are correlated.
 N_BLOCKS = 8
 # Values that are gathered at once: few enough for the cache (1 MB in single precision).
 _GATHERED_ENTRIES = 2**18
@@ -49,7 +49,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class WindowData:
-    """Windows, futures and labels that stay where they are until a batch of them is asked for."""
+    """Windows, futures and labels, gathered and standardised only when a batch is asked for."""
 
     X: np.ndarray
     y: np.ndarray
@@ -122,7 +122,7 @@ def _standardised(windows: np.ndarray, scaling: Scaling, dtype: type) -> tuple[n
 
 @dataclass(frozen=True)
 class WindowSample:
-    """Some of the windows, which stay where they are, too."""
+    """Some rows of a `WindowData`, gathered only when a batch is asked for."""
 
     data: WindowData
     rows: np.ndarray
@@ -147,9 +147,9 @@ def rows_per_batch(data: WindowData, n_classes: int = 0) -> int:
 
 
 def count_rows(n_values: int, size: int, n_classes: int) -> int:
-    """Count the windows of some size that have so many values.
+    """Count the windows that together have `n_values`, given the size of one.
 
-    They are fewer where each has a response to so many classes that these would take more memory.
+    They are fewer where their responses to many classes would take more memory.
     """
     return max(1, min(n_values // size, _RESPONSES // max(1, n_classes)))
 

@@ -41,7 +41,7 @@ def naming(subject: str, demand: str = "cannot be used") -> Iterator[None]:
 def check_integer(name: str, value: Any, minimum: int = 1, otherwise: str = "") -> int:
     """Return `value` as an int of at least `minimum`.
 
-    `otherwise` tells of what the caller accepts too, such as " or None".
+    `otherwise` names what the caller accepts too, such as " or None".
     """
     number = _as_integer(name, value, otherwise)
     if number < minimum:

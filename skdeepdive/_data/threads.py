@@ -9,12 +9,12 @@ from weakref import ref
 import torch
 from threadpoolctl import ThreadpoolController
 
-# Values in a batch of windows from which on several threads work on a fit.
+# Fewest values in a batch of windows that keep the threads that are set.
 _VALUES_FOR_THREADS = 2**21
 
 
 def threads_for(n_values: int) -> AbstractContextManager:
-    """Take small steps on one thread: more cost them more than they bring, on a busy machine most.
+    """Limit steps on few values to one thread: threading overhead exceeds the gain for them.
 
     Steps on many values keep the threads that are set.
     """
@@ -22,7 +22,7 @@ def threads_for(n_values: int) -> AbstractContextManager:
 
 
 class _OneThread:
-    """A cap on torch, BLAS and OpenMP, lifted at the end, whenever an interrupt comes.
+    """A cap on the threads of torch, BLAS and OpenMP, which an interrupt lifts as well.
 
     The lock is one that its owner may take again: a generator that an interrupt has orphaned in
     here is closed as soon as Python collects garbage, be it while another cap is put on.

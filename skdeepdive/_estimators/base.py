@@ -34,6 +34,7 @@ from .._data.threads import threads_for
 from .._saving import file
 from .._saving.plain import Networks, from_plain, make_module, plain_module, to_plain
 from .._train.distributed import Processes
+from .._train.phases import INTERLEAVED
 from .callbacks import CallbackSupportMixin
 from .fit import Fitted, Plan, Windows
 from .run import FitRun, Task
@@ -52,7 +53,7 @@ class BaseForecaster(
 ):
     """Forecast, embed and reconstruct windows with a trained module.
 
-    Estimators implement `_make_task`, which says what a fit does, and `_latent_names`. Their
+    Estimators implement `_make_task`, the computation of a fit, and `_latent_names`. Their
     module, a `_MODULE`, offers `forecast`, `embed` and `decode_embedding`, and a `configuration`
     from which `blank` makes another.
     """
@@ -205,8 +206,8 @@ class BaseForecaster(
             )
         if len(y) < 2:
             raise ValueError("'y' must hold at least two windows: R² of a single one is undefined.")
-        # R² is the same in any unit, from any zero. In that of the model nothing overflows; counted
-        # from the first future, all that equal it are 0 to the last bit.
+        # R² does not depend on unit and zero. In units of the model nothing overflows. With the
+        # first future as zero, futures that equal it are exactly 0.
         true, found = (self._in_model_units(futures, y[:1]) for futures in (y, forecast))
         with naming("sample_weight"), np.errstate(over="ignore", invalid="ignore"):
             score = r2_score(true, found, sample_weight=sample_weight)
@@ -215,7 +216,7 @@ class BaseForecaster(
         return score
 
     def _in_model_units(self, y: np.ndarray, zero: np.ndarray) -> np.ndarray:
-        """Return what futures differ from one in units of the model, a row for each window."""
+        """Subtract `zero`, divide by the target scale, and flatten each future to a row."""
         difference = np.subtract(y, zero, dtype=np.float64)
         difference = difference.reshape(len(y), self.horizon_, self.n_targets_)
         return (difference / self._y_scaling.scale).reshape(len(y), -1)
@@ -343,7 +344,7 @@ class BaseForecaster(
         return self
 
     def _make_task(self, windows: Windows, *labels: Any, plan: Plan, device: torch.device) -> Task:
-        """Say what a fit of checked windows, and of labels as they were given, does."""
+        """Return the computation of a fit, given checked windows and unchecked labels."""
         raise NotImplementedError
 
     def _processes(self) -> Processes:
@@ -403,12 +404,12 @@ class BaseForecaster(
         return windows
 
     def _keep(self, fitted: Fitted, plan: Plan, device: torch.device) -> None:
-        # The way of a saved model: the fitted one has the same numbers in the same order in memory.
+        # As a saved model is loaded: so both have the same numbers in the same memory layout.
         self.module_ = make_module(self._MODULE, **plain_module(fitted.module), device=device)
         self.device_ = str(device)
         self._x_scaling, self._y_scaling = fitted.x_scaling, fitted.y_scaling
         self.history_ = _columns(fitted.history)
-        self.n_iter_ = sum(record["phase"] == "interleaved" for record in fitted.history)
+        self.n_iter_ = sum(record["phase"] == INTERLEAVED for record in fitted.history)
 
     def _infer(
         self,
@@ -416,10 +417,10 @@ class BaseForecaster(
         compute: Callable[[torch.Tensor], torch.Tensor],
         finish: Callable[[np.ndarray], np.ndarray] = lambda values: values,
     ) -> np.ndarray:
-        """Check windows and compute something of each, batch by batch: all outputs start here.
+        """Check windows and compute something of each, batch by batch, for all public methods.
 
-        `finish` takes what was computed to the units of the data, one value of the first axis for
-        every window: of a batch, while that is in the cache.
+        `finish` returns the results of a batch to the units of the data, while they are in the
+        cache; windows are their first axis.
         """
         windows = self._check_windows(X)
         batch_size = count_rows(_INFERENCE_ENTRIES, windows[0].size, self._n_classes())

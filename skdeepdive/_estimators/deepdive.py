@@ -34,9 +34,9 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
     the rest. An RBF layer reads every factor from its own marginal dimensions alone.
     Cross-attention fuses both parts, and two decoders turn them into the window and its future.
 
-    Training starts in closed form: the forecast at a ridge regression from the window, with a map
-    for every class where that helps; the marginal dimensions at Fisher's linear discriminants of
-    the labels; the conditional dimensions at principal components of the windows within classes.
+    Training has a closed-form start: ridge regression from the window for the forecast, with a map
+    for every class where that helps; Fisher's linear discriminants of the labels for the marginal
+    dimensions; principal components of the windows within classes for the conditional dimensions.
     Gradient steps then train labels, reconstruction and a correction of the forecast interleaved:
     every mini-batch takes a step for the labels and one for the rest, on disjoint parameters, so
     that no objective disturbs the other. (Discovered clusters are an exception: the reconstruction
@@ -147,7 +147,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
     -----
     Training runs in single precision, everything after it in double, so that the result for a
     window does not depend on which others come along. Results are float32 for float32 input,
-    otherwise float64. Clusters are started by KMeans on the windows' principal components. The
+    otherwise float64. KMeans on the windows' principal components initialises the clusters. The
     columns of an embedding are the marginal dimensions of every factor, such as "hour_0", then the
     conditional ones, such as "conditional_0".
 
@@ -405,10 +405,13 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
     def _make_task(self, windows: Windows, *labels: Any, plan: Plan, device: torch.device) -> Task:
         X, y, (factors, classes) = windows.X, windows.y, labels
         if plan.goes_on:
-            before = self._before(factors, classes, len(X), device)
+            self._check_sizes()
+            factors = self._check_further(factors, classes, len(X))
             weights = plain_module(self.module_)["weights"].values()
-            fit = partial(fit_deepdive_further, windows, before, plan, device)
-            return Task(fit, [X, y, before.factors.codes, *weights])
+            fit = partial(
+                fit_deepdive_further, windows, factors, self._before(device), plan, device
+            )
+            return Task(fit, [X, y, factors.codes, *weights])
         if factors is None and classes is not None:
             raise ValueError("'classes' are those of 'factors', which must be given too, got None.")
         if factors is not None:
@@ -416,17 +419,24 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         fit = partial(fit_deepdive, windows, factors, self._sizes(), plan, device)
         return Task(fit, [X, y] if factors is None else [X, y, factors.codes])
 
-    def _before(self, factors: Any, classes: Any, n_samples: int, device: torch.device) -> Fitted:
-        """Return the fitted model to go on from, with the labels of the further windows."""
-        self._check_sizes()
+    def _known_factors(self) -> Factors:
+        """Return names and classes of the factors, without any windows."""
         no_codes = np.empty((0, len(self.factor_names_)), dtype=np.int64)
-        known = Factors(self.factor_names_, self.factor_classes_, no_codes)
+        return Factors(self.factor_names_, self.factor_classes_, no_codes)
+
+    def _check_further(self, factors: Any, classes: Any, n_samples: int) -> Factors:
+        """Return the labels of further windows as codes of the known classes."""
+        known = self._known_factors()
         if classes is not None:
             check_same_classes(classes, known)
         factors = to_array("factors", factors) if known.names else None
-        factors = check_known_factors(factors, n_samples, known)
+        return check_known_factors(factors, n_samples, known)
+
+    def _before(self, device: torch.device) -> Fitted:
+        """Return the fitted model that is to learn further."""
         sums = None if self._sums is None else WindowSums.from_plain(self._sums, device)
-        return Fitted(self.module_, self._x_scaling, self._y_scaling, [], factors, sums)
+        known = self._known_factors()
+        return Fitted(self.module_, self._x_scaling, self._y_scaling, [], known, sums)
 
     def _check_sizes(self) -> None:
         """Raise where parameters ask for another module than the one that is to learn further."""

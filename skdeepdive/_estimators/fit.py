@@ -28,7 +28,7 @@ from ..nn.vae import VAE
 
 
 class Plan(Enum):
-    """What kind of fit it is, and what follows from that."""
+    """The kinds of fits."""
 
     ANEW = "anew"
     FURTHER = "further"  # from a fitted model: warm_start
@@ -124,6 +124,7 @@ def fit_deepdive(
 @torch.enable_grad()
 def fit_deepdive_further(
     windows: Windows,
+    factors: Factors,
     before: Fitted,
     plan: Plan,
     device: torch.device,
@@ -132,14 +133,13 @@ def fit_deepdive_further(
 ) -> Fitted:
     """Train a fitted module further, in the scaling and with the classes that it has.
 
-    `before` has the labels of the further windows as its factors. The validation windows decide
-    as well what the further windows add to the linear forecast. Windows whose sums are known have a
-    part in all that is fitted in closed form, as if they were there.
+    `factors` are the labels of the further windows. What these add to the linear forecast is chosen
+    on their validation windows. Sums stand in for earlier windows in everything that is fitted in
+    closed form.
     """
     module: Any = copy.deepcopy(before.module).to(device, torch.float32)
     module.requires_grad_(True).train()
-    codes = before.factors.codes
-    data, valid = split(windows, codes, before.x_scaling, before.y_scaling, device)
+    data, valid = split(windows, factors.codes, before.x_scaling, before.y_scaling, device)
 
     def start_again() -> tuple[Start, WindowSums]:
         start, sums = continued_start(module, data, valid, before.sums)
@@ -150,7 +150,7 @@ def fit_deepdive_further(
 
     start, sums = settings.processes.first(start_again)
     start = start.to(device)
-    fitted = replace(before, module=start.module, sums=None)
+    fitted = replace(before, module=start.module, factors=factors, sums=None)
     return _train_deepdive(start, data, valid, fitted, sums, plan, duration, settings)
 
 
@@ -164,7 +164,11 @@ def _train_deepdive(
     duration: Duration,
     settings: Settings,
 ) -> Fitted:
-    """Train from a start. `sums` are known where a fitted module goes on."""
+    """Train from the closed-form start.
+
+    `fitted` holds all parts of the result but those that training and calibration make. `sums` are
+    those of a fitted module that is trained further, otherwise None.
+    """
 
     def finish(module: DeepDIVE, history: list[dict]) -> Fitted:
         calibrate_forecast(module, valid, settings.batch_size)
@@ -226,7 +230,7 @@ def split(
     Raises
     ------
     ValueError
-        If some are so far from those that the scalings were taken from that nothing can be learnt.
+        If some are too far from the windows that the scalings were computed from.
     """
     check_reach("X", windows.X, x_scaling.loc, x_scaling.scale)
     check_reach("y", windows.y, y_scaling.loc, y_scaling.scale)

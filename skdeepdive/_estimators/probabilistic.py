@@ -87,8 +87,8 @@ class ProbabilisticMixin(_Forecaster):
         ----------
         X : array-like of the shape given to `fit`, n_samples aside
         quantiles : float or array-like of shape (n_quantiles,), default=(0.1, 0.5, 0.9)
-            Between 0 and 1, exclusive. Quantiles beyond what the number of validation windows can
-            tell are the least or the greatest of their errors.
+            Between 0 and 1, exclusive. For quantiles too extreme for the number of validation
+            windows, the least or the greatest of their errors is taken.
 
         Returns
         -------

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 
+from .._train.phases import INTERLEAVED
+
 
 @contextmanager
 def progress(verbose: int, max_epochs: int):
@@ -29,7 +31,7 @@ def progress(verbose: int, max_epochs: int):
 def _updater(bar) -> Callable[[dict], None]:
     def update(record: dict) -> None:
         bar.set_postfix_str(_listed(record, _main_terms(record)))
-        if record["phase"] == "interleaved":
+        if record["phase"] == INTERLEAVED:
             bar.update()
 
     return update

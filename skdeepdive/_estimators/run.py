@@ -17,14 +17,14 @@ from .callbacks import begin_fit, end_fit, never_stop
 from .fit import Duration, Fitted, Plan
 from .progress import progress
 
-# Parameters that a fit may be resumed with other values of.
+# Parameters whose values may differ between a fit and its resumption from a checkpoint.
 _WITHOUT_EFFECT = ("checkpoint_path", "verbose")
 
 
 class Task(NamedTuple):
-    """What an estimator has a fit do.
+    """The computation of a fit, and the arrays that its result depends on.
 
-    `fit` makes the result; `arrays` are all that it depends on beside the parameters.
+    A checkpoint belongs to a fit of the same arrays and parameters.
     """
 
     fit: Callable[[Duration, Settings], Fitted]
@@ -138,7 +138,7 @@ class FitRun:
         return make_seed(random_state) if saved is None else saved
 
     def _identity(self, arrays: list[np.ndarray], device: str, seed: int) -> dict[str, Any]:
-        """Return what tells a fit from others whose checkpoints are of no use to it."""
+        """Return what a checkpoint must agree with to belong to this fit."""
         parameters = self.estimator.get_params(deep=False)
         parameters = {k: v for k, v in parameters.items() if k not in _WITHOUT_EFFECT}
         facts = {"random_state": seed, "device": device, "data": digest(arrays)}

@@ -4,7 +4,7 @@ import numpy as np
 
 from .._data.scaling import Scaling
 
-# Correlations that differ by less do not tell which of two channels a target continues.
+# Correlations that differ by less do not decide which of two channels a target continues.
 _CLOSE_CORRELATION = 0.1
 
 

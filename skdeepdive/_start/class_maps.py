@@ -17,14 +17,14 @@ from ..nn.mixing import apply_class_maps, gate
 from ..nn.module import DeepDIVE
 from .sums import PENALTIES
 
-# A factor's maps must gain more than this many standard errors of their mean gain: chance does that
-# about once in a hundred times (Student's t of eight blocks).
-_SURE_GAIN = 3.0
+# A factor's maps must gain more than this many standard errors of their mean gain, which happens by
+# chance about once in a hundred times (Student's t of eight blocks).
+_SIGNIFICANT_GAIN = 3.0
 
 # Validation windows, drawn at random, that maps are chosen on: they overlap.
 _MOST_EVALUATED = 2048
 
-# With fewer windows a class there is none beside the one that is forecast: nothing is sure of maps.
+# Fewest windows per class on average: below, most classes would have no other window to learn from.
 _FEWEST_WINDOWS = 2
 
 # Products of inputs of the classes that are fitted at once (64 MB in double precision, and as much
@@ -54,11 +54,11 @@ class _Encoded(NamedTuple):
 def fit_class_maps(
     module: DeepDIVE, fold_maps: list[LinearForecast], train: WindowData, valid: WindowData
 ) -> tuple[LinearForecast, list[LinearForecast]]:
-    """Add the maps of every factor that surely lower the error on the validation windows.
+    """Add the maps of every factor that significantly lower the error on the validation windows.
 
     Residuals are those of out-of-fold forecasts, and the maps that are added to these are fitted
-    without their fold as well. Of few windows nothing is sure. Classes of one factor that are too
-    many for memory take turns, as factors do.
+    without their fold as well. With too few windows there are no maps. Classes of one factor that
+    are too many for memory take turns, as factors do.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def _fit_classes(
     folds: list[_Encoded],
     valid: _Encoded,
 ) -> None:
-    """Set the maps of some classes of factor i, if those surely lower the error."""
+    """Set the maps of some classes of factor i, if those significantly lower the error."""
     n_classes = module.priors[i].n_classes
     parts = [
         _moments(module, forecast, i, classes, fold)
@@ -185,7 +185,7 @@ def _best_penalty(
     valid: _Encoded,
     candidates: dict,
 ) -> float | None:
-    """Choose the penalty with the greatest gain on the validation windows; None without any."""
+    """Choose the penalty of the greatest gain on validation windows; None if not significant."""
     gains = []
     for response, inputs, residuals in _parts(module, linear, i, classes, valid):
         found = apply_class_maps(inputs, response, *candidates.values())
@@ -195,5 +195,5 @@ def _best_penalty(
     best = int(gain.sum(0).argmax())
     blocks = gain[:, best].tensor_split(N_BLOCKS)
     means = torch.stack([block.mean() for block in blocks])
-    surely = means.mean() > _SURE_GAIN * means.std() / len(means) ** 0.5
-    return list(candidates)[best] if surely else None
+    significant = means.mean() > _SIGNIFICANT_GAIN * means.std() / len(means) ** 0.5
+    return list(candidates)[best] if significant else None

@@ -14,7 +14,7 @@ _CLUSTER_ENTRIES = 2**24
 def discover_clusters(
     X: np.ndarray, n_fit: int, scaling: Scaling, n_clusters: int, seed: int
 ) -> Factors:
-    """Start clusters by KMeans on the leading principal components of the windows."""
+    """Cluster windows by KMeans on their leading principal components."""
     from sklearn.cluster import KMeans  # takes longer to import than all of this package
     from sklearn.decomposition import PCA
 
@@ -42,9 +42,9 @@ def discover_clusters(
 
 def _count_distinct(X: np.ndarray, scaling: Scaling, most: int) -> int:
     """Count distinct windows, up to `most`; scores of equal ones may differ in their last bits."""
-    seen: set[bytes] = set()
+    distinct: set[bytes] = set()
     for window in X:
-        seen.add((scaling.apply(window) + 0.0).tobytes())  # not -0.0
-        if len(seen) == most:
+        distinct.add((scaling.apply(window) + 0.0).tobytes())  # not -0.0
+        if len(distinct) == most:
             break
-    return len(seen)
+    return len(distinct)

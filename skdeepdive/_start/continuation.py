@@ -13,7 +13,7 @@ from .discriminants import class_sums, refit_discriminants
 from .start import Start, class_frequencies, make_out_of_fold
 from .sums import PENALTIES, ClassSums, Moments
 
-# Beyond those of a first fit: a start that is good already may need no more than a touch.
+# Beyond those of a first fit: a forecast that is good already may need only a small change.
 _PENALTIES = (*PENALTIES, 1e1, 1e2)
 
 
@@ -111,7 +111,7 @@ def continued_start(
 def adapt_linear_forecast(
     module: DeepDIVE, train: WindowData, errors: ErrorMoments
 ) -> tuple[LinearForecast, list[LinearForecast]]:
-    """Add the ridge regression of a forecast's errors to it, if validation windows gain by it.
+    """Add the ridge regression of a forecast's errors to it, if that lowers the validation error.
 
     `train` holds the latest of the windows summed. The second result are the forecasts without each
     fold of these; there is none where the forecast stays as it is.

@@ -36,7 +36,7 @@ class _Discriminants(NamedTuple):
         return f @ self.weight + self.bias
 
     def posterior(self, f: torch.Tensor) -> torch.Tensor:
-        """Where nothing is known of a class, no window is its: there is nowhere to start from."""
+        """Posterior of the classes, `(n, n_classes)`; 0 for a class without training windows."""
         return self.logits(f).masked_fill(~self.present, -torch.inf).softmax(1)
 
 
@@ -65,12 +65,12 @@ def fit_discriminants(
     known = train.labels != UNLABELLED
     complete = known.all(axis=0)
     best: dict[int, _Discriminants] = {}
-    # Factors that are labelled throughout share a covariance; others look at their own windows.
+    # Factors that are labelled throughout share a covariance; others use their labelled windows.
     for group in [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]:
         classes = {j: class_counts[j] for j in group.tolist()}
         if classes:
             best |= _best_discriminants(train, valid, features, classes, {})
-    # Rounds need labels to start from, and validation labels to be evaluated on.
+    # EM needs some training labels, and validation labels to be evaluated on.
     partly = ~complete & known.any(axis=0) & (valid.labels != UNLABELLED).any(axis=0)
     classes = {j: class_counts[j] for j in np.flatnonzero(partly).tolist()}
     best = _learn_from_unlabelled(train, valid, features, classes, best)
@@ -102,8 +102,8 @@ def _side_by_side(best: dict[int, _Discriminants]) -> tuple[torch.Tensor, torch.
 def _learn_from_unlabelled(train, valid, features, classes, best):
     """Improve the best discriminants of some factors by rounds of EM, each until it gains no more.
 
-    The validation windows decide, not the likelihood: the classes need not be what tells the
-    windows' clusters apart.
+    Rounds are chosen by the validation windows, not by the likelihood: the clusters of the windows
+    need not be the classes.
     """
     for _ in range(MAX_ROUNDS):
         if not classes:

@@ -16,22 +16,22 @@ from sklearn.utils.extmath import randomized_svd
 from .._data.batches import WindowData, consecutive_folds, rows_per_batch
 from .._data.series_sums import series_of, sum_of_products, sum_of_steps
 from ..nn.linear_forecast import LinearForecast, regression_inputs, regression_outputs
-from .sums import _ROUNDING, PENALTIES, Moments
+from .sums import PENALTIES, ROUNDING, Moments
 
 # Window entries above which the second moments of all of them together are not formed.
 MAX_JOINT_ENTRIES = 4096
 
-# What subtracting last values leaves of rounding errors, relative to the squares before that, for
-# each of the inputs. Of a straight line nothing else is left.
-_LOST = 100 * _ROUNDING
+# Rounding errors that subtracting last values leaves in the moments, for each of the inputs,
+# relative to the squares before. The windows of a straight line have no other variance.
+_LOST = 100 * ROUNDING
 
-# To the penalties between the best of them and its neighbours.
+# Ratios of the penalties halfway to the neighbours of the best one.
 _HALF_STEPS = (10**-0.5, 10**0.5)
 
 # Values of series that are summed at once (32 MB in double precision).
 _SERIES_ENTRIES = 2**22
 
-# Principal components of the inputs that class maps see; regressions side by side share them.
+# Principal components of the inputs, the input of class maps; regressions side by side share them.
 _MOST_COMPONENTS = 128
 _FEWEST_COMPONENTS = 8
 
@@ -40,7 +40,7 @@ _FEWEST_COMPONENTS = 8
 class _Design:
     """Inputs and outputs of one way to set the forecast regression up."""
 
-    joint: bool  # every target looks at all channels, otherwise at its own
+    joint: bool  # one regression from all channels, or one for each target from its source channel
     source_channels: torch.Tensor | None
 
     def moments(self, data: WindowData) -> Moments:

@@ -20,7 +20,7 @@ from .window import fit_linear_window
 # The basis of the features is fitted to as many windows as hold this many values.
 _BASIS_ENTRIES = 2**24
 
-# Validation windows, drawn at random, that tell the scale of the likelihood to start with.
+# Validation windows, drawn at random, that the initial likelihood scale is computed from.
 _MOST_EVALUATED = 1024
 
 # Values of out-of-fold forecasts that are kept (64 MB); more are computed again for every batch.
@@ -104,7 +104,7 @@ def closed_form_start(
 def fit_basis(train: WindowData, features: WindowFeatures, seed: int) -> torch.Tensor:
     """Return the leading principal components of the channels' shapes, the features' vectors.
 
-    Of many windows a sample tells them: they overlap, and channels share their components.
+    A sample of the windows suffices: they overlap, and channels share their components.
     """
     scatter = torch.zeros((), dtype=torch.float64, device=train.device)
     sample = train.sample(max(1, _BASIS_ENTRIES // train.X[0].size), seed)

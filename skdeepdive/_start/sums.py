@@ -11,9 +11,10 @@ import torch
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 # Rounding errors of a covariance, relative to the mean square, for each of its inputs.
-_ROUNDING = 1e-15
+ROUNDING = 1e-15
 
-# Random sums of outputs that a penalty is chosen by, where there are more outputs than twice that.
+# Number of random sums that stand in for the outputs when a penalty is chosen, where there are more
+# than twice as many outputs.
 _N_SUMS = 64
 
 # Columns are multiplied with themselves and all later ones block by block, and what is below the
@@ -129,7 +130,7 @@ def penalised_cholesky(squares: torch.Tensor, mean: torch.Tensor, penalty: float
     Where inputs hardly vary, the difference is little but the rounding errors of mean squares;
     the penalty is never less than those. `squares` is overwritten.
     """
-    rounding = _ROUNDING * squares.shape[-1] * squares.diagonal(dim1=-2, dim2=-1).mean(-1)
+    rounding = ROUNDING * squares.shape[-1] * squares.diagonal(dim1=-2, dim2=-1).mean(-1)
     covariance = squares.addcmul_(mean.unsqueeze(-1), mean.unsqueeze(-2), value=-1)
     diagonal = covariance.diagonal(dim1=-2, dim2=-1)
     least = (rounding / penalty).clamp(min=1e-12).unsqueeze(-1)

@@ -17,12 +17,12 @@ from ..nn.module import DeepDIVE
 # The model is fitted to as many windows as have this many coordinates (32 MB in single precision).
 _ENTRIES = 2**23
 
-# Means of several factors depend on each other, and so do the noise and the posterior.
+# Means of several factors depend on each other, and so do likelihood scale and posterior.
 _N_SWEEPS = 5
 
 
 class _Sample(NamedTuple):
-    """Windows in orthonormal coordinates, with labels that are read where none is known.
+    """Windows in orthonormal coordinates, with labels, predicted where none is known.
 
     `outside` is the squared deviation of a window from its coordinates, for each channel.
     """
@@ -36,47 +36,47 @@ class _Sample(NamedTuple):
 def fit_linear_window(
     module: DeepDIVE, train: WindowData, valid: WindowData, random_state: int
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Fit the linear model to training windows; validation windows tell the scale of its noise.
+    """Fit the linear model to training windows, and its likelihood scale to validation windows.
 
     Returns
     -------
     linear_window : dict of str to tensor
         The buffers of the module's `linear_window`.
     scale : tensor of shape (n_channels,)
-        Standard deviation of the noise.
+        The likelihood scale of every channel.
     """
-    weight, n_conditional = _weights(module), module.n_conditional
-    sample = _draw(module, train, weight)
+    lengths, n_conditional = _lengths(module), module.n_conditional
+    sample = _draw(module, train, lengths)
     mean = sample.coordinates.mean(0)
     class_counts = [prior.n_classes for prior in module.priors]
     class_means = _additive_means(sample.coordinates - mean, sample.classes, class_counts)
     left = _subtract(sample, mean, class_means)
-    loadings = torch.zeros(n_conditional, len(weight)).to(weight)
+    loadings = torch.zeros(n_conditional, len(lengths)).to(lengths)
     found = _principal_loadings(left, sample.outside, n_conditional, train.X[0].size, random_state)
-    loadings[: len(found)] = found.to(weight)
-    sample = _draw(module, valid, weight)
+    loadings[: len(found)] = found.to(lengths)
+    sample = _draw(module, valid, lengths)
     left = _subtract(sample, mean, class_means)
-    projection, log_scale, scale = _fit_noise(module, left, sample.outside, loadings)
+    projection, log_scale, scale = _fit_likelihood(module, left, sample.outside, loadings)
     linear_window = {
-        "mean": mean / weight,
-        **{f"class_means_{i}": means / weight for i, means in enumerate(class_means)},
-        "loadings": loadings / weight,
-        "projection": projection * weight,
+        "mean": mean / lengths,
+        **{f"class_means_{i}": means / lengths for i, means in enumerate(class_means)},
+        "loadings": loadings / lengths,
+        "projection": projection * lengths,
         "log_scale": log_scale,
     }
     return linear_window, scale
 
 
-def _draw(module: DeepDIVE, data: WindowData, weight: torch.Tensor) -> _Sample:
+def _draw(module: DeepDIVE, data: WindowData, lengths: torch.Tensor) -> _Sample:
     features, shape = module.features, module.linear_window.shape
-    n = min(len(data), max(1, _ENTRIES // len(weight)))
+    n = min(len(data), max(1, _ENTRIES // len(lengths)))
     rows = np.unique(np.linspace(0, len(data) - 1, n).astype(int))
     size = rows_per_batch(data, module.n_classes)
     coordinates, classes, outside = [], [], torch.zeros((), dtype=torch.float64)
     for start in range(0, len(rows), size):
         batch = data.batch(rows[start : start + size])
         window = features(batch.x)
-        inside = features.coordinates(window).flatten(1) * weight
+        inside = features.coordinates(window).flatten(1) * lengths
         coordinates.append(inside)
         square = features.squared_deviation(window) + features.n_timesteps * window.loc[:, 0] ** 2
         outside = outside + (
@@ -89,12 +89,12 @@ def _draw(module: DeepDIVE, data: WindowData, weight: torch.Tensor) -> _Sample:
     return _Sample(torch.cat(coordinates), torch.cat(classes), outside.clamp(min=0.0) / len(rows))
 
 
-def _weights(module: DeepDIVE) -> torch.Tensor:
-    """Length of every coordinate: that of a level which is one at each time step."""
-    weight = torch.ones_like(module.linear_window.mean).unflatten(0, module.linear_window.shape)
+def _lengths(module: DeepDIVE) -> torch.Tensor:
+    """Norm of the window that has 1 in a coordinate and 0 in all others, for every coordinate."""
+    lengths = torch.ones_like(module.linear_window.mean).unflatten(0, module.linear_window.shape)
     if module.features.compressed:
-        weight[0] = module.features.n_timesteps**0.5
-    return weight.flatten()
+        lengths[0] = module.features.n_timesteps**0.5
+    return lengths.flatten()
 
 
 def _subtract(sample: _Sample, mean: torch.Tensor, class_means: list[torch.Tensor]) -> torch.Tensor:
@@ -118,8 +118,8 @@ def _principal_loadings(
     pca = PCA(n_components, random_state=random_state).fit(windows)
     variance = torch.from_numpy(pca.explained_variance_)
     total = _mean_square(left).sum() + outside.sum()
-    noise = (total.cpu() - variance.sum()) / (n_values - n_components)
-    length = (variance - noise).clamp(min=0.0).sqrt().unsqueeze(1)
+    unexplained = (total.cpu() - variance.sum()) / (n_values - n_components)
+    length = (variance - unexplained).clamp(min=0.0).sqrt().unsqueeze(1)
     return length * torch.from_numpy(pca.components_)
 
 
@@ -156,10 +156,10 @@ def _common(first: torch.Tensor, second: torch.Tensor, n_second: int):
     return pairs // n_second, pairs % n_second, n_windows.unsqueeze(1)
 
 
-def _fit_noise(
+def _fit_likelihood(
     module: DeepDIVE, left: torch.Tensor, outside: torch.Tensor, loadings: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the posterior's projection and log scale, and the noise's scale of every channel."""
+    """Return projection and log scale of the posterior, and the likelihood scale by channel."""
     shape, n_timesteps = module.linear_window.shape, module.features.n_timesteps
     loadings = loadings.double()
     total = _mean_square(left)

@@ -1,1 +1,1 @@
-"""The training loop: phases, their losses, the stop rule, and what is calibrated at the end."""
+"""The training loop: phases, their losses, early stopping, and what is calibrated at the end."""

@@ -6,31 +6,31 @@ import sys
 import torch
 
 from .._data.batches import N_BLOCKS, WindowData, rows_per_batch
+from ..nn.module import DeepDIVE
 
 # Powers of a window's own deviation that the errors may scale with.
 _EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-# A class with fewer windows than this has a scale nearer to that of all windows than to its own.
+# The multiplier of a class is shrunk as if the class had this many windows of average errors more.
 _CLASS_WINDOWS = 20
-# Values of errors that are looked at (16 MB in single precision), and that are kept; of so many
-# windows, the quantiles differ from those of all only by sampling error.
+# Values of errors that the scale is fitted to (16 MB in single precision), and that are kept. The
+# quantiles of so many differ from those of all windows only by sampling error.
 _LOOKED_AT, _KEPT = 2**22, 2**20
 _MOST_WINDOWS = 1000
-# Responses to classes that are looked at beside them (128 MB in single precision).
+# Responses to classes that the scale is fitted to (128 MB in single precision).
 _RESPONSES = 2**25
-# Errors of as many windows make a spread of their own; those of fewer join the ones before.
+# Errors of this many windows or more replace the earlier ones; those of fewer join them.
 _ENOUGH = 100
 _SMALLEST = 1e-6
 
 
 @torch.no_grad()
-def fit_conformal_errors(module, valid: WindowData) -> None:
+def fit_conformal_errors(module: DeepDIVE, valid: WindowData) -> None:
     """Fit the scale of the errors, and keep errors in units of it.
 
-    The exponent has the greatest likelihood of Laplace's distribution, which a few large errors do
-    not sway. Factors of classes come one factor after the other, as what the scale so far leaves
-    over.
+    The exponent has the greatest likelihood under Laplace's distribution, which is robust to a few
+    large errors. The multipliers of the classes are fitted one factor after the other, to the
+    errors in units of the scale so far.
     """
-    conformal = module.conformal
     errors, log_scale, responses = _errors(module, valid)
     typical = [(errors / (p * log_scale).exp()).abs().mean(0) for p in _EXPONENTS]
     cost = torch.stack(
@@ -39,28 +39,30 @@ def fit_conformal_errors(module, valid: WindowData) -> None:
             for p, size in zip(_EXPONENTS, typical, strict=True)
         ]
     )
-    conformal.exponent = torch.tensor(_EXPONENTS).to(errors)[cost.argmin(0)]
-    errors = errors / (conformal.exponent * log_scale).exp()
-    for i, response in enumerate(responses):
-        setattr(conformal, f"log_factor_{i}", _log_factors(errors, response))
+    exponent = torch.tensor(_EXPONENTS).to(errors)[cost.argmin(0)]
+    errors = errors / (exponent * log_scale).exp()
+    log_factors = []
+    for response in responses:
+        log_factors.append(_log_factors(errors, response))
         errors = _divided_by_others(errors, response)
-    conformal.errors = errors[:: _step(errors, _KEPT, _MOST_WINDOWS)].clone()
+    module.conformal.set_scale(exponent, log_factors)
+    module.conformal.set_errors(errors[:: _step(errors, _KEPT, _MOST_WINDOWS)].clone())
 
 
 @torch.no_grad()
-def update_conformal_errors(module, valid: WindowData) -> None:
-    """Fit the errors anew if there are enough windows; otherwise add theirs to those before."""
+def update_conformal_errors(module: DeepDIVE, valid: WindowData) -> None:
+    """Fit the errors anew where there are enough windows; otherwise append those of the few."""
     conformal = module.conformal
     if len(valid) >= _ENOUGH or not len(conformal.errors):
         fit_conformal_errors(module, valid)
         return
     errors, scale = _errors_and_scale(module, valid)
     latest = torch.cat([conformal.errors, errors / scale])[-_ENOUGH:]
-    conformal.errors = latest[:: _step(latest, _KEPT)].clone()
+    conformal.set_errors(latest[:: _step(latest, _KEPT)].clone())
 
 
-def _errors_and_scale(module, valid: WindowData) -> tuple[torch.Tensor, torch.Tensor]:
-    """Errors of forecasts, and the scale that they have by what was fitted before."""
+def _errors_and_scale(module: DeepDIVE, valid: WindowData) -> tuple[torch.Tensor, torch.Tensor]:
+    """Errors of forecasts, and the scale that an earlier fit gives them."""
     batch = valid.batch(slice(None))
     window = module.features(batch.x)
     latents = module.infer(window)
@@ -69,7 +71,9 @@ def _errors_and_scale(module, valid: WindowData) -> tuple[torch.Tensor, torch.Te
     return batch.y - sum(module.forecast_given(latents, window)), scale
 
 
-def _errors(module, valid: WindowData) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+def _errors(
+    module: DeepDIVE, valid: WindowData
+) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
     """Errors of forecasts, log deviations of the source channels, and responses to classes."""
     most = _RESPONSES // max(1, module.n_classes)
     data = valid.part(slice(None, None, _step(valid.y, _LOOKED_AT, most)))
@@ -97,9 +101,10 @@ def _log_factors(errors: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
 
 
 def _divided_by_others(errors: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
-    """Divide errors by factors of classes that were fitted without their block of windows.
+    """Divide errors by multipliers of classes that were fitted without their block of windows.
 
-    Errors in units that they themselves had a part in would be too small for those of new windows.
+    Divided by a scale that was fitted to them as well, they would be smaller than those of new
+    windows.
     """
     parts = []
     for block in torch.arange(len(errors)).tensor_split(min(N_BLOCKS, len(errors))):

@@ -55,7 +55,7 @@ class Checkpoint:
         self._identity: dict[str, Any] = {}
 
     def identify(self, identity: dict[str, Any]) -> None:
-        """Say what tells the fit from others, in single values by their names."""
+        """Set what identifies the fit: single values by their names."""
         self._identity = json.loads(json.dumps(identity, default=str))
 
     def seed(self) -> int | None:

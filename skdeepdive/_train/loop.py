@@ -25,8 +25,8 @@ from .module import Module, OutOfFold
 from .monitor import ADVICE, Monitor, copies
 from .phases import Phase, weighted_means
 
-# Validation windows, drawn at random, that an epoch is evaluated on. They overlap: more of them
-# would tell little else, and take up to a fifth of the time. The end is calibrated on all of them.
+# Validation windows, drawn at random, that an epoch is evaluated on. They overlap, so more of them
+# would add little information, and take up to a fifth of the time. `finish` uses all of them.
 _MOST_EVALUATED = 512
 
 # Windows that are evaluated at a time; fewer where they are large.
@@ -90,7 +90,7 @@ def train(
         (module, records) -> result; calibrates a trained module in place. Records are one dict for
         each epoch, with its mean terms in nats per window.
     out_of_fold : OutOfFold or None, default=None
-        Linear forecasts of the training windows that stand in for the module's own.
+        Linear forecasts of the training windows, used in place of the module's own.
 
     Returns
     -------
@@ -281,16 +281,16 @@ class _Run:
         return State(tensors, record)
 
     def _restore(self, state: State, n_rollbacks: int) -> None:
-        """Take up a state of the phase, after some number of rollbacks."""
+        """Go on from a state of the phase, after some number of rollbacks."""
         record, tensors = state.record, state.tensors
         self.module.load_state_dict(_part(tensors, "last.") or _part(tensors, "best."))
         self.epoch, self.history = record["epoch"], list(record["history"])
-        self.monitor.weights, self.monitor.loss = (
+        self.monitor.resume(
             _part(tensors, "best."),
             tensors["best_loss"].item(),
+            record["n_epochs_since"],
+            n_rollbacks,
         )
-        self.monitor.n_epochs_since = record["n_epochs_since"]
-        self.monitor.n_rollbacks = n_rollbacks
         self.optimizer = self._make_optimizer(state)
         self.generator.set_state(tensors["draws"])
         self.order.bit_generator.state = record["order"]
@@ -327,13 +327,13 @@ class _Run:
         """
         share = self.processes.share(len(rows))
         own = rows[share]
-        linear = self.out_of_fold and self.out_of_fold.rows(torch.from_numpy(own))
+        out_of_fold = self.out_of_fold and self.out_of_fold.rows(torch.from_numpy(own))
         loss, means = self.phase.loss(
             self.module,
             self.data.batch(own),
             Draws(self.generator, len(rows), share),
             kl_weight=self.phase.kl_weight(epochs),
-            linear=linear,
+            out_of_fold=out_of_fold,
             dropout=True,
         )
         weight = len(own) / len(rows)

@@ -22,15 +22,18 @@ class Module(Protocol):
     """A module that can be trained: losses, groups of parameters, and a forecast to calibrate."""
 
     def loss(
-        self, batch: Batch, draws: Draws, *, linear: Any = None, dropout: bool = False
+        self, batch: Batch, draws: Draws, *, out_of_fold: Any = None, dropout: bool = False
     ) -> Terms:
         """Return the terms of the objective for a batch.
 
-        Training windows come with `linear`, their out-of-fold forecasts, and with `dropout`.
+        Training windows come with their `out_of_fold` forecasts and with `dropout`.
         """
 
     def parameter_groups(self) -> dict[str, list[torch.nn.Parameter]]:
-        """Split the parameters into groups that have learning rates of their own."""
+        """Split the parameters into groups, by the names that the rates of a phase have.
+
+        A phase trains the groups that it has a rate for.
+        """
 
     def forecast_parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linear forecast and its correction, `(n, horizon, n_targets)` each."""
@@ -43,6 +46,35 @@ class Module(Protocol):
 
     def load_state_dict(self, state_dict: dict[str, torch.Tensor]) -> Any:
         """Set parameters and buffers."""
+
+
+class DeepDIVEModule(Module, Protocol):
+    """A module with labels and a correction, which have phases of their own."""
+
+    @property
+    def has_marginal(self) -> bool:
+        """Whether there are marginal dimensions."""
+
+    @property
+    def features(self) -> Any:
+        """Map windows to what the encoders take."""
+
+    @property
+    def forecast_decoder(self) -> Any:
+        """The decoder of futures, whose `restart` sets the correction to zero."""
+
+    def infer_marginal(self, window: Any, draws: Draws | None = None) -> Any:
+        """Encode the marginal dimensions alone."""
+
+    def marginal_terms(
+        self, latents: Any, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the KL of b and the cross-entropy of the labels, `(n,)` each."""
+
+    def forecast_at_draws(
+        self, batch: Batch, draws: Draws, *, out_of_fold: Any = None, dropout: bool = False
+    ) -> torch.Tensor:
+        """Return forecasts whose gradient reaches the correction alone."""
 
 
 class OutOfFold(Protocol):

@@ -1,4 +1,4 @@
-"""Stop rule of a phase, its best weights, and smaller steps after a fault."""
+"""Early stopping of a phase, its best weights, and smaller steps after divergence."""
 
 import math
 
@@ -39,7 +39,7 @@ class Monitor:
         return _SMALLER_STEP**self.n_rollbacks
 
     def update(self, loss: float) -> None:
-        """Take the validation loss of the start, or of one more epoch."""
+        """Take the validation loss before the first epoch, or after one more."""
         self.n_epochs_since += 1
         if loss < self.loss:
             self.weights = copies(self.module.state_dict())
@@ -49,8 +49,19 @@ class Monitor:
         """Give the module its best weights back."""
         self.module.load_state_dict(self.weights)
 
+    def resume(
+        self,
+        weights: dict[str, torch.Tensor],
+        loss: float,
+        n_epochs_since: int,
+        n_rollbacks: int,
+    ) -> None:
+        """Go on from the best weights and their loss, some epochs and rollbacks later."""
+        self.weights, self.loss = weights, loss
+        self.n_epochs_since, self.n_rollbacks = n_epochs_since, n_rollbacks
+
     def roll_back(self, problem: str) -> None:
-        """Make the steps smaller; where they were made smaller too often, that is an error.
+        """Make the steps smaller, or raise where they were made smaller too often.
 
         Raises
         ------

@@ -10,7 +10,7 @@ import torch
 
 from .._data.batches import Batch, WindowData, WindowSample
 from .._data.draws import Draws, make_generator
-from .module import Module
+from .module import DeepDIVEModule, Module
 from .shrinkage import best_shrinkage
 
 # The marginal path is first trained on the labels alone, for at most this many epochs, so that the
@@ -18,24 +18,28 @@ from .shrinkage import best_shrinkage
 MARGINAL_EPOCHS = 10
 MARGINAL_PATIENCE = 3
 
-# Learning rates of the parameter groups, relative to the estimator's. The discriminants start at
-# their optimum, and so does the whole marginal path once it was trained alone.
+# Learning rates of the parameter groups, by the names that `Module.parameter_groups` gives them,
+# relative to the estimator's. The discriminants are at their optimum before training, and the whole
+# marginal path is near its own after the marginal phase.
 MARGINAL_RATES = {"marginal": 0.3, "discriminant": 0.03}
 INTERLEAVED_RATES = {"conditional": 1.0, "forecast": 1.0, "marginal": 0.1, "discriminant": 0.01}
 
-# The correction overfits long before the rest has learnt to reconstruct. So in the end it starts
-# anew from the finished latent variables. The validation windows will shrink it, and the error of
-# the shrunk correction is what they stop it by: shrunk it may help where as it is it would harm.
+# The correction overfits long before the rest has learnt to reconstruct. So in the last phase it is
+# trained anew on the finished latent variables. Early stopping follows its validation error after
+# shrinkage: a correction that overfits can still lower the error once it is shrunk.
 FORECAST_PATIENCE = 4
 FORECAST_RATES = {"forecast": 1.0}
 
-# The KL of latent dimensions that do not start in closed form is weighed in over this many epochs.
+# The weight of the KL grows to 1 over this many epochs where the encoder has no closed-form start.
 KL_WARMUP_EPOCHS = 5
+
+# The phase that trains all parameters; `max_epochs` and `n_iter_` count its epochs.
+INTERLEAVED = "interleaved"
 
 # Evaluations draw the same numbers every time, so that epochs differ by their weights alone.
 _EVALUATION_SEED = 0
 
-Terms = dict[str, torch.Tensor]
+Means = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -47,15 +51,15 @@ class Phase:
     name : str
     loss : callable
         (module, batch, draws, **options) -> the loss and the mean of each of its terms. Training
-        passes the options `kl_weight`, `linear` and `dropout`, evaluation none.
+        passes the options `kl_weight`, `out_of_fold` and `dropout`, evaluation none.
     rates : dict of str to float
         Learning rates of the parameter groups that are trained, relative to the estimator's.
     max_epochs : int
     patience : int or None
         Epochs without a better validation loss before the phase ends; None: it runs to its end.
     evaluate : callable
-        (module, validation windows, batch size) -> what these say of the weights, by name;
-        "validation_loss" is the one that counts.
+        (module, validation windows, batch size) -> mean terms on these windows, by name; early
+        stopping follows "validation_loss".
     prepare : callable
         Called before the phase begins.
     kl_weight : callable
@@ -63,7 +67,7 @@ class Phase:
     """
 
     name: str
-    loss: Callable[..., tuple[torch.Tensor, Terms]]
+    loss: Callable[..., tuple[torch.Tensor, Means]]
     rates: dict[str, float]
     max_epochs: int
     patience: int | None
@@ -73,11 +77,15 @@ class Phase:
 
 
 def deepdive_phases(
-    module, max_epochs: int, patience: int | None, *, restart_correction: bool = True
+    module: DeepDIVEModule,
+    max_epochs: int,
+    patience: int | None,
+    *,
+    restart_correction: bool = True,
 ) -> list[Phase]:
     """Labels alone, if there are any, then labels and the rest interleaved, then the forecast.
 
-    `restart_correction` tells whether the correction starts anew in the last phase.
+    `restart_correction` says whether the last phase trains the correction anew.
     """
     marginal = Phase(
         "marginal",
@@ -104,7 +112,7 @@ def interleaved_phase(max_epochs: int, patience: int | None, **options: Any) -> 
     """All parameters on the whole objective: the only phase of the baselines."""
     evaluate = partial(evaluate_loss, loss=interleaved_loss)
     return Phase(
-        "interleaved",
+        INTERLEAVED,
         interleaved_loss,
         INTERLEAVED_RATES,
         max_epochs,
@@ -115,11 +123,13 @@ def interleaved_phase(max_epochs: int, patience: int | None, **options: Any) -> 
 
 
 def warmed_up(epochs: float) -> float:
-    """Weight of the KL where the encoder does not start in closed form, from 0 to 1."""
+    """Weight of the KL, from 0 to 1, where the encoder has no closed-form start."""
     return min(1.0, epochs / KL_WARMUP_EPOCHS)
 
 
-def marginal_loss(module, batch: Batch, draws: Draws, **options: Any) -> tuple[torch.Tensor, Terms]:
+def marginal_loss(
+    module: DeepDIVEModule, batch: Batch, draws: Draws, **options: Any
+) -> tuple[torch.Tensor, Means]:
     """Cross-entropy and KL of b: what the marginal step of the interleaving lowers."""
     latents = module.infer_marginal(module.features(batch.x), draws)
     kl_b, cross_entropy = module.marginal_terms(latents, batch.labels)
@@ -129,7 +139,7 @@ def marginal_loss(module, batch: Batch, draws: Draws, **options: Any) -> tuple[t
 
 def interleaved_loss(
     module: Module, batch: Batch, draws: Draws, *, kl_weight: float = 1.0, **options: Any
-) -> tuple[torch.Tensor, Terms]:
+) -> tuple[torch.Tensor, Means]:
     """Sum of the losses of the marginal and of the conditional step.
 
     Their parameter sets are disjoint and b is detached where it enters the conditional path, so
@@ -141,8 +151,8 @@ def interleaved_loss(
 
 
 def forecast_loss(
-    module, batch: Batch, draws: Draws, *, kl_weight: float = 1.0, **options: Any
-) -> tuple[torch.Tensor, Terms]:
+    module: DeepDIVEModule, batch: Batch, draws: Draws, *, kl_weight: float = 1.0, **options: Any
+) -> tuple[torch.Tensor, Means]:
     """Mean squared error of the futures, given latent variables that stay as they are."""
     forecast = module.forecast_at_draws(batch, draws, **options)
     squared_error = (forecast - batch.y).square().mean()
@@ -166,12 +176,12 @@ def evaluate_loss(
 def evaluate_forecast(
     module: Module, valid: WindowData | WindowSample, batch_size: int
 ) -> dict[str, float]:
-    """Mean squared error on the validation windows once the correction is shrunk at its best."""
+    """Mean squared error on the validation windows, with the best shrinkage of the correction."""
     squared_error = float(best_shrinkage(module, valid, batch_size)[1].mean())
     return {"validation_loss": squared_error, "validation_squared_error": squared_error}
 
 
-def weighted_means(terms: list[Terms], sizes: list[int]) -> dict[str, float]:
+def weighted_means(terms: list[Means], sizes: list[int]) -> dict[str, float]:
     """Mean of every term over windows, given its means over batches of some sizes."""
     weights = np.array(sizes) / sum(sizes)
     columns = {name: torch.stack([means[name] for means in terms]) for name in terms[0]}

@@ -24,30 +24,32 @@ def best_shrinkage(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Choose by how much the correction of each target is shrunk, `(n_targets,)`, from 0 to 1.
 
-    The mean squared errors that the forecast then has are `(horizon, n_targets)`. No target's error
-    is larger than that of the linear forecast. The correction is one network for all targets:
-    where no common factor surely gains, it is trusted for none of them.
+    Also return the mean squared errors of the forecast with it, `(horizon, n_targets)`. No target's
+    error is larger than that of the linear forecast. The correction is one network for all targets:
+    where no common shrinkage gains significantly, all of them have a shrinkage of 0.
     """
     squared = product = torch.zeros((), device=data.device)
     blocks = np.array_split(np.arange(len(data)), min(N_BLOCKS, len(data)))
     block_of = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
-    gains: Any = 0.0  # of every block: what is linear and what is quadratic in the factor
-    start = 0
+    gains: Any = 0.0  # of every block: coefficients that are linear and quadratic in the shrinkage
+    first = 0
     for batch in data.batches(batch_size):
         own, *sums = _sums_for_shrinkage(module, batch)
-        rows = torch.from_numpy(block_of[start : start + own.shape[1]]).to(data.device)
+        rows = torch.from_numpy(block_of[first : first + own.shape[1]]).to(data.device)
         gains = gains + own.new_zeros(2, len(blocks), own.shape[2]).index_add_(1, rows, own)
         squared, product = squared + sums[0], product + sums[1]
-        start += own.shape[1]
+        first += own.shape[1]
     factor = _sure_factor(*gains) * (_sure_factor(*gains.sum(2, keepdim=True)) > 0)
     error = squared[0] - 2 * factor * product + factor.square() * squared[1]
     return factor, error.clamp(min=0.0) / len(data)
 
 
 def _sums_for_shrinkage(module: Module, batch: Batch):
-    """Sum the products of residuals and corrections over steps, and squares and both over windows.
+    """Sum products of the residuals of the linear forecast and the corrections.
 
-    They are `(2, n, n_targets)`, `(2, horizon, n_targets)` and `(horizon, n_targets)`.
+    residual * correction and correction² over steps `(2, n, n_targets)`; residual² and correction²
+    over windows `(2, horizon, n_targets)`; residual * correction over windows `(horizon,
+    n_targets)`.
     """
     forecast, correction = (part.double() for part in module.forecast_parts(batch.x))
     residual = batch.y - forecast
@@ -57,10 +59,11 @@ def _sums_for_shrinkage(module: Module, batch: Batch):
 
 
 def _sure_factor(linear: torch.Tensor, quadratic: torch.Tensor) -> torch.Tensor:
-    """Return the factors f that gain most for sure, given gains 2 f linear - f² quadratic.
+    """Return the shrinkages f with the greatest lower confidence bound of the mean gain.
 
-    These are sums over consecutive blocks of windows, `(n_blocks, n_targets)`: neighbours tell much
-    the same. What counts is the mean gain less two standard errors.
+    Gains are 2 f linear - f² quadratic, and the bound is their mean less two standard errors. They
+    are sums over consecutive blocks of windows, `(n_blocks, n_targets)`, because the errors of
+    neighbouring windows are correlated.
     """
     factors = torch.linspace(0, 1, 101).to(linear)[:, None, None]
     gains = 2 * factors * linear - factors.square() * quadratic

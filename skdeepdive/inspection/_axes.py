@@ -1,4 +1,4 @@
-"""What the displays share: matplotlib where it is needed, axes, and colours for all eyes."""
+"""Shared by the displays: the import of matplotlib, axes, and colour-blind safe colours."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,7 @@ def every_so_many(labels: Sequence, most: int) -> list[int]:
 
 
 def write_values(ax: "Axes", values: np.ndarray, image: Any, **style: Any) -> list:
-    """Write values into their cells, in black or white, whichever is seen better."""
+    """Write values into their cells, in black or white, whichever has more contrast."""
     written = []
     for row, column in np.argwhere(~np.isnan(values)):
         value = values[row, column]

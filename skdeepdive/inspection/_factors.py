@@ -1,4 +1,4 @@
-"""Which factor is meant, and the labels of windows in its classes."""
+"""Find a factor by name or number, and encode labels in its classes."""
 
 from typing import Any
 

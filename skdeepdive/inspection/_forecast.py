@@ -1,4 +1,4 @@
-"""A window, its forecast with intervals, and what came."""
+"""ForecastDisplay: a window, its forecast with intervals, and its true future."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""What every latent dimension tells of every factor."""
+"""Mutual information of every latent dimension and every factor."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ class MutualInformationDisplay:
     """Heat map of the mutual information between latent dimensions and factors.
 
     It is normalised by the entropy of the factor: 1 where the factor can be read off that
-    dimension alone, 0 where the dimension tells nothing of it. The mutual information gap, in the
+    dimension alone, 0 where the two are independent. The mutual information gap, in the
     title, is the largest less the second largest of a column, and their mean over factors.
 
     Parameters
@@ -74,7 +74,7 @@ class MutualInformationDisplay:
         cmap: Any = "cividis",
         ax: "Axes | None" = None,
     ) -> "MutualInformationDisplay":
-        """Embed windows, and measure what the latent dimensions tell of factors.
+        """Embed windows, and measure the information of the dimensions about factors.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ class MutualInformationDisplay:
         cmap: Any = "cividis",
         ax: "Axes | None" = None,
     ) -> "MutualInformationDisplay":
-        """Measure what the dimensions of embeddings tell of factors.
+        """Measure the information of the dimensions of embeddings about factors.
 
         Parameters
         ----------

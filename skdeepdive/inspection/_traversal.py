@@ -1,4 +1,4 @@
-"""What windows and forecasts become along single latent dimensions."""
+"""Displays of windows and forecasts as a single latent dimension varies."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""One window of many, and futures in a common shape."""
+"""Take one window of many, and bring futures into a common shape."""
 
 from typing import Any
 

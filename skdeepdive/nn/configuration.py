@@ -31,7 +31,11 @@ class Configuration:
 
 @dataclass(frozen=True)
 class LinearForecastConfiguration(Configuration):
-    """Options of :class:`LinearForecast`; `class_maps` says which factors have maps."""
+    """Options of :class:`LinearForecast`.
+
+    `shared`: all targets share a single regression. `anchored`: there are source channels.
+    `class_maps`: which factors have maps.
+    """
 
     joint: bool
     shared: bool

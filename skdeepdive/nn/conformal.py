@@ -1,5 +1,7 @@
 """Conformal errors: errors of forecasts on validation windows, in units of a scale."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -10,9 +12,9 @@ class ConformalErrors(nn.Module):
     """Errors of the forecasts of validation windows, and the scale that they are divided by.
 
     The scale of a window's errors is a power of the deviation of the source channel within the
-    window, times a factor of every class, weighed by its RBF response. The divided errors are not
-    assumed to be normal: they are kept as they are, whole futures at a time, so that the dependence
-    between steps and targets is kept as well.
+    window, times a multiplier for every class; logarithms of multipliers are averaged under the
+    RBF responses. No distribution is assumed: the divided errors are kept, whole futures at a time,
+    and with them the dependence between steps and targets.
 
     Parameters
     ----------
@@ -37,8 +39,18 @@ class ConformalErrors(nn.Module):
 
     @property
     def log_factors(self) -> list[torch.Tensor]:
-        """Logarithms of the classes' factors, `(n_classes_i, horizon, n_targets)`."""
+        """Logarithms of the classes' multipliers, `(n_classes_i, horizon, n_targets)`."""
         return [getattr(self, f"log_factor_{i}") for i in range(self.n_factors)]
+
+    def set_scale(self, exponent: torch.Tensor, log_factors: Sequence[torch.Tensor]) -> None:
+        """Set the exponents `(n_targets,)` and the logarithms of the classes' multipliers."""
+        self.exponent = exponent
+        for i, log_factor in enumerate(log_factors):
+            self.register_buffer(f"log_factor_{i}", log_factor)
+
+    def set_errors(self, errors: torch.Tensor) -> None:
+        """Set the divided errors, `(n_errors, horizon, n_targets)`."""
+        self.errors = errors
 
     def scale(self, window: Window, source_channels, responses) -> torch.Tensor:
         """Scale of the errors, `(n, horizon, n_targets)`, given the responses to every class."""

@@ -28,7 +28,7 @@ class WindowDecoder(nn.Module):
     features : WindowFeatures
     n_hidden : int
     start_at_zero : bool, default=False
-        Whether the network is to correct the mean of a linear model, which `forward` is then given.
+        Whether the network corrects the mean of a linear model, which `forward` then takes.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class ForecastDecoder(nn.Module):
     """p(y | a, b, x): the linear forecast plus a correction, which starts at zero.
 
     One network for all targets computes the correction from the fused latent variables, the linear
-    forecast, and principal components of the shape of the source channel, the channel that the
-    target continues. The latter two are in units of that channel's level and deviation within the
-    window.
+    forecast, and the shape of the source channel (the channel that the target continues) in
+    coefficients of principal components. The latter two are relative to that channel's level, in
+    units of its deviation within the window.
 
     Parameters
     ----------
@@ -64,17 +64,19 @@ class ForecastDecoder(nn.Module):
         Length of the fused features.
     future_shape : tuple of int
         Horizon and number of targets.
-    n_own : int
+    n_coefficients : int
         Number of coefficients of a source channel's shape; 0 where there are no source channels.
     n_hidden : int
     """
 
     shrinkage: torch.Tensor
 
-    def __init__(self, n_fused: int, future_shape: tuple[int, int], n_own: int, n_hidden: int):
+    def __init__(
+        self, n_fused: int, future_shape: tuple[int, int], n_coefficients: int, n_hidden: int
+    ):
         super().__init__()
         horizon, n_targets = future_shape
-        n_of_channel = n_own + 1 if n_own else 0
+        n_of_channel = n_coefficients + 1 if n_coefficients else 0
         self.from_fused = Linear(n_fused, n_hidden)
         self.from_target = Linear(n_of_channel + horizon, n_hidden, bias=False)
         self.target_offset = nn.Parameter(torch.zeros(n_targets, n_hidden))
@@ -91,7 +93,7 @@ class ForecastDecoder(nn.Module):
         """Correction of a linear forecast, `(n, horizon, n_targets)`, block by block of windows."""
         n_entries = self.target_offset.numel()
         size = max(1, BLOCK_ENTRIES // n_entries)
-        parts = fused, linear, window.own, window.loc, window.scale
+        parts = fused, linear, window.coefficients, window.loc, window.scale
         blocks = zip(*(part.split(size) for part in parts), strict=True)
         n_kept = _KEPT_ENTRIES // (size * n_entries) if torch.is_grad_enabled() else sys.maxsize
         channels = source_channels
@@ -101,11 +103,13 @@ class ForecastDecoder(nn.Module):
         again = partial(checkpoint, compute, use_reentrant=False, preserve_rng_state=False)
         return torch.cat([(compute if i < n_kept else again)(*b) for i, b in enumerate(blocks)])
 
-    def _correction_of_block(self, channels, fused, linear, own, loc, scale) -> torch.Tensor:
+    def _correction_of_block(
+        self, channels, fused, linear, coefficients, loc, scale
+    ) -> torch.Tensor:
         inputs, unit = linear, 1.0
         if channels is not None:
-            # The level itself is left out: one that no training window had shall not matter.
-            shape = torch.cat([own, scale.log()], dim=1)[..., channels]
+            # Without the level, so that levels beyond those of training windows do no harm.
+            shape = torch.cat([coefficients, scale.log()], dim=1)[..., channels]
             unit = scale[..., channels]
             inputs = torch.cat([(linear - loc[..., channels]) / unit, shape], dim=1)
         hidden = self.from_target(inputs.mT)

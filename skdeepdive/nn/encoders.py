@@ -57,8 +57,8 @@ class ConditionalEncoder(nn.Module):
     ----------
     n_features, n_marginal, n_conditional, n_hidden : int
     start_at_zero : bool, default=False
-        Whether the network is to correct the posterior of a linear model, whose location and log
-        scale `forward` is then given.
+        Whether the network corrects the posterior of a linear model, whose location and log scale
+        `forward` then takes.
     """
 
     def __init__(

@@ -15,8 +15,8 @@ def intervene(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return windows and forecasts as they would be at changed embeddings.
 
-    A window changes by as much as what is decoded from its embedding does, so it keeps what its
-    embedding does not tell. The forecast is that of the changed window and latent variables.
+    A window changes by the difference of what is decoded from both embeddings, so it keeps what its
+    embedding leaves out. The forecast is that of the changed window and latent variables.
     """
     before = module.embed(x)
     after = change(before)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from .layers import BLOCK_ENTRIES, start_at
+from .layers import BLOCK_ENTRIES, initial_values
 
 
 class WindowFeatures(nn.Module):
@@ -28,7 +28,7 @@ class WindowFeatures(nn.Module):
     # Variation below this part of a channel's overall deviation counts as noise.
     _SCALE_FLOOR = 1e-2
     # Components of a single channel's shape, beside what all channels together can afford.
-    _N_OWN_COMPONENTS = 48
+    _N_CHANNEL_COMPONENTS = 48
 
     vectors: torch.Tensor
 
@@ -37,10 +37,10 @@ class WindowFeatures(nn.Module):
         self.n_timesteps, self.n_channels = n_timesteps, n_channels
         self.n_components = min(n_timesteps, max(1, max_features // n_channels))
         self.n_features = n_channels * (self.n_components + 2)
-        self.n_own = min(n_timesteps, self._N_OWN_COMPONENTS)
+        self.n_coefficients = min(n_timesteps, self._N_CHANNEL_COMPONENTS)
         self.compressed = self.n_components < n_timesteps
-        n_vectors = max(self.n_components, self.n_own)
-        self.register_buffer("vectors", start_at(_cosines, n_timesteps, n_vectors))
+        n_vectors = max(self.n_components, self.n_coefficients)
+        self.register_buffer("vectors", initial_values(_cosines, n_timesteps, n_vectors))
 
     @property
     def coordinate_shape(self) -> tuple[int, int]:
@@ -61,12 +61,12 @@ class WindowFeatures(nn.Module):
 
     def _of_block(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         shape, loc, scale = self.standardise(x)
-        vectors = self.vectors if self.compressed else self.vectors[:, : self.n_own]
+        vectors = self.vectors if self.compressed else self.vectors[:, : self.n_coefficients]
         coefficients = project(shape, vectors)
         if self.compressed:
             shape = coefficients[:, : self.n_components]
         features = [shape.flatten(1), loc.flatten(1), scale.log().flatten(1)]
-        return torch.cat(features, dim=1), coefficients[:, : self.n_own], loc, scale
+        return torch.cat(features, dim=1), coefficients[:, : self.n_coefficients], loc, scale
 
     def coordinates(self, window: "Window") -> torch.Tensor:
         """Coordinates of windows, `(n, *coordinate_shape)`.
@@ -110,22 +110,22 @@ class StandardisedWindow(NamedTuple):
 
 @dataclass(frozen=True)
 class Window:
-    """Windows of a batch, and what is read off them once.
+    """Windows of a batch, and their features.
 
     Attributes
     ----------
     x : tensor of shape (n, n_timesteps, n_channels)
     features : tensor of shape (n, n_features)
-        What the encoders see.
-    own : tensor of shape (n, n_own, n_channels)
-        Coefficients of every channel's shape in the leading vectors.
+        Input of the encoders.
+    coefficients : tensor of shape (n, n_coefficients, n_channels)
+        Shape of every channel: coefficients of the leading principal components.
     loc, scale : tensor of shape (n, 1, n_channels)
         Mean and deviation of every channel over the time steps.
     """
 
     x: torch.Tensor
     features: torch.Tensor
-    own: torch.Tensor
+    coefficients: torch.Tensor
     loc: torch.Tensor
     scale: torch.Tensor
 

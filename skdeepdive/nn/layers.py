@@ -10,11 +10,13 @@ from torch import nn
 BLOCK_ENTRIES = 2**20
 
 
-def start_at(make: Callable[[int, int], torch.Tensor], n_rows: int, n_columns: int) -> torch.Tensor:
+def initial_values(
+    make: Callable[[int, int], torch.Tensor], n_rows: int, n_columns: int
+) -> torch.Tensor:
     """Return `make(n_rows, n_columns)`, or its shape alone where tensors are made without values.
 
-    That is on PyTorch's device "meta", for modules that saved ones replace. It computes there too,
-    but needs a second to get ready.
+    That is on PyTorch's device "meta", for modules that are to hold saved values. Computing there
+    would work, but takes a second to set up.
     """
     blank = torch.empty(n_rows, n_columns)
     return blank if blank.is_meta else make(n_rows, n_columns)

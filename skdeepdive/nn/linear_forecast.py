@@ -30,7 +30,7 @@ class LinearForecast(nn.Module):
         The channel that each target continues: its last value is subtracted from the window
         before the map and added to the forecast after it. None: no such correspondence.
     components : tensor of shape (n_inputs, n_components), optional
-        Principal components of the inputs; the maps of the classes see the scores on them.
+        Principal components of the inputs; the scores on them are the inputs of class maps.
     class_maps : sequence of tensors, default=()
         What the classes of each factor add, `(n_regressions, n_classes, n_components + 1,
         n_outputs)`; None for a factor whose classes add nothing. Empty where no factor has maps.

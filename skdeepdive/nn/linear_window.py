@@ -1,4 +1,4 @@
-"""The linear model of windows that q(a | b, x) and p(x | a, b) start from."""
+"""The linear part of q(a | b, x) and p(x | a, b), which networks correct."""
 
 import torch
 from torch import nn

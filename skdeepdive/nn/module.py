@@ -27,7 +27,7 @@ from .linear_window import LinearWindow
 from .losses import ElboTerms
 from .priors import make_priors
 
-# (windows, responses to the classes) -> linear forecasts
+# (windows, responses to the classes) -> linear forecasts, by a LinearForecast or an OutOfFold
 ForecastLinearly = Callable[[torch.Tensor, list[torch.Tensor]], torch.Tensor]
 
 
@@ -52,9 +52,9 @@ class DeepDIVE(nn.Module):
     Parameters
     ----------
     features : WindowFeatures
-        What both encoders see of a window.
+        Computes the input of both encoders.
     linear_forecast : LinearForecast
-        The forecast that p(y | a, b, x) starts from.
+        The linear part of the mean of p(y | a, b, x).
     class_weights : sequence of tensors of shape (n_classes_i,)
         Frequencies π of the labels of each factor; empty without marginal dimensions.
     n_marginal : int
@@ -67,7 +67,8 @@ class DeepDIVE(nn.Module):
         Source of the initial parameters. None: they hold no values yet.
     interleave : bool, default=True
         Keep the decoders' gradient away from the marginal path. False where labels were
-        discovered rather than given: then b must also serve the reconstruction.
+        discovered rather than given: then b must also serve the reconstruction, and the loss does
+        not use the labels.
     n_errors : int, default=0
         Number of futures whose conformal errors are kept.
     """
@@ -113,8 +114,9 @@ class DeepDIVE(nn.Module):
         self.linear_window = LinearWindow(features, class_counts, n_conditional)
         self.window_decoder = WindowDecoder(n_fused, features, n_hidden, start_at_zero=True)
         self.linear_forecast = linear_forecast
-        n_own = 0 if linear_forecast.source_channels is None else features.n_own
-        self.forecast_decoder = ForecastDecoder(n_fused, future_shape, n_own, n_hidden)
+        has_source = linear_forecast.source_channels is not None
+        n_coefficients = features.n_coefficients if has_source else 0
+        self.forecast_decoder = ForecastDecoder(n_fused, future_shape, n_coefficients, n_hidden)
         self.conformal = ConformalErrors(future_shape, class_counts, n_errors)
         initialise(self, generator)
 
@@ -193,18 +195,18 @@ class DeepDIVE(nn.Module):
         self,
         latents: Latents,
         window: Window,
-        linear: ForecastLinearly | None = None,
-        dropout: Draws | None = None,
+        out_of_fold: ForecastLinearly | None = None,
+        dropout_draws: Draws | None = None,
     ) -> tuple[Distribution, Distribution]:
         """Decode p(x | a, b) and p(y | a, b, x).
 
-        `linear` stands in for the linear forecast of the module: of training windows, the
-        out-of-fold one. `dropout` draws which half of the fused features the correction does not
-        see, lest it learn the training windows by heart.
+        `out_of_fold` makes the linear forecasts of training windows; None: the module's own does.
+        `dropout_draws` drop half of the fused features from the input of the correction; None: all
+        are kept.
         """
         fused = self.fuse(latents, len(window))
         px = self.decode_window(latents, fused)
-        return px, self.decode_future(latents, fused, window, linear, dropout)
+        return px, self.decode_future(latents, fused, window, out_of_fold, dropout_draws)
 
     def fuse(self, latents: Latents, n_windows: int) -> torch.Tensor:
         """Fuse conditional dimensions with factors, `(n, n_fused)`."""
@@ -220,13 +222,13 @@ class DeepDIVE(nn.Module):
         latents: Latents,
         fused: torch.Tensor,
         window: Window,
-        linear: ForecastLinearly | None = None,
-        dropout: Draws | None = None,
+        out_of_fold: ForecastLinearly | None = None,
+        dropout_draws: Draws | None = None,
     ) -> Distribution:
         """Decode p(y | a, b, x), see :meth:`generate`."""
-        if dropout is not None:
-            fused = 2.0 * dropout.coins(fused) * fused
-        forecast = (linear or self.linear_forecast)(window.x, latents.responses)
+        if dropout_draws is not None:
+            fused = 2.0 * dropout_draws.coins(fused) * fused
+        forecast = (out_of_fold or self.linear_forecast)(window.x, latents.responses)
         return self.forecast_decoder(fused, forecast, window, self.linear_forecast.source_channels)
 
     # Loss
@@ -236,17 +238,17 @@ class DeepDIVE(nn.Module):
         batch: Batch,
         draws: Draws,
         *,
-        linear: ForecastLinearly | None = None,
+        out_of_fold: ForecastLinearly | None = None,
         dropout: bool = False,
     ) -> ElboTerms:
         """Return the terms of the lower bound, and the cross-entropy of the labels.
 
-        For `linear` and `dropout` see :meth:`generate`.
+        `out_of_fold` is that of :meth:`generate`; `dropout` has it drop features by `draws`.
         """
         window = self.features(batch.x)
         latents = self.infer(window, draws)
-        px, py = self.generate(latents, window, linear, draws if dropout else None)
-        # Labels that were discovered only give the clusters their start.
+        px, py = self.generate(latents, window, out_of_fold, draws if dropout else None)
+        # Discovered labels initialise the clusters; from there on the clusters may move.
         labels = batch.labels if self.interleave else torch.full_like(batch.labels, UNLABELLED)
         kl_b, cross_entropy = self.marginal_terms(latents, labels)
         return ElboTerms(
@@ -267,7 +269,7 @@ class DeepDIVE(nn.Module):
     def kl_a(self, latents: Latents, like: torch.Tensor) -> torch.Tensor:
         """KL(q(a | b, x) ‖ N(0, I)), `(n,)`; zeros like a tensor where there is no a.
 
-        A priori a is independent of b, so that repeating what b tells has its price.
+        The prior of a does not depend on b, so a pays for information that b already has.
         """
         return torch.zeros_like(like) if latents.qa is None else kl_to_standard(latents.qa)
 
@@ -293,7 +295,8 @@ class DeepDIVE(nn.Module):
             known = label != UNLABELLED
             label = label.clamp(min=0)
             bound = prior.kl_to_component(q, label) - prior.log_weights[label]
-            # Where nothing balances it, the divergence would draw unlabelled windows to the prior.
+            # Interleaved, b gets no gradient of the reconstruction. The divergence alone would
+            # pull unlabelled windows to the prior.
             log_density = log_joint.logsumexp(-1)
             divergence = self._shield(prior.kl(q, b, log_density))
             kl_b = kl_b + torch.where(known, bound, divergence)
@@ -352,7 +355,7 @@ class DeepDIVE(nn.Module):
         batch: Batch,
         draws: Draws,
         *,
-        linear: ForecastLinearly | None = None,
+        out_of_fold: ForecastLinearly | None = None,
         dropout: bool = False,
     ) -> torch.Tensor:
         """Mean of p(y | a, b, x) at draws of a and b that pass no gradient on."""
@@ -360,13 +363,14 @@ class DeepDIVE(nn.Module):
             window = self.features(batch.x)
             latents = self.infer(window, draws)
             fused = self.fuse(latents, len(window))
-        return self.decode_future(latents, fused, window, linear, draws if dropout else None).mean
+        dropout_draws = draws if dropout else None
+        return self.decode_future(latents, fused, window, out_of_fold, dropout_draws).mean
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Split the parameters into marginal path, discriminants, conditional path and forecast.
 
         The marginal path is q(b | x) and the RBF layers, without the discriminants; the conditional
-        path is q(a | b, x), the fusion and the window decoder.
+        path is q(a | b, x), the fusion and the window decoder. A layer of no group is not trained.
         """
         groups: dict[str, list[nn.Module | None]] = {
             "conditional": [self.conditional_encoder, self.fusion, self.window_decoder],

@@ -1,4 +1,4 @@
-"""Mixture priors over the marginal dimensions, and where their centres start."""
+"""Mixture priors over the marginal dimensions, and the initial places of their centres."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
-from .layers import start_at
+from .layers import initial_values
 
 # Differences of windows and centres that are formed at once (128 MB in double precision); those of
 # a training step, which has few windows, stay for the gradient.
@@ -36,7 +36,7 @@ class RBFMixture(nn.Module):
         self.n_dims = n_dims
         self.n_classes = len(weights)
         self.register_buffer("log_weights", weights if weights.is_meta else weights.log())
-        self.centres = nn.Parameter(start_at(make_centres, self.n_classes, n_dims))
+        self.centres = nn.Parameter(initial_values(make_centres, self.n_classes, n_dims))
         self.log_gamma = nn.Parameter(torch.full((self.n_classes,), math.log(0.5)))
 
     @property

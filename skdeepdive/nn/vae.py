@@ -26,12 +26,12 @@ class VAE(nn.Module):
     """A variational autoencoder that decodes a window and its future from one latent code.
 
     q(z | x) and p(x | z) are DeepDIVE's encoder and decoder without factors, the prior is
-    N(0, I), and p(y | z) sees nothing of the window but z.
+    N(0, I), and p(y | z) depends on the window through z alone.
 
     Parameters
     ----------
     features : WindowFeatures
-        What the encoder sees of a window.
+        Computes the input of the encoder.
     future_shape : tuple of int
         Horizon and number of targets.
     n_latent : int
@@ -99,12 +99,12 @@ class VAE(nn.Module):
         return self.window_decoder(z, self.features.basis).mean
 
     def loss(
-        self, batch: Batch, draws: Draws, *, linear: object = None, dropout: bool = False
+        self, batch: Batch, draws: Draws, *, out_of_fold: object = None, dropout: bool = False
     ) -> Terms:
         """Return the terms of the lower bound.
 
-        Labels have no part in it, nor have `linear` and `dropout`, which the training loop hands to
-        every module: there is no linear forecast and no correction.
+        It ignores the labels, and also `out_of_fold` and `dropout`, which the training loop passes
+        to every module: there is no linear forecast and no correction.
         """
         q = self.infer(self.features(batch.x))
         z = draw(q, draws)

@@ -122,7 +122,7 @@ def test_everything_has_its_shape(name, max_features):
     latents = module.infer(window, make_draws())
     n_marginal = sum(min(2, k - 1) for k in class_counts)
     assert window.loc.shape == window.scale.shape == (N, 1, N_CHANNELS)
-    assert window.own.shape == (N, module.features.n_own, N_CHANNELS)
+    assert window.coefficients.shape == (N, module.features.n_coefficients, N_CHANNELS)
     assert module.factor_dims == [min(2, k - 1) for k in class_counts]
     if class_counts:
         assert latents.b.shape == latents.qb.loc.shape == latents.qb.scale.shape == (N, n_marginal)
@@ -558,7 +558,7 @@ def test_out_of_fold_forecasts_stand_in_for_the_linear_one_of_the_module():
     assert not torch.isclose(own.mean, others.mean).any()
     expected = torch.where(folds[:, None, None] == 0, own.mean, others.mean)
     torch.testing.assert_close(found.mean, expected)
-    terms = module.loss(batch, make_draws(7), linear=out_of_fold)
+    terms = module.loss(batch, make_draws(7), out_of_fold=out_of_fold)
     torch.testing.assert_close(terms.log_py, found.log_prob(batch.y))
     assert terms.objective().isfinite().all()
 
@@ -660,7 +660,7 @@ def test_features_in_blocks_are_those_of_all_windows_at_once(max_features, monke
     monkeypatch.setattr("skdeepdive.nn.features.BLOCK_ENTRIES", 3 * N_TIMESTEPS * N_CHANNELS)
     torch.testing.assert_close(vars(features(x)), vars(whole))
     own = torch.einsum("ntc,tk->nkc", features.standardise(x).shape, features.vectors)
-    torch.testing.assert_close(whole.own, own[:, : features.n_own])
+    torch.testing.assert_close(whole.coefficients, own[:, : features.n_coefficients])
 
 
 @pytest.mark.parametrize("n_components", [1, 3])

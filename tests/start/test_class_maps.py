@@ -103,7 +103,7 @@ def test_classes_that_do_not_matter_hardly_change_validation_error(seed):
 
 
 def test_a_gain_that_is_not_sure_is_left_alone(monkeypatch):
-    monkeypatch.setattr(class_maps, "_SURE_GAIN", 1e6)
+    monkeypatch.setattr(class_maps, "_SIGNIFICANT_GAIN", 1e6)
     start = make_start(*make_data())
     forecasts = [start.module.linear_forecast, *start.out_of_fold.maps]
     assert all(linear.class_maps == [None] for linear in forecasts)

@@ -30,7 +30,7 @@ class ConstantForecast:
         self.linear_forecast = SimpleNamespace(source_channels=torch.arange(future_shape[1]))
 
     def features(self, x):
-        return Window(x, features=x, own=x, loc=x[:, :1], scale=x[:, 1:])
+        return Window(x, features=x, coefficients=x, loc=x[:, :1], scale=x[:, 1:])
 
     def infer(self, window):
         classes = window.x[:, 0].long()
