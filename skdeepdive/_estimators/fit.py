@@ -18,7 +18,7 @@ from .._start.channels import find_source_channels
 from .._start.clusters import discover_clusters
 from .._start.continuation import WindowSums, continued_start
 from .._start.start import Sizes, Start, closed_form_start, fit_basis, forecast_scale
-from .._train.calibration import fit_conformal_errors, update_conformal_errors
+from .._train.conformal import fit_conformal_errors, update_conformal_errors
 from .._train.loop import Settings, train
 from .._train.phases import deepdive_phases, interleaved_phase, warmed_up
 from .._train.shrinkage import calibrate_forecast
@@ -144,7 +144,7 @@ def fit_deepdive_further(
     def start_again() -> tuple[Start, WindowSums]:
         start, sums = continued_start(module, data, valid, before.sums)
         if plan.is_chunk:
-            module.forecast_decoder.shrinkage.fill_(1.0)
+            module.forecast_decoder.unshrink()
         module.forecast_decoder.set_scale(forecast_scale(module, valid))
         return start, sums
 

@@ -122,6 +122,11 @@ class ForecastDecoder(nn.Module):
         """Set the correction back to zero, and unshrunk."""
         for parameter in (self.head.weight, self.head.bias, self.target_offset):
             parameter.zero_()
+        self.unshrink()
+
+    @torch.no_grad()
+    def unshrink(self) -> None:
+        """Give the correction its full size."""
         self.shrinkage.fill_(1.0)
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 from sklearn.exceptions import NotFittedError
 
 from skdeepdive import DeepDIVEForecaster, calendar_factors, sliding_windows
-from skdeepdive._train import calibration
+from skdeepdive._train import conformal
 from skdeepdive.datasets import load_electricity
 from skdeepdive.nn.forecast import forecast_and_scale
 
@@ -225,12 +225,12 @@ def test_errors_of_small_chunks_join_those_before():
     before = model.module_.conformal
     model.partial_fit(X[400:440], y[400:440], half[400:440])
     after = model.module_.conformal
-    assert len(after.errors) == calibration._ENOUGH
+    assert len(after.errors) == conformal._ENOUGH
     np.testing.assert_array_equal(before.errors[-(_ENOUGH_LEFT):], after.errors[:_ENOUGH_LEFT])
     np.testing.assert_array_equal(before.exponent, after.exponent)
 
 
-_ENOUGH_LEFT = calibration._ENOUGH - 12
+_ENOUGH_LEFT = conformal._ENOUGH - 12
 
 
 def test_an_unusual_window_has_a_low_score():

@@ -25,7 +25,7 @@ from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from skdeepdive import DeepDIVEForecaster, sliding_windows
 from skdeepdive._data.devices import resolve_device
 from skdeepdive._saving import plain
-from skdeepdive._train import calibration
+from skdeepdive._train import conformal
 from skdeepdive.baselines import BetaTCVAEForecaster, VAEForecaster
 from skdeepdive.nn import DeepDIVE
 from skdeepdive.nn.configuration import DeepDIVEConfiguration, LinearForecastConfiguration
@@ -267,7 +267,7 @@ def test_a_deep_copy_is_independent():
 
 
 def test_the_size_of_a_pickle_does_not_grow_with_the_data(monkeypatch):
-    monkeypatch.setattr(calibration, "_MOST_WINDOWS", 20)
+    monkeypatch.setattr(conformal, "_MOST_WINDOWS", 20)
     sizes = []
     for n_steps in (200, 2000):
         X, y, phase = make_windows(n_steps=n_steps)

@@ -9,8 +9,8 @@ from torch.nn.functional import one_hot
 
 from skdeepdive._data.batches import WindowData
 from skdeepdive._data.scaling import Scaling
-from skdeepdive._train import calibration
-from skdeepdive._train.calibration import fit_conformal_errors, update_conformal_errors
+from skdeepdive._train import conformal
+from skdeepdive._train.conformal import fit_conformal_errors, update_conformal_errors
 from skdeepdive.nn.conformal import ConformalErrors
 from skdeepdive.nn.features import Window
 
@@ -137,12 +137,12 @@ def test_few_errors_join_those_before_in_units_of_the_scale(n_before, n_more):
     scale = module.scale(valid)
     new = (valid.batch(slice(None)).y - LINEAR - CORRECTION) / scale
     update_conformal_errors(module, valid)
-    expected = torch.cat([before, new])[-calibration._ENOUGH :]
+    expected = torch.cat([before, new])[-conformal._ENOUGH :]
     torch.testing.assert_close(module.conformal.errors, expected)
     torch.testing.assert_close(module.scale(valid), scale)
 
 
-@pytest.mark.parametrize(("n_before", "n_more"), [(150, calibration._ENOUGH), (0, 5)])
+@pytest.mark.parametrize(("n_before", "n_more"), [(150, conformal._ENOUGH), (0, 5)])
 def test_enough_errors_and_the_first_ones_are_fitted_anew(n_before, n_more):
     module, anew, valid = fitted_before(n_before), fitted_before(0), make_more(n_more)
     update_conformal_errors(module, valid)
@@ -156,7 +156,7 @@ def test_enough_errors_and_the_first_ones_are_fitted_anew(n_before, n_more):
 def test_the_size_of_the_batches_does_not_matter(n_rows, monkeypatch):
     valid, modules = make_more(200), [fitted_before(0) for _ in range(2)]
     fit_conformal_errors(modules[0], valid)
-    monkeypatch.setattr(calibration, "rows_per_batch", lambda data, n_classes: n_rows)
+    monkeypatch.setattr(conformal, "rows_per_batch", lambda data, n_classes: n_rows)
     fit_conformal_errors(modules[1], valid)
     found, expected = (module.conformal.state_dict() for module in modules[::-1])
     for name, value in expected.items():
@@ -165,7 +165,7 @@ def test_the_size_of_the_batches_does_not_matter(n_rows, monkeypatch):
 
 def test_errors_of_many_windows_are_thinned_evenly(monkeypatch):
     errors = np.arange(1.0, 401.0)[:, None, None]
-    monkeypatch.setattr(calibration, "_MOST_WINDOWS", 100)
+    monkeypatch.setattr(conformal, "_MOST_WINDOWS", 100)
     module = ConstantForecast((1, 1))
     fit_conformal_errors(module, make_data(errors))
     np.testing.assert_allclose(module.conformal.errors, errors[::4])
