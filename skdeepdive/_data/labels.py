@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,14 @@ class Factors:
     codes: np.ndarray
 
 
+class _Column(NamedTuple):
+    """Labels of a factor, and the order of its classes; None: they are sorted."""
+
+    name: str
+    labels: np.ndarray
+    order: list | None = None
+
+
 def no_factors(n_samples: int) -> Factors:
     """Return no factors at all."""
     return Factors([], [], np.empty((n_samples, 0), dtype=np.int64))
@@ -44,9 +52,11 @@ def check_factors(factors: Any, n_samples: int, classes: Any = None) -> Factors:
     -1, None and NaN (or pandas' NA) mark unlabelled entries. `classes` names all labels of some
     factors, or of the only one; then few or none of them need be among the windows.
     """
-    names, columns = _factor_columns(factors)
-    classes = {} if classes is None else _check_classes(classes, names)
-    return _encode_columns(names, columns, n_samples, classes)
+    columns = _factor_columns(factors)
+    names = [column.name for column in columns]
+    return _encode_columns(
+        columns, n_samples, {} if classes is None else _check_classes(classes, names)
+    )
 
 
 def check_labels_of_factors(name: str, values: Any, known: Factors) -> dict[int, int]:
@@ -76,15 +86,17 @@ def check_labels_of_factors(name: str, values: Any, known: Factors) -> dict[int,
     return codes
 
 
-def _encode_columns(names, columns, n_samples: int, classes: dict[str, np.ndarray]) -> Factors:
+def _encode_columns(
+    columns: list[_Column], n_samples: int, classes: dict[str, np.ndarray]
+) -> Factors:
     for column in columns:
-        check_length("factors", len(column), n_samples)
+        check_length("factors", len(column.labels), n_samples)
     encoded = [
-        _encode(f"Factor '{name}' of 'factors'", column, classes.get(name))
-        for name, column in zip(names, columns, strict=True)
+        _encode(f"Factor '{name}' of 'factors'", labels, classes.get(name), order)
+        for name, labels, order in columns
     ]
     return Factors(
-        names,
+        [column.name for column in columns],
         [classes for classes, _ in encoded],
         np.stack([codes for _, codes in encoded], axis=1),
     )
@@ -95,7 +107,8 @@ def check_known_factors(factors: Any, n_samples: int, known: Factors) -> Factors
     if factors is None:
         codes = np.full((n_samples, len(known.names)), UNLABELLED, dtype=np.int64)
         return Factors(known.names, known.classes, codes)
-    names, columns = _factor_columns(factors)
+    columns = _factor_columns(factors)
+    names = [column.name for column in columns]
     if names != known.names:
         was_found = known.names == [FOUND]
         advice = " A model begun without 'factors' takes none later." if was_found else ""
@@ -103,7 +116,7 @@ def check_known_factors(factors: Any, n_samples: int, known: Factors) -> Factors
             f"'factors' must have the columns {known.names} as before, got {names}.{advice}"
         )
     classes = dict(zip(names, known.classes, strict=True))
-    return _encode_columns(names, columns, n_samples, classes)
+    return _encode_columns(columns, n_samples, classes)
 
 
 def check_same_classes(classes: Any, known: Factors) -> None:
@@ -140,30 +153,54 @@ def _all_labels(name: str, labels: Any) -> np.ndarray:
     return _encode(f"Factor '{name}' of 'classes'", labels)[0]
 
 
-def _factor_columns(factors: Any) -> tuple[list[str], list[np.ndarray]]:
-    if hasattr(factors, "columns") and hasattr(factors, "iloc"):
-        names = [str(name) for name in factors.columns]
-        columns = [_labels("factors", factors.iloc[:, j]) for j in range(len(names))]
+def _factor_columns(factors: Any) -> list[_Column]:
+    if isinstance(factors, Mapping) or hasattr(factors, "columns"):
+        columns = [_column(name, values) for name, values in _named_columns(factors)]
     else:
-        named = getattr(factors, "name", None)
-        factors = _labels("factors", factors)
-        if factors.ndim not in (1, 2):
-            raise ValueError(
-                "'factors' must be an array of shape (n_samples,) or (n_samples, n_factors), or a "
-                f"DataFrame, got {factors.ndim} dimension(s), shape {factors.shape}."
-            )
-        table = factors.reshape(len(factors), -1) if factors.ndim == 2 else factors[:, None]
-        columns = list(table.T)
-        names = [f"factor{j}" for j in range(len(columns))]
-        if named is not None and len(columns) == 1:
-            names = [str(named)]
+        columns = _unnamed_columns(factors)
+    names = [column.name for column in columns]
     if not columns:
         raise ValueError("'factors' must have at least one column, got none. Pass None instead.")
     if len(set(names)) < len(names):
         raise ValueError(f"'factors' must have distinct column names, got {names}.")
     if _RESERVED in names:
         raise ValueError(f"'factors' must not name a factor {_RESERVED!r}: other dimensions are.")
-    return names, columns
+    return columns
+
+
+def _named_columns(factors: Any) -> list[tuple[Any, Any]]:
+    """Return names and columns of a dict, or of a table of pandas, polars and the like."""
+    if isinstance(factors, Mapping):
+        return list(factors.items())
+    if hasattr(factors, "iloc"):  # whose names need not be distinct
+        return [(name, factors.iloc[:, j]) for j, name in enumerate(factors.columns)]
+    return [(name, factors[name]) for name in factors.columns]
+
+
+def _unnamed_columns(factors: Any) -> list[_Column]:
+    if getattr(factors, "name", None) is not None:
+        return [_column(factors.name, factors)]
+    labels = _labels("factors", factors)
+    if labels.ndim not in (1, 2):
+        raise ValueError(
+            "'factors' must be an array of shape (n_samples,) or (n_samples, n_factors), a dict or "
+            f"a DataFrame, got {labels.ndim} dimension(s), shape {labels.shape}."
+        )
+    if labels.ndim == 1:
+        return [_column("factor0", factors)]
+    return [_Column(f"factor{j}", labels[:, j]) for j in range(labels.shape[1])]
+
+
+def _column(name: Any, values: Any) -> _Column:
+    labels = _labels("factors", values)
+    if labels.ndim != 1:
+        raise ValueError(
+            f"Factor '{name}' of 'factors' must have its labels in one dimension, got shape "
+            f"{labels.shape}."
+        )
+    dtype: Any = getattr(values, "dtype", None)
+    order = list(dtype.categories) if getattr(dtype, "ordered", False) else None
+    return _Column(str(name), labels, order)
 
 
 def _labels(name: str, values: Any) -> np.ndarray:
@@ -180,7 +217,10 @@ def _labels(name: str, values: Any) -> np.ndarray:
 
 
 def _encode(
-    subject: str, column: np.ndarray, classes: np.ndarray | None = None
+    subject: str,
+    column: np.ndarray,
+    classes: np.ndarray | None = None,
+    order: list | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes of a column of labels, or those given, and the column's codes."""
     unknown = np.array([_is_unlabelled(label) for label in column.tolist()], dtype=bool)
@@ -190,14 +230,17 @@ def _encode(
         known = _check_known(subject, known, column[~unknown].tolist())
         if known.dtype.kind == "f" and np.abs(known).max() <= _MOST_INTEGER:
             known = known.astype(np.int64)  # as where NaN came among them, or might have
-        classes, codes[~unknown] = _distinct(subject, known)
+        classes, codes[~unknown] = _distinct(subject, known, order)
     else:
         codes[~unknown] = _codes(subject, known, classes)
     return classes, codes
 
 
-def _distinct(subject: str, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sorted classes, of which there must be two, and the codes of labels."""
+def _distinct(subject: str, known: np.ndarray, order: list | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return classes, of which there must be two, and the codes of labels.
+
+    Classes are sorted, or in the order given.
+    """
     with naming(subject, "must have labels that can be sorted"):
         classes, codes = np.unique(known, return_inverse=True)
     if len(classes) < 2:
@@ -205,6 +248,9 @@ def _distinct(subject: str, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             f"{subject} must have at least two classes, got only {shortened(known.tolist()[0])} "
             "(-1 marks unlabelled entries). Drop the factor: it tells no windows apart."
         )
+    if order is not None:
+        place = np.argsort([order.index(label) for label in classes.tolist()])
+        classes, codes = classes[place], np.argsort(place)[codes]
     return classes, codes
 
 

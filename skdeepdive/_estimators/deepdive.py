@@ -117,7 +117,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
     factor_names_ : list of str
         Names of the factors: the columns of `factors`, "factor0" and so on, or "cluster".
     factor_classes_ : list of ndarray
-        Labels of every factor, sorted.
+        Labels of every factor, sorted, or in the order of an ordered Categorical of pandas.
     factor_priors_ : list of Bunch
         The mixture over the marginal dimensions of every factor, one normal component for each
         class: its frequency `weights` (n_classes,), its `centres` (n_classes, n_dims), the centres
@@ -232,10 +232,11 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         y : array-like of shape (n_samples,), (n_samples, horizon) or \
                 (n_samples, horizon, n_targets)
             The future of every window.
-        factors : array-like or DataFrame of shape (n_samples,) or (n_samples, n_factors), \
+        factors : array-like, DataFrame or dict of shape (n_samples,) or (n_samples, n_factors), \
                 default=None
             Labels of every window: strings or integers; -1, None or NaN where unknown. The columns
-            of a DataFrame name the factors. None: clusters are discovered.
+            of a DataFrame (of pandas or polars) name the factors, as do the keys of a dict. None:
+            clusters are discovered.
 
         Returns
         -------
