@@ -29,7 +29,8 @@ test-slow: $(VENV)/.test  ## run all tests, those that take long as well
 	$(BIN)/python -m pytest -n auto
 
 test-neighbours: $(NEIGHBOURS)/.installed  ## run the tests with other libraries, in an environment of theirs
-	$(NEIGHBOURS)/bin/python -m pytest tests/project/test_neighbours.py tests/project/test_works_with.py
+	$(NEIGHBOURS)/bin/python -m pytest tests/project/test_neighbours.py tests/project/test_works_with.py \
+		tests/data/test_labels.py
 
 lint: $(VENV)/.test  ## check style, spelling, imports and types only
 	$(BIN)/ruff check

@@ -141,9 +141,11 @@ def calendar_factors(index: ArrayLike, names: Sequence[str]) -> Any:
 
     Parameters
     ----------
-    index : DatetimeIndex, Series of datetimes, or datetime64 ndarray, of shape (n_samples,)
-        Timestamps in any order and of any unit. Time-zone-aware ones are read as the local wall
-        clock of their zone. For the labels of windows, pass ``index[origin]``.
+    index : DatetimeIndex, PeriodIndex, Series of either, or datetime64 ndarray, of shape \
+(n_samples,)
+        Timestamps in any order and of any unit; a period is taken for its first moment.
+        Time-zone-aware ones are read as the local wall clock of their zone. For the labels of
+        windows, pass ``index[origin]``.
     names : sequence of str
         Factors to read, among
 
@@ -224,8 +226,8 @@ def split_windows(
     dates : sequence of str, datetime64 or Timestamp, default=None
         First timestamp of the second and every later part, increasing: ``n_parts - 1`` of them.
         Needs `index`. If `index` has a time zone, dates without one are local times in it.
-    index : DatetimeIndex, Series of datetimes, or datetime64 ndarray, of shape (n_steps,), \
-default=None
+    index : DatetimeIndex, PeriodIndex, Series of either, or datetime64 ndarray, of shape \
+(n_steps,), default=None
         Timestamps of all rows of the series (not of the windows), sorted. Without `dates` only
         its length matters; if None, the series is taken to end with the last target row.
 
@@ -316,6 +318,12 @@ def _check_series(series: Any) -> np.ndarray:
             "'series' must not be a masked array, since the windows would lose the mask. Pass "
             "series.filled(np.nan)."
         )
+    if getattr(getattr(series, "index", None), "nlevels", 1) > 1:
+        raise ValueError(
+            "'series' must have one row per time step, got an index of several levels, whose "
+            "windows would cross from one series to the next. Cut every series by itself: "
+            "part.droplevel(0) for _, part in series.groupby(level=0)."
+        )
     with naming("series"):
         values = series.to_numpy() if hasattr(series, "iloc") else np.asarray(series)
     if hasattr(series, "iloc") and values.dtype == object and _holds_numbers(series):
@@ -323,8 +331,8 @@ def _check_series(series: Any) -> np.ndarray:
         values = series.to_numpy(dtype=np.float64, na_value=np.nan)
     if values.dtype.kind not in "biuf":
         raise TypeError(
-            f"'series' must hold real numbers, got dtype {values.dtype}. Convert or drop the "
-            "columns that are not numeric."
+            f"'series' must hold real numbers, got {_other_columns(series)}dtype {values.dtype}. "
+            "Convert or drop the columns that are not numeric."
         )
     if values.ndim not in (1, 2):
         raise ValueError(
@@ -337,6 +345,14 @@ def _check_series(series: Any) -> np.ndarray:
             "columns to cut into windows."
         )
     return values
+
+
+def _other_columns(series: Any) -> str:
+    """Name the columns of a DataFrame that do not hold numbers."""
+    if not (hasattr(series, "columns") and hasattr(series, "iloc")):
+        return ""
+    others = [name for name, dtype in series.dtypes.items() if dtype.kind not in "biuf"]
+    return f"the columns {shortened(others)} in "
 
 
 def _holds_numbers(frame: Any) -> bool:
@@ -380,9 +396,15 @@ def _target_position(target: Any, n_channels: int, names: list | None) -> int:
     position = _as_integer(target)
     if position is not None:
         if not -n_channels <= position < n_channels:
+            advice = ""
+            if names is not None and target in names:
+                advice = (
+                    " Integers are positions, whatever the names of the columns: pass "
+                    f"series.columns.get_loc({target!r})."
+                )
             raise ValueError(
                 f"'targets' must lie between {-n_channels} and {n_channels - 1} for a series of "
-                f"{n_channels} channels, got {position}."
+                f"{n_channels} channels, got {position}.{advice}"
             )
         return position % n_channels
     if names is None:
@@ -401,12 +423,17 @@ def _target_position(target: Any, n_channels: int, names: list | None) -> int:
 
 
 def _check_timestamps(name: str, index: Any) -> Any:
-    """Return a DatetimeIndex for pandas input, a datetime64 ndarray otherwise; never with NaT."""
+    """Return a DatetimeIndex for pandas input, a datetime64 ndarray otherwise; never with NaT.
+
+    A period is taken for its first moment.
+    """
     pandas: Any = sys.modules.get("pandas")
     is_pandas = pandas is not None and isinstance(index, (pandas.Index, pandas.Series))
     if isinstance(index, np.ma.MaskedArray):
         raise TypeError(f"{name!r} must not be a masked array. Fill or drop its masked values.")
     with naming(name):
+        if is_pandas and isinstance(index.dtype, pandas.PeriodDtype):
+            index = getattr(index, "dt", index).to_timestamp()
         stamps: Any = index if is_pandas else np.asarray(index)
     if getattr(stamps.dtype, "kind", None) != "M":
         of_rows = isinstance(getattr(index, "index", None), getattr(pandas, "DatetimeIndex", ()))

@@ -691,3 +691,47 @@ def test_part_without_windows_is_an_error_that_names_it(options, message):
 def test_steps_of_a_split_must_be_integers(name):
     with pytest.raises(TypeError, match=f"'{name}' must be a .* integer, got 1.5"):
         split_windows(np.arange(100), **({"horizon": 1} | {name: 1.5}))
+
+
+# Tables as users have them
+
+
+def test_a_table_of_several_series_is_refused():
+    pd = pytest.importorskip("pandas")
+    index = pd.MultiIndex.from_product([["a", "b"], range(30)], names=["meter", "hour"])
+    table = pd.DataFrame({"load": np.arange(60.0)}, index=index)
+    with pytest.raises(ValueError, match=r"index of several levels.*series\.groupby\(level=0\)"):
+        sliding_windows(table, 5, 2)
+    parts = [sliding_windows(part.droplevel(0), 5, 2) for _, part in table.groupby(level=0)]
+    assert [len(X) for X, _, _ in parts] == [24, 24]
+
+
+def test_columns_of_text_are_named():
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame({"load": np.arange(30.0), "site": "north", "note": "x"})
+    with pytest.raises(TypeError, match=r"got the columns \['site', 'note'\] in dtype object"):
+        sliding_windows(table, 5, 2)
+
+
+def test_integers_are_positions_and_the_error_says_how_to_get_one():
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame(np.zeros((30, 2)), columns=[0, 320])
+    with pytest.raises(ValueError, match=r"got 320\. Integers are positions.*get_loc\(320\)"):
+        sliding_windows(table, 5, 2, targets=320)
+    _, y, _ = sliding_windows(table, 5, 2, targets=table.columns.get_loc(320))
+    assert y.shape[2] == 1
+    with pytest.raises(ValueError, match=r"got 7\.$"):
+        sliding_windows(table, 5, 2, targets=7)
+
+
+def test_periods_are_taken_for_their_first_moment():
+    pd = pytest.importorskip("pandas")
+    periods = pd.period_range("2014-03-30", periods=50, freq="h")
+    names = ["hour", "weekday", "month"]
+    expected = calendar_factors(periods.to_timestamp(), names).to_numpy()
+    for index in (periods, pd.Series(periods)):
+        np.testing.assert_array_equal(calendar_factors(index, names).to_numpy(), expected)
+        cut = {"dates": ["2014-03-31"], "index": index}
+        assert split_windows(np.arange(10, 40), 2, **cut) == split_windows(
+            np.arange(10, 40), 2, **cut | {"index": periods.to_timestamp()}
+        )

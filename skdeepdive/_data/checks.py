@@ -181,7 +181,7 @@ def check_window_shape(X: Any, n_channels: int | None) -> None:
     """Raise unless X has two or three dimensions that agree with `n_channels`."""
     shape = tuple(X.shape)
     if len(shape) not in (2, 3):
-        advice = " Reshape your data: X.reshape(1, -1) is one window." if len(shape) == 1 else ""
+        advice = _one_window(X, "1, -1") if len(shape) == 1 else ""
         raise ValueError(
             "'X' must have shape (n_samples, n_timesteps) or (n_samples, n_timesteps, n_channels), "
             f"got an array of {len(shape)} dimension(s), shape {shape}.{advice}"
@@ -215,11 +215,16 @@ def check_fitted_shape(X: Any, window_shape: tuple[int, ...]) -> None:
         return
     advice = ""
     if math.prod(shape) == math.prod(window_shape):
-        one = ", ".join(map(str, (1, *window_shape)))
-        advice = f" Reshape your data: X.reshape({one}) is one window."
+        advice = _one_window(X, ", ".join(map(str, (1, *window_shape))))
     raise ValueError(
         f"'X' must have shape {shape_text(window_shape)}, as in fit, got {shape}.{advice}"
     )
+
+
+def _one_window(X: Any, shape: str) -> str:
+    """Return the advice to make one window of `X`, an array or a table."""
+    values = "X.to_numpy()" if hasattr(X, "to_numpy") else "X"
+    return f" Reshape your data: {values}.reshape({shape}) is one window."
 
 
 def shape_text(of_one: tuple[int, ...]) -> str:

@@ -1038,6 +1038,7 @@ _OUTPUTS = ["predict", "transform", "reconstruct", "predict_cluster", "predict_c
         (lambda X: X[:, :5], "X has 5 features, but DeepDIVEForecaster is expecting 12"),
         (lambda X: X[..., None], r"'X' must have shape \(n_samples, 12\), as in fit, got"),
         (lambda X: X[0], r"'X' must have shape.*Reshape your data: X\.reshape\(1, 12\) is one"),
+        (lambda X: pd.Series(X[0]), r"Reshape your data: X\.to_numpy\(\)\.reshape\(1, 12\) is one"),
         (lambda X: X[:0], "0 sample"),
         (lambda X: put(X, np.nan), "'X' must be finite.*NaN"),
         (lambda X: put(X, np.inf), "'X' must be finite.*inf"),
