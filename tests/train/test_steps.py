@@ -74,7 +74,7 @@ def test_every_batch_comes_with_the_out_of_fold_forecasts_of_its_windows():
     calls = [call for call in train_phase(start, data, valid) if call.options]
     for call in calls:
         rows = rows_of(call.batch, data)
-        found = call.options["linear"](call.batch.x, [every[rows]])
+        found = call.options["out_of_fold"](call.batch.x, [every[rows]])
         torch.testing.assert_close(found, expected[rows])
 
 
@@ -85,7 +85,9 @@ def test_training_drops_features_and_evaluation_is_told_of_nothing():
     assert {len(call.batch) for call in calls} == set(known)
     for call in calls:
         assert call.options.get("dropout", False) == known[len(call.batch)]
-        assert set(call.options) == ({"kl_weight", "linear", "dropout"} if call.options else set())
+        assert set(call.options) == (
+            {"kl_weight", "out_of_fold", "dropout"} if call.options else set()
+        )
 
 
 @pytest.mark.parametrize("group", ["conditional", "marginal", "forecast"])
