@@ -255,12 +255,12 @@ def test_counts_that_are_not_positive_are_errors(name, value):
 @pytest.mark.parametrize("value", [True, np.True_, 2.0, "3", None, [2]])
 def test_counts_that_are_not_integers_are_errors(name, value):
     counts = {"n_timesteps": 3, "horizon": 2} | {name: value}
-    with pytest.raises(TypeError, match=rf"'{name}' must be a .* integer, got .* of type"):
+    with pytest.raises(TypeError, match=f"'{name}' must be an integer, got .*"):
         sliding_windows(make_series(), **counts)
 
 
 def test_negative_gap_is_an_error():
-    with pytest.raises(ValueError, match="'gap' must be a non-negative integer, got -1"):
+    with pytest.raises(ValueError, match="'gap' must be an integer of at least 0, got -1"):
         sliding_windows(make_series(), 3, 2, gap=-1)
 
 
@@ -689,7 +689,7 @@ def test_part_without_windows_is_an_error_that_names_it(options, message):
 
 @pytest.mark.parametrize("name", ["horizon", "gap"])
 def test_steps_of_a_split_must_be_integers(name):
-    with pytest.raises(TypeError, match=f"'{name}' must be a .* integer, got 1.5"):
+    with pytest.raises(TypeError, match=f"'{name}' must be an integer, got 1.5"):
         split_windows(np.arange(100), **({"horizon": 1} | {name: 1.5}))
 
 

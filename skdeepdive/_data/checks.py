@@ -53,13 +53,13 @@ def check_integer(name: str, value: Any, minimum: int = 1, otherwise: str = "") 
 
 
 def _as_integer(name: str, value: Any, otherwise: str = "") -> int:
-    if not _is_number(value, numbers.Integral):
+    if not is_number(value, numbers.Integral):
         raise TypeError(f"'{name}' must be an integer{otherwise}, got {value!r}.")
     return int(value)
 
 
-def _is_number(value: Any, kind: Any) -> bool:
-    # To Python flags are integers, and to NumPy spans of time.
+def is_number(value: Any, kind: Any) -> bool:
+    """Whether a value is a number of a kind; flags and spans of time are none."""
     return isinstance(value, kind) and not isinstance(value, bool | np.timedelta64)
 
 
@@ -91,7 +91,7 @@ def check_batch_size(value: Any) -> int | str:
 
 def check_number(name: str, value: Any, upper: float = np.inf) -> float:
     """Return `value` as a float above 0 and below `upper`."""
-    if not _is_number(value, numbers.Real):
+    if not is_number(value, numbers.Real):
         raise TypeError(f"'{name}' must be a number, got {value!r}.")
     try:
         number = float(value)
