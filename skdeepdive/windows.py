@@ -24,7 +24,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
 from ._data.checks import check_integer, naming
-from ._data.series import check_series, check_timestamps, select_targets, to_seconds
+from ._data.series import check_series, check_spacing, check_timestamps, select_targets, to_seconds
 
 __all__ = ["calendar_factors", "sliding_windows", "split_windows"]
 
@@ -56,9 +56,11 @@ def sliding_windows(
     series : array-like of shape (n_steps,) or (n_steps, n_channels)
         One row per time step, oldest first, evenly spaced in time; boolean, integer or real
         floating dtype. NumPy arrays of any memory layout, memory maps, and pandas Series and
-        DataFrames. Values are not looked at, so NaN passes through. Lists, and DataFrames that
-        hold columns of several dtypes or in several blocks, are converted to one array first,
-        which copies the series once.
+        DataFrames. Values are not looked at, so NaN passes through. Where pandas dates the rows,
+        none may be missing, doubled or out of order; ``series.tz_localize(zone,
+        ambiguous="infer")`` makes the steps even of a local clock that is put forward and back.
+        Lists, and DataFrames that hold columns of several dtypes or in several blocks, are
+        converted to one array first, which copies the series once.
     n_timesteps : int
         Length of the input windows, in steps.
     horizon : int
@@ -90,8 +92,9 @@ def sliding_windows(
     TypeError
         If an argument that counts steps is not an integer, or `series` is not numeric.
     ValueError
-        If `series` is not 1-D or 2-D or is too short for one window, a count is out of range, or
-        `targets` is empty or names a channel that does not exist.
+        If `series` is not 1-D or 2-D, is too short for one window, has an index of several levels
+        or dates that are not evenly spaced, a count is out of range, or `targets` is empty or
+        names a channel that does not exist.
 
     See Also
     --------
@@ -117,6 +120,7 @@ def sliding_windows(
     gap = check_integer("gap", gap, minimum=0)
     stride = check_integer("stride", stride, minimum=1)
     values = check_series(series)
+    check_spacing(getattr(series, "index", None))
     n_steps, n_needed = len(values), n_timesteps + gap + horizon
     if n_steps < n_needed:
         raise ValueError(

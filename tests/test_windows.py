@@ -735,3 +735,119 @@ def test_periods_are_taken_for_their_first_moment():
         assert split_windows(np.arange(10, 40), 2, **cut) == split_windows(
             np.arange(10, 40), 2, **cut | {"index": periods.to_timestamp()}
         )
+
+
+YEAR = 24 * 365
+
+
+def hours_of(change):
+    """A year of hours as read from a file: without a frequency, and changed."""
+    pd = pytest.importorskip("pandas")
+    index = pd.DatetimeIndex(list(pd.date_range("2014", periods=YEAR, freq="h")))
+    return pd.Series(np.arange(YEAR + 0.0), index=index).iloc[change(np.arange(YEAR))]
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "mend"),
+    [
+        pytest.param(
+            lambda rows: rows[::-1],
+            r"in the order of time, got 2014-12-31 22:00:00 in row 1 after .*sort_index\(\)",
+            lambda series: series.sort_index(),
+            id="newest first",
+        ),
+        pytest.param(
+            lambda rows: np.random.default_rng(0).permutation(rows),
+            r"in the order of time, .*sort_index\(\)",
+            lambda series: series.sort_index(),
+            id="shuffled",
+        ),
+        pytest.param(
+            lambda rows: np.insert(rows, 5, 4),
+            r"one per time step, got 2014-01-01 04:00:00 in row 5 after .*groupby\(level=0\)\.mean",
+            lambda series: series.groupby(level=0).mean(),
+            id="doubled",
+        ),
+        pytest.param(
+            lambda rows: np.repeat(rows, 2),
+            r"one per time step, got 2014-01-01 00:00:00 in row 1 after",
+            lambda series: series.groupby(level=0).mean(),
+            id="all doubled",
+        ),
+        pytest.param(
+            lambda rows: np.delete(rows, [100, 101, 4000]),
+            r"evenly spaced in time, got 2014-01-05 06:00:00 in row 100 after 2014-01-05 03:00:00"
+            r".*resample\('h'\)\.mean\(\)",
+            lambda series: series.resample("h").mean().interpolate(),
+            id="hole",
+        ),
+    ],
+)
+def test_rows_missing_doubled_or_out_of_order_are_named_and_mended(change, message, mend):
+    series = hours_of(change)
+    with pytest.raises(ValueError, match=f"'series' must have rows {message}"):
+        sliding_windows(series, 24, 6)
+    expected, _, _ = sliding_windows(hours_of(lambda rows: rows), 24, 6)
+    np.testing.assert_allclose(sliding_windows(mend(series), 24, 6)[0], expected)
+    as_they_come, _, _ = sliding_windows(series.reset_index(drop=True), 24, 6)
+    assert len(as_they_come) == len(series) - 29
+
+
+def test_missing_periods_are_named_and_mended():
+    pd = pytest.importorskip("pandas")
+    series = hours_of(lambda rows: np.delete(rows, 7)).to_period("h")
+    with pytest.raises(ValueError, match=r"got 2014-01-01 08:00 in row 7 after 2014-01-01 06:00"):
+        sliding_windows(series, 24, 6)
+    mended = series.to_timestamp().resample("h").mean()
+    assert len(sliding_windows(mended, 24, 6)[0]) == YEAR - 29
+    assert isinstance(mended.index, pd.DatetimeIndex)
+
+
+def test_a_local_clock_put_back_has_even_steps_with_its_time_zone():
+    pd = pytest.importorskip("pandas")
+    index = pd.date_range("2014", periods=YEAR, freq="h", tz="Europe/Berlin").tz_localize(None)
+    series = pd.Series(np.arange(YEAR), index=index)
+    with pytest.raises(ValueError, match=r"one per time step, got 2014-10-26 02.*tz_localize"):
+        sliding_windows(series.loc["2014-04":], 24, 6)
+    with pytest.raises(ValueError, match=r"evenly spaced in time, got 2014-03-30 03.* after .* 01"):
+        sliding_windows(series.loc[:"2014-09"], 24, 6)
+    zoned = series.tz_localize("Europe/Berlin", ambiguous="infer")
+    assert len(sliding_windows(zoned, 24, 6)[0]) == YEAR - 29
+
+
+@pytest.mark.parametrize(
+    "make_index",
+    [
+        pytest.param(lambda pd: pd.date_range("2014", periods=50, freq="MS"), id="months"),
+        pytest.param(
+            lambda pd: pd.period_range("2014", periods=50, freq="M"), id="monthly periods"
+        ),
+        pytest.param(
+            lambda pd: pd.date_range("2014-03", periods=50, freq="D", tz="Europe/Berlin"), id="days"
+        ),
+        pytest.param(
+            lambda pd: pd.to_datetime((np.arange(50) * 1000 / 30).round(), unit="ms"), id="30 Hz"
+        ),
+    ],
+)
+def test_steps_that_are_nearly_even_pass(make_index):
+    pd = pytest.importorskip("pandas")
+    index = make_index(pd)
+    series = pd.Series(np.arange(50), index=type(index)(list(index)))
+    assert len(sliding_windows(series, 12, 2)[0]) == 37
+
+
+def test_business_days_pass_with_their_frequency():
+    pd = pytest.importorskip("pandas")
+    days = pd.date_range("2014", periods=50, freq="B")
+    series = pd.Series(np.arange(50), index=pd.DatetimeIndex(list(days)))
+    with pytest.raises(ValueError, match=r"got 2014-01-06.* in row 3 .*series\.asfreq\('B'\)"):
+        sliding_windows(series, 12, 2)
+    assert len(sliding_windows(series.asfreq("B"), 12, 2)[0]) == 37
+
+
+def test_rows_without_a_date_are_named():
+    pd = pytest.importorskip("pandas")
+    index = pd.DatetimeIndex([*pd.date_range("2014", periods=30, freq="h"), pd.NaT])
+    with pytest.raises(ValueError, match="'series' must have dated rows, got NaT in row 30"):
+        sliding_windows(pd.Series(np.arange(31), index=index), 12, 2)

@@ -11,6 +11,11 @@ from .checks import is_number, naming, shortened
 # About 36 billion years about 1970, which NumPy's calendar is exact in.
 _MOST_SECONDS = 2**60
 
+_DOUBLED = (
+    "Call series.groupby(level=0).mean(), or, where a local clock was put back, "
+    "series.tz_localize(zone, ambiguous='infer')."
+)
+
 
 def check_series(series: Any) -> np.ndarray:
     """Return the values of a series, one row per time step and, in two dimensions, per channel."""
@@ -157,6 +162,54 @@ def check_timestamps(name: str, index: Any) -> Any:
             f"{name!r} must not hold NaT, got {n_missing} of them. Fill or drop those rows first."
         )
     return stamps
+
+
+def check_spacing(index: Any) -> None:
+    """Raise unless rows dated by pandas are in order, none of them twice and none missing.
+
+    A step of two thirds to three halves of the median step is taken for one step, since months
+    differ and clocks are not exact. Where the `freq` of time stamps is set, pandas has seen to it.
+    """
+    pandas: Any = sys.modules.get("pandas")
+    if pandas is None or not isinstance(index, pandas.DatetimeIndex | pandas.PeriodIndex):
+        return
+    if index.hasnans:
+        row = int(np.argmax(index.isna()))
+        raise ValueError(f"'series' must have dated rows, got NaT in row {row}. Drop such rows.")
+    steps = np.diff(index.asi8)  # of time stamps in UTC, of periods by their count
+    if len(steps) == 0:
+        return
+    median = np.median(steps)
+    is_regular = isinstance(index, pandas.DatetimeIndex) and index.freq is not None
+    is_uneven = (3 * steps < 2 * median) | (2 * steps > 3 * median)
+    for is_bad, demand, advice in (
+        (steps < 0, "in the order of time", "Call series.sort_index()."),
+        (steps == 0, "one per time step", _DOUBLED),
+        (is_uneven & (not is_regular), "evenly spaced in time", None),
+    ):
+        if is_bad.any():
+            row = int(np.argmax(is_bad)) + 1
+            raise ValueError(
+                f"'series' must have rows {demand}, got {index[row]} in row {row} after "
+                f"{index[row - 1]}. {advice or _fill(index, median)}"
+            )
+
+
+def _fill(index: Any, step: float) -> str:
+    """Return the advice for rows that are missing."""
+    pandas: Any = sys.modules["pandas"]
+    dated, freq, business = "series", "freq", ""
+    if isinstance(index, pandas.PeriodIndex):
+        dated, freq = "series.to_timestamp()", repr(index.freqstr)
+    elif (span := pandas.Timedelta(int(step), unit=index.unit)) == pandas.Timedelta(days=1):
+        freq, business = "'D'", " Business days are evenly spaced after series.asfreq('B')."
+    elif span < pandas.Timedelta(days=28):
+        freq = repr(pandas.tseries.frequencies.to_offset(span).freqstr)
+    return (
+        f"{dated}.resample({freq}).mean() has a row for every step, with NaN where none was: fill "
+        "these, or cut the parts between them one by one. To take the rows as they come, pass "
+        f"series.reset_index(drop=True).{business}"
+    )
 
 
 def to_seconds(name: str, wall: np.ndarray) -> np.ndarray:
