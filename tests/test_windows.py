@@ -706,6 +706,22 @@ def test_a_table_of_several_series_is_refused():
     assert [len(X) for X, _, _ in parts] == [24, 24]
 
 
+@pytest.mark.parametrize("shapes", [[(40,), (50,)], [(40, 3), (40, 3)], [(40, 3), (50, 3)]])
+def test_a_list_of_recordings_is_refused(shapes):
+    recordings = [np.zeros(shape) for shape in shapes]
+    with pytest.raises(ValueError, match=r"must be one series, got 2 arrays.*for part in series\]"):
+        sliding_windows(recordings, 5, 2)
+    parts = [sliding_windows(part, 5, 2) for part in recordings]
+    assert [len(X) for X, _, _ in parts] == [shape[0] - 6 for shape in shapes]
+
+
+def test_a_list_of_rows_is_one_series():
+    rows = list(np.arange(30.0).reshape(10, 3))
+    np.testing.assert_array_equal(
+        sliding_windows(rows, 5, 2)[0], sliding_windows(np.array(rows), 5, 2)[0]
+    )
+
+
 def test_columns_of_text_are_named():
     pd = pytest.importorskip("pandas")
     table = pd.DataFrame({"load": np.arange(30.0), "site": "north", "note": "x"})
