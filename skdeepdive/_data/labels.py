@@ -144,13 +144,7 @@ def _check_classes(classes: Any, names: list[str]) -> dict[str, np.ndarray]:
 
 
 def _all_labels(name: str, labels: Any) -> np.ndarray:
-    labels = _labels("classes", labels)
-    if labels.ndim != 1:
-        raise ValueError(
-            f"Factor '{name}' of 'classes' must have its labels in one dimension, got shape "
-            f"{labels.shape}."
-        )
-    return _encode(f"Factor '{name}' of 'classes'", labels)[0]
+    return _encode(f"Factor '{name}' of 'classes'", _labels_of("classes", name, labels))[0]
 
 
 def _factor_columns(factors: Any) -> list[_Column]:
@@ -192,15 +186,21 @@ def _unnamed_columns(factors: Any) -> list[_Column]:
 
 
 def _column(name: Any, values: Any) -> _Column:
-    labels = _labels("factors", values)
-    if labels.ndim != 1:
-        raise ValueError(
-            f"Factor '{name}' of 'factors' must have its labels in one dimension, got shape "
-            f"{labels.shape}."
-        )
+    labels = _labels_of("factors", name, values)
     dtype: Any = getattr(values, "dtype", None)
     order = list(dtype.categories) if getattr(dtype, "ordered", False) else None
     return _Column(str(name), labels, order)
+
+
+def _labels_of(argument: str, factor: Any, values: Any) -> np.ndarray:
+    """Labels of a single factor."""
+    labels = _labels(argument, values)
+    if labels.ndim != 1:
+        raise ValueError(
+            f"Factor '{factor}' of '{argument}' must have its labels in one dimension, got shape "
+            f"{labels.shape}."
+        )
+    return labels
 
 
 def _labels(name: str, values: Any) -> np.ndarray:

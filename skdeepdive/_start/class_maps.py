@@ -73,7 +73,7 @@ def fit_class_maps(
     nothing = [None] * len(module.priors)
     linear = module.linear_forecast.with_class_maps(nothing)
     fold_maps = [forecast.with_class_maps(nothing) for forecast in fold_maps]
-    n_classes = [prior.n_classes for prior in module.priors]
+    n_classes = module.class_counts
     ready = [i for i, n in enumerate(n_classes) if len(train) >= _FEWEST_WINDOWS * n]
     if not ready:
         return linear, fold_maps

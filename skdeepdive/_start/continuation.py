@@ -61,14 +61,14 @@ class WindowSums:
         """Sum over the windows that a module was fitted to."""
         labels = None
         if module.has_marginal and module.interleave:
-            labels = class_sums(train, module.features, _class_counts(module))
+            labels = class_sums(train, module.features, module.class_counts)
         return cls(ErrorMoments.of(module, train, valid), labels)
 
     def with_more(self, module: DeepDIVE, train: WindowData, valid: WindowData) -> "WindowSums":
         """Add further windows."""
         labels = self.labels
         if labels is not None:
-            labels = labels + class_sums(train, module.features, _class_counts(module))
+            labels = labels + class_sums(train, module.features, module.class_counts)
         return WindowSums(self.errors.with_more(module, train, valid), labels)
 
     def to_plain(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def continued_start(
         sums = past.with_more(module, train, valid)
     module.linear_forecast, fold_maps = adapt_linear_forecast(module, train, sums.errors)
     if sums.labels is not None and module.marginal_encoder is not None:
-        counts = _class_counts(module)
+        counts = module.class_counts
         discriminants = refit_discriminants(sums.labels, valid, module.features, counts)
         module.marginal_encoder.set_discriminants(*discriminants)
         for prior, n_windows in zip(module.priors, sums.labels.counts.split(counts), strict=True):
@@ -150,10 +150,6 @@ def _adapted(linear: LinearForecast, errors: Moments, penalty: float) -> LinearF
     adapted.weight += weight.to(linear.weight)
     adapted.intercept += intercept.to(linear.intercept)
     return adapted
-
-
-def _class_counts(module: DeepDIVE) -> list[int]:
-    return [prior.n_classes for prior in module.priors]
 
 
 def _to_plain(part: Any) -> Any:

@@ -48,7 +48,7 @@ def fit_linear_window(
     lengths, n_conditional = _lengths(module), module.n_conditional
     sample = _draw(module, train, lengths)
     mean = sample.coordinates.mean(0)
-    class_counts = [prior.n_classes for prior in module.priors]
+    class_counts = module.class_counts
     class_means = _additive_means(sample.coordinates - mean, sample.classes, class_counts)
     left = _subtract(sample, mean, class_means)
     loadings = torch.zeros(n_conditional, len(lengths)).to(lengths)

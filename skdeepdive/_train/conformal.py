@@ -6,6 +6,7 @@ import sys
 import torch
 
 from .._data.batches import N_BLOCKS, WindowData, rows_per_batch
+from ..nn.forecast import forecast_and_scale
 from ..nn.module import DeepDIVE
 
 # Powers of a window's own deviation that the errors may scale with.
@@ -56,19 +57,10 @@ def update_conformal_errors(module: DeepDIVE, valid: WindowData) -> None:
     if len(valid) >= _ENOUGH or not len(conformal.errors):
         fit_conformal_errors(module, valid)
         return
-    errors, scale = _errors_and_scale(module, valid)
-    latest = torch.cat([conformal.errors, errors / scale])[-_ENOUGH:]
-    conformal.set_errors(latest[:: _step(latest, _KEPT)].clone())
-
-
-def _errors_and_scale(module: DeepDIVE, valid: WindowData) -> tuple[torch.Tensor, torch.Tensor]:
-    """Errors of forecasts, and the scale that an earlier fit gives them."""
     batch = valid.batch(slice(None))
-    window = module.features(batch.x)
-    latents = module.infer(window)
-    channels = module.linear_forecast.source_channels
-    scale = module.conformal.scale(window, channels, latents.responses)
-    return batch.y - sum(module.forecast_given(latents, window)), scale
+    forecast, scale = forecast_and_scale(module, batch.x)
+    latest = torch.cat([conformal.errors, (batch.y - forecast) / scale])[-_ENOUGH:]
+    conformal.set_errors(latest[:: _step(latest, _KEPT)].clone())
 
 
 def _errors(

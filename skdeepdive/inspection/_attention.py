@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from ._axes import check_matplotlib, make_names, name_ticks, write_values
+from ._axes import check_matplotlib, make_axes, make_names, name_ticks, write_values
 
 
 class AttentionDisplay:
@@ -118,13 +118,9 @@ class AttentionDisplay:
             If matplotlib is not installed.
         """
         check_matplotlib(type(self).__name__)
-        import matplotlib.pyplot as plt
-
         weights = np.asarray(self.weights, dtype=float)
         n_queries, n_columns = weights.shape
-        if ax is None:
-            size = (2.8 + 0.9 * n_columns, min(1.6 + 0.2 * n_queries, 9))
-            _, ax = plt.subplots(figsize=size, layout="constrained")
+        ax = make_axes(ax, (2.8 + 0.9 * n_columns, min(1.6 + 0.2 * n_queries, 9)))
         self.ax_, self.figure_ = ax, ax.figure
         self.im_ = ax.imshow(weights, cmap=cmap, vmin=0, vmax=2 / n_columns, aspect="auto")
         size = "small" if n_queries <= 16 else "xx-small"

@@ -108,7 +108,7 @@ class DeepDIVE(nn.Module):
             if n_conditional
             else None
         )
-        class_counts = [len(weights) for weights in class_weights]
+        class_counts = self.class_counts
         self.fusion = CrossAttentionFusion(n_conditional, class_counts)
         n_fused, future_shape = self.fusion.n_features, linear_forecast.future_shape
         self.linear_window = LinearWindow(features, class_counts, n_conditional)
@@ -144,7 +144,6 @@ class DeepDIVE(nn.Module):
             self,
             window_shape=(self.features.n_timesteps, self.features.n_channels),
             future_shape=linear.future_shape,
-            class_counts=[prior.n_classes for prior in self.priors],
             n_marginal=max(self.factor_dims, default=0),
             n_errors=len(self.conformal.errors),
             linear=linear.configuration,
@@ -307,9 +306,14 @@ class DeepDIVE(nn.Module):
     # What the estimator and the training loop ask for
 
     @property
+    def class_counts(self) -> list[int]:
+        """Number of classes of every factor."""
+        return [prior.n_classes for prior in self.priors]
+
+    @property
     def n_classes(self) -> int:
         """Number of classes of all factors together."""
-        return sum(prior.n_classes for prior in self.priors)
+        return sum(self.class_counts)
 
     @property
     def has_marginal(self) -> bool:
