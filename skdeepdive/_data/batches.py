@@ -37,11 +37,14 @@ class Batch:
         Their futures, in units of the model.
     labels : tensor of shape (n, n_factors)
         Codes of classes, -1 where unlabelled.
+    pooled : tensor of shape (n, n_pooled) or None, default=None
+        Pooled features of the windows, if they were computed before.
     """
 
     x: torch.Tensor
     y: torch.Tensor
     labels: torch.Tensor
+    pooled: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -58,6 +61,7 @@ class WindowData:
     y_scaling: Scaling
     device: torch.device
     dtype: type = np.float32
+    pooled: np.ndarray | None = None  # (n, n_pooled), see Batch
 
     def standardised(self) -> "WindowData":
         """Return the same windows and futures, standardised once where they are views of series.
@@ -71,11 +75,18 @@ class WindowData:
     def __len__(self) -> int:
         return len(self.X)
 
+    @property
+    def window_size(self) -> int:
+        """Number of values of a window."""
+        return self.X[0].size
+
     def batch(self, rows: slice | np.ndarray) -> Batch:
         """Gather rows, a slice or an index array, as standardised tensors on the device."""
         x = self._gather(self.X, self.x_scaling, rows)
         y = self._gather(self.y, self.y_scaling, rows)
-        return Batch(*(to_tensor(part, self.device) for part in (x, y, self.labels[rows])))
+        pooled = None if self.pooled is None else to_tensor(self.pooled[rows], self.device)
+        x, y, labels = (to_tensor(part, self.device) for part in (x, y, self.labels[rows]))
+        return Batch(x, y, labels, pooled)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield consecutive batches of all rows."""
@@ -89,9 +100,16 @@ class WindowData:
         rows = np.random.default_rng(seed).choice(len(self), n, replace=False)
         return WindowSample(self, np.sort(rows))
 
+    def take(self, rows: np.ndarray) -> "WindowSample":
+        """Return the rows of an index array."""
+        return WindowSample(self, rows)
+
     def part(self, rows: slice) -> "WindowData":
         """Return the rows of a slice, as views."""
-        return replace(self, X=self.X[rows], y=self.y[rows], labels=self.labels[rows])
+        pooled = None if self.pooled is None else self.pooled[rows]
+        return replace(
+            self, X=self.X[rows], y=self.y[rows], labels=self.labels[rows], pooled=pooled
+        )
 
     def _gather(self, values: np.ndarray, scaling: Scaling, rows: Any) -> np.ndarray:
         """Standardise rows, few at a time: memory is slower than arithmetic."""
@@ -131,9 +149,23 @@ class WindowSample:
         return len(self.rows)
 
     @property
+    def labels(self) -> np.ndarray:
+        """Codes of classes, `(n, n_factors)`."""
+        return self.data.labels[self.rows]
+
+    def take(self, rows: np.ndarray) -> "WindowSample":
+        """Return the rows of an index array."""
+        return WindowSample(self.data, self.rows[rows])
+
+    @property
     def device(self) -> torch.device:
         """Where batches go."""
         return self.data.device
+
+    @property
+    def window_size(self) -> int:
+        """Number of values of a window."""
+        return self.data.window_size
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield consecutive batches of the sample."""
@@ -141,9 +173,9 @@ class WindowSample:
             yield self.data.batch(self.rows[start : start + batch_size])
 
 
-def rows_per_batch(data: WindowData, n_classes: int = 0) -> int:
+def rows_per_batch(data: WindowData | WindowSample, n_classes: int = 0) -> int:
     """Count the windows that make a batch of about 2**21 values, 16 MB in double precision."""
-    return count_rows(2**21, data.X[0].size, n_classes)
+    return count_rows(2**21, data.window_size, n_classes)
 
 
 def count_rows(n_values: int, size: int, n_classes: int) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 # Sizes are below, as in saved files.
 _MOST = 2**31 - 1
 LATENTS = ("both", "conditional", "marginal")
+PRIORS = ("observed", "uniform")
 
 
 @contextmanager
@@ -276,7 +277,7 @@ def check_futures(y: Any, n_samples: int) -> np.ndarray:
 
 
 def check_validation_split(
-    n_samples: int, validation_fraction: float, validation_gap: int | None, horizon: int
+    n_samples: int, validation_fraction: float, validation_gap: int | None, default_gap: int
 ) -> tuple[int, int]:
     """Return the numbers of training and of validation windows: there must be one of each.
 
@@ -295,7 +296,7 @@ def check_validation_split(
             f"'validation_fraction' {validation_fraction} leaves none of the {n_samples} windows "
             "to train on. Lower it, or give more windows."
         )
-    gap = horizon - 1 if validation_gap is None else int(validation_gap)
+    gap = default_gap if validation_gap is None else int(validation_gap)
     n_train = n_samples - n_valid - gap
     about = (
         f"'validation_gap' {'(horizon - 1 by default) ' if validation_gap is None else ''}leaves "

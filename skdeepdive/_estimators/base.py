@@ -31,6 +31,7 @@ from .._data.checks import (
 from .._data.devices import to_array, to_numpy_dtype, to_tensor
 from .._data.rows import check_finite
 from .._data.threads import threads_for
+from .._data.validation import check_groups, last_groups, share_steps
 from .._saving import file
 from .._saving.plain import Networks, from_plain, make_module, plain_module, to_plain
 from .._train.distributed import Processes
@@ -336,10 +337,12 @@ class BaseForecaster(
         model.__setstate__(file.read(path, cls))
         return model
 
-    def _fit(self: Self, X: Any, y: Any, *labels: Any, plan: Plan) -> Self:
+    def _fit(self: Self, X: Any, y: Any, *labels: Any, plan: Plan, groups: Any = None) -> Self:
         """Fit by a plan; an estimator that was fitted before stays as it was until it succeeds."""
         run = FitRun(self, X, y, plan, self._processes())
-        self.__dict__ = run.fit(*labels)  # at one stroke, for interrupts and other threads
+        self.__dict__ = run.fit(
+            *labels, groups=groups
+        )  # at one stroke, for interrupts and other threads
         run.finish()
         return self
 
@@ -370,7 +373,7 @@ class BaseForecaster(
         if self.validation_gap is not None:
             check_integer("validation_gap", self.validation_gap, minimum=0, otherwise=" or None")
 
-    def _take_windows(self, X: Any, y: Any, plan: Plan) -> Windows:
+    def _take_windows(self, X: Any, y: Any, groups: Any, plan: Plan) -> Windows:
         """Check windows and futures, note their shapes, and split them."""
         windows = self._check_windows(X) if plan.goes_on else self._check_first_windows(X)
         if y is None:
@@ -386,10 +389,15 @@ class BaseForecaster(
         self._future_shape = y.shape[1:]
         self.n_timesteps_, self.n_channels_ = windows.shape[1:]
         self.horizon_, self.n_targets_ = futures.shape[1:]
-        counts = check_validation_split(
-            len(windows), self.validation_fraction, self.validation_gap, self.horizon_
-        )
-        return Windows(windows, futures, *counts)
+        n_samples, gap = len(windows), self.validation_gap
+        if groups is not None:
+            groups = check_groups(groups, n_samples)
+            n_valid = int(last_groups(groups, self.validation_fraction).sum())
+            return Windows(windows, futures, n_samples - n_valid, n_valid, False, groups)
+        share = share_steps(windows)
+        default_gap = self.horizon_ - 1 if share else 0
+        counts = check_validation_split(n_samples, self.validation_fraction, gap, default_gap)
+        return Windows(windows, futures, *counts, share)
 
     def _check_first_windows(self, X: Any) -> np.ndarray:
         X = check_numeric("X", to_array("X", X))

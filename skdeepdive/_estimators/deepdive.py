@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,9 +11,16 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from .._data.checks import LATENTS, check_choice, check_flag
+from .._data.checks import LATENTS, PRIORS, check_choice, check_flag
 from .._data.devices import to_array
-from .._data.labels import Factors, check_factors, check_known_factors, check_same_classes
+from .._data.labels import (
+    Factors,
+    check_factors,
+    check_known_factors,
+    check_same_classes,
+    no_factors,
+)
+from .._data.validation import last_groups, last_of_classes
 from .._saving.plain import plain_module
 from .._start.continuation import WindowSums
 from .._start.start import Sizes
@@ -20,6 +28,7 @@ from .._train.distributed import Processes
 from ..nn.module import DeepDIVE
 from .base import BaseForecaster, Self
 from .callbacks import with_callbacks
+from .classifier import FactorClassifier, classifier_of
 from .explanation import ExplanationMixin, where_marginal
 from .fit import Fitted, Plan, Windows, fit_deepdive, fit_deepdive_further
 from .probabilistic import ProbabilisticMixin
@@ -80,14 +89,19 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         correction only.
     validation_fraction : float, default=0.2
         Part of the windows, the last in their order, that is kept for validation. Windows overlap,
-        so a random part would leak.
+        so a random part would leak. Where windows are cases of their own, sorted by class, it is
+        the last part of every class.
     validation_gap : int or None, default=None
         Windows before the validation windows that are not trained on, because their futures share
         steps with those of validation windows. None: `horizon - 1`, right for windows one step
-        apart; for windows `s` steps apart ``ceil(horizon / s) - 1`` suffices. 0 for windows that
-        share no steps, such as one of each recording.
+        apart; for windows `s` steps apart ``ceil(horizon / s) - 1`` suffices. For windows that
+        share no steps, such as one of each recording, and with `groups`, None is 0.
     n_iter_no_change : int, default=5
         Patience of early stopping, in epochs.
+    priors : {"observed", "uniform"}, default="observed"
+        Class frequencies that `predict_cluster` and `predict_cluster_proba` assume: those of the
+        labels, for the fewest errors, or the same for all classes, for a high balanced accuracy.
+        It has no effect on `fit` and on forecasts.
     warm_start : bool, default=False
         Let a further `fit` start from the fitted model, in its scaling and with its classes, for
         fine-tuning on new data. Shapes and the names of the factors must be the same, and a label
@@ -195,6 +209,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         validation_fraction: float = 0.2,
         validation_gap: int | None = None,
         n_iter_no_change: int = 5,
+        priors: str = "observed",
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
@@ -214,6 +229,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         self.validation_fraction = validation_fraction
         self.validation_gap = validation_gap
         self.n_iter_no_change = n_iter_no_change
+        self.priors = priors
         self.warm_start = warm_start
         self.random_state = random_state
         self.device = device
@@ -221,7 +237,14 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         self.verbose = verbose
 
     @with_callbacks
-    def fit(self: Self, X: ArrayLike, y: ArrayLike, factors: ArrayLike | None = None) -> Self:
+    def fit(
+        self: Self,
+        X: ArrayLike,
+        y: ArrayLike,
+        factors: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Train on windows and their futures.
 
         Parameters
@@ -237,6 +260,9 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
             Labels of every window: strings or integers; -1, None or NaN where unknown. The columns
             of a DataFrame (of pandas or polars) name the factors, as do the keys of a dict. None:
             clusters are discovered.
+        groups : array-like of shape (n_samples,), default=None
+            The person or recording of every window, where labels are to be read of new ones. The
+            groups that come last are for validation, as a whole, and folds do not divide any.
 
         Returns
         -------
@@ -267,7 +293,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
             KeyboardInterrupt and leaves the estimator as it was.
         """
         goes_on = check_flag("warm_start", self.warm_start) and self.__sklearn_is_fitted__()
-        return self._fit(X, y, factors, None, plan=Plan.FURTHER if goes_on else Plan.ANEW)
+        plan = Plan.FURTHER if goes_on else Plan.ANEW
+        return self._fit(X, y, factors, None, plan=plan, groups=groups)
 
     def partial_fit(
         self: Self,
@@ -400,25 +427,71 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         proba = self._cluster_proba(X)
         return proba[0] if len(proba) == 1 else proba
 
+    @where_marginal
+    def as_classifier(self, factor: str | None = None) -> FactorClassifier:
+        """Return a factor as a scikit-learn classifier.
+
+        It is fitted, and its `predict` and `predict_proba` are :meth:`predict_cluster` and
+        :meth:`predict_cluster_proba` of the factor. Tools that fit classifiers clone the forecaster
+        and need its futures, as metadata: see :meth:`FactorClassifier.fit`.
+
+        Parameters
+        ----------
+        factor : str, default=None
+            Its name, as in `factor_names_`. None: the only one.
+
+        Returns
+        -------
+        classifier : FactorClassifier
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If there is no such factor, or several to choose from.
+        """
+        check_is_fitted(self)
+        return classifier_of(self, factor)
+
     def _processes(self) -> Processes:
         return Processes.current()
 
     def _make_task(self, windows: Windows, *labels: Any, plan: Plan, device: torch.device) -> Task:
-        X, y, (factors, classes) = windows.X, windows.y, labels
+        factors, classes = labels
         if plan.goes_on:
             self._check_sizes()
-            factors = self._check_further(factors, classes, len(X))
+            factors = self._check_further(factors, classes, len(windows.X))
+            windows, factors = self._in_order(windows, factors)
             weights = plain_module(self.module_)["weights"].values()
             fit = partial(
                 fit_deepdive_further, windows, factors, self._before(device), plan, device
             )
-            return Task(fit, [X, y, factors.codes, *weights])
+            return Task(fit, [windows.X, windows.y, factors.codes, *weights])
         if factors is None and classes is not None:
             raise ValueError("'classes' are those of 'factors', which must be given too, got None.")
         if factors is not None:
-            factors = check_factors(to_array("factors", factors), len(X), classes)
+            factors = check_factors(to_array("factors", factors), len(windows.X), classes)
+        windows, ordered = self._in_order(windows, factors or no_factors(len(windows.X)))
+        factors = None if factors is None else ordered
         fit = partial(fit_deepdive, windows, factors, self._sizes(), plan, device)
-        return Task(fit, [X, y] if factors is None else [X, y, factors.codes])
+        arrays = [windows.X, windows.y]
+        return Task(fit, arrays if factors is None else [*arrays, factors.codes])
+
+    def _in_order(self, windows: Windows, factors: Factors) -> tuple[Windows, Factors]:
+        """Move the windows of the last groups, or the last ones of every class, to the end.
+
+        Classes matter where windows are cases of their own, which may be sorted by class.
+        """
+        last = None
+        if windows.groups is not None:
+            last = last_groups(windows.groups, self.validation_fraction)
+        elif not windows.share_steps:
+            last = last_of_classes(factors.codes, windows.n_valid)
+        if last is None:
+            return windows, factors
+        windows, codes = windows.with_last(last, factors.codes)
+        return windows, replace(factors, codes=codes)
 
     def _known_factors(self) -> Factors:
         """Return names and classes of the factors, without any windows."""
@@ -470,6 +543,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
 
     def _check_parameters(self) -> None:
         check_choice("latent", self.latent, LATENTS)
+        check_choice("priors", self.priors, PRIORS)
         check_flag("warm_start", self.warm_start)
         super()._check_parameters()
 
@@ -494,9 +568,11 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
 
     def _cluster_proba(self, X: Any) -> list[np.ndarray]:
         def responses(x: torch.Tensor) -> torch.Tensor:
-            return torch.cat(self.module_.infer_marginal(self.module_.features(x)).responses, dim=1)
+            window = self.module_.features(x)
+            return torch.cat(self.module_.read_labels(window, uniform=uniform), dim=1)
 
         check_is_fitted(self)
+        uniform = check_choice("priors", self.priors, PRIORS) == "uniform"
         counts = [len(classes) for classes in self.factor_classes_]
         return np.split(self._infer(X, responses), np.cumsum(counts)[:-1], axis=1)
 

@@ -17,12 +17,19 @@ from .._data.scaling import Scaling
 from .._start.channels import find_source_channels
 from .._start.clusters import discover_clusters
 from .._start.continuation import WindowSums, continued_start
-from .._start.start import Sizes, Start, closed_form_start, fit_basis, forecast_scale
+from .._start.start import (
+    Sizes,
+    Start,
+    choose_pooled_features,
+    closed_form_start,
+    fit_features,
+    forecast_scale,
+    with_pooled,
+)
 from .._train.conformal import fit_conformal_errors, update_conformal_errors
 from .._train.loop import Settings, train
 from .._train.phases import deepdive_phases, interleaved_phase, warmed_up
 from .._train.shrinkage import calibrate_forecast
-from ..nn.features import WindowFeatures
 from ..nn.module import DeepDIVE
 from ..nn.vae import VAE
 
@@ -56,13 +63,25 @@ class Windows:
     """Checked windows `(n, n_timesteps, n_channels)` and futures `(n, horizon, n_targets)`.
 
     The first `n_train` are trained on and the last `n_valid` are for validation; those between
-    share steps of their futures with validation windows, and are left out.
+    share steps of their futures with validation windows, and are left out. `share_steps` says
+    whether windows are cut from a series. `groups` are codes of groups that are not to be divided,
+    `(n,)`.
     """
 
     X: np.ndarray
     y: np.ndarray
     n_train: int
     n_valid: int
+    share_steps: bool = True
+    groups: np.ndarray | None = None
+
+    def with_last(self, last: np.ndarray, codes: np.ndarray) -> tuple["Windows", np.ndarray]:
+        """Move some windows to the end, with the codes of their labels."""
+        if last[-self.n_valid :].all():
+            return self, codes
+        order = np.argsort(last, kind="stable")
+        groups = None if self.groups is None else self.groups[order]
+        return replace(self, X=self.X[order], y=self.y[order], groups=groups), codes[order]
 
 
 @dataclass(frozen=True)
@@ -103,19 +122,35 @@ def fit_deepdive(
     X, y, n_train = windows.X, windows.y, windows.n_train
     x_scaling, y_scaling = (Scaling(*location_and_scale(part[:n_train])) for part in (X, y))
     channels, y_scaling = find_source_channels(X[:n_train], y[:n_train], x_scaling, y_scaling)
-    discovered = bool(sizes.n_marginal) and factors is None
+    first, seed = settings.processes.first, settings.seed
+    discovered, pooled = bool(sizes.n_marginal) and factors is None, None
     if not sizes.n_marginal:
         factors = no_factors(len(X))
     elif factors is None:
-        factors = settings.processes.first(
-            lambda: discover_clusters(X, n_train, x_scaling, sizes.n_clusters, settings.seed)
+        unlabelled = WindowData(X, y, no_factors(len(X)).codes, x_scaling, y_scaling, device)
+        factors, pooled = first(
+            lambda: discover_clusters(unlabelled.standardised(), n_train, sizes.n_clusters, seed)
         )
     data, valid = split(windows, factors.codes, x_scaling, y_scaling, device)
-    start = settings.processes.first(
+    groups = None if windows.groups is None else windows.groups[:n_train]
+    class_counts = [len(classes) for classes in factors.classes]
+    if class_counts and not discovered:
+        pooled = first(lambda: choose_pooled_features(data, valid, class_counts, seed, groups))
+    features = first(lambda: fit_features(data, seed, pooled)).to(device)  # made by the first one
+    data, valid = with_pooled(data, features), with_pooled(valid, features)
+    start = first(
         lambda: closed_form_start(
-            data, valid, channels, factors, sizes, settings.seed, not discovered
+            data,
+            valid,
+            features,
+            channels,
+            factors,
+            sizes,
+            seed,
+            interleave=not discovered,
+            groups=groups,
         )
-    ).to(device)  # the first process may have another one
+    ).to(device)
     fitted = Fitted(start.module, x_scaling, y_scaling, [], factors)
     return _train_deepdive(start, data, valid, fitted, None, plan, duration, settings)
 
@@ -140,6 +175,7 @@ def fit_deepdive_further(
     module: Any = copy.deepcopy(before.module).to(device, torch.float32)
     module.requires_grad_(True).train()
     data, valid = split(windows, factors.codes, before.x_scaling, before.y_scaling, device)
+    data, valid = with_pooled(data, module.features), with_pooled(valid, module.features)
 
     def start_again() -> tuple[Start, WindowSums]:
         start, sums = continued_start(module, data, valid, before.sums)
@@ -174,6 +210,8 @@ def _train_deepdive(
         calibrate_forecast(module, valid, settings.batch_size)
         (update_conformal_errors if plan.is_chunk else fit_conformal_errors)(module, valid)
         kept = None
+        if start.refit and not plan.is_chunk:
+            start.refit.apply(module)
         if plan.is_chunk:
             kept = WindowSums.of(module, data, valid) if sums is None else sums
         return replace(fitted, module=module, history=history, sums=kept)
@@ -205,8 +243,7 @@ def fit_vae(
     x_scaling, y_scaling = (Scaling(*location_and_scale(part[:n_train])) for part in (X, y))
     factors = no_factors(len(X))
     data, valid = split(windows, factors.codes, x_scaling, y_scaling, device)
-    features = WindowFeatures(*X.shape[1:]).to(device, torch.float32)
-    features.vectors.copy_(fit_basis(data, features, settings.seed))
+    features = fit_features(data, settings.seed)
     generator = make_generator(settings.seed, torch.device("cpu"))
     module = make_module(features, y.shape[1:], n_train, generator).to(device, torch.float32)
 

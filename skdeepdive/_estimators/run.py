@@ -54,7 +54,7 @@ class FitRun:
         self.show: Callable[[dict], object] = lambda record: None
         self.checkpoint: Checkpoint | None = None
 
-    def fit(self, *labels: Any) -> dict[str, Any]:
+    def fit(self, *labels: Any, groups: Any = None) -> dict[str, Any]:
         """Fit with labels as they were given; return the attributes of the fitted estimator."""
         processes = self.processes
         self.estimator._check_parameters()
@@ -63,7 +63,7 @@ class FitRun:
         # Callbacks keep their context in the estimator: the copy needs it, to end what began.
         fitted = self.fitted = self.estimator._shallow_copy()
         device = resolve_device(fitted.device)
-        windows = fitted._take_windows(self.X, self.y, self.plan)
+        windows = fitted._take_windows(self.X, self.y, groups, self.plan)
         task = fitted._make_task(windows, *labels, plan=self.plan, device=device)
         batch_size = self._batch_size(windows.n_train)
         seed = processes.first(self._seed)

@@ -43,7 +43,7 @@ class _Encoded(NamedTuple):
     def by(cls, module: DeepDIVE, data: WindowData, most: int = sys.maxsize) -> "_Encoded":
         size, data = rows_per_batch(data, module.n_classes), data.sample(most, seed=0)
         batches = data.batches(size)
-        parts = [module.infer_marginal(module.features(batch.x)).b for batch in batches]
+        parts = [module.infer_marginal(module.features.of(batch)).b for batch in batches]
         return cls(data, size, torch.cat(parts))  # type: ignore[arg-type]  # there are factors
 
     def batches(self):

@@ -2,26 +2,37 @@
 
 Discriminants are posteriors of Gaussians that share a covariance, so windows without a label can
 take part, by EM. Moments are summed over batches in double precision: windows are never in memory
-together. Validation windows choose the regularisation and the number of rounds.
+together. Cross-validation chooses the regularisation, and the features where there are two kinds;
+validation windows choose the number of rounds.
 """
 
+import functools
+import operator
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from .._data.batches import WindowData, rows_per_batch
+from .._data.batches import WindowData, WindowSample, rows_per_batch
+from .._data.folds import label_folds
 from .._data.labels import UNLABELLED
 from ..nn.features import WindowFeatures
 from .sums import PENALTIES, ClassSums, add_squares, penalised_cholesky
 
-TEMPERATURES = (2.0, 1.0, 4.0)
+TEMPERATURES = (2.0, 1.0, 4.0, 8.0)
 
-# Together with the first temperature, for labels that no validation window has.
+# Together with the first temperature, for labels that neither fold nor validation window has.
 DEFAULT_PENALTY = 1e-2
 
 # Most of the gain of unlabelled windows comes with the first two or three rounds.
 MAX_ROUNDS = 8
+
+# Training windows take turns in validation, unless there are many.
+_N_FOLDS, _MANY = 5, 10_000
+
+# Entries of the covariances of all folds together, at most (256 MB).
+_MOST_ENTRIES = 2**25
 
 
 class _Discriminants(NamedTuple):
@@ -30,7 +41,6 @@ class _Discriminants(NamedTuple):
     weight: torch.Tensor  # (n_features, n_classes)
     bias: torch.Tensor  # (n_classes,)
     present: torch.Tensor  # (n_classes,), whether a training window belongs to the class
-    loss: float = 0.0  # cross-entropy, summed over the labelled validation windows
 
     def logits(self, f: torch.Tensor) -> torch.Tensor:
         return f @ self.weight + self.bias
@@ -39,21 +49,90 @@ class _Discriminants(NamedTuple):
         """Posterior of the classes, `(n, n_classes)`; 0 for a class without training windows."""
         return self.logits(f).masked_fill(~self.present, -torch.inf).softmax(1)
 
+    def divided_by(self, temperature: float) -> "_Discriminants":
+        """Divide the logits, but not those of classes without training windows."""
+        bias = torch.where(self.present, self.bias / temperature, self.bias)
+        return _Discriminants(self.weight / temperature, bias, self.present)
+
+
+class _Setting(NamedTuple):
+    """Some of the features, and a penalty."""
+
+    columns: slice
+    penalty: float
+
+
+class Best(NamedTuple):
+    """The best discriminants of a factor.
+
+    Attributes
+    ----------
+    fitted : discriminants
+        Fitted to the training windows.
+    refitted : discriminants
+        Fitted to the validation windows as well, in the same setting.
+    loss : float
+        Cross-entropy, summed over the labelled validation windows.
+    by_kind : tensor of shape (n_kinds,)
+        Least cross-entropy with every kind of features, summed over the labelled windows that were
+        left out.
+    """
+
+    fitted: _Discriminants
+    refitted: _Discriminants
+    loss: float
+    by_kind: torch.Tensor
+
+
+class Discriminants(NamedTuple):
+    """Discriminants of all factors side by side.
+
+    Attributes
+    ----------
+    weight : tensor of shape (sum of class_counts, n_features)
+    bias : tensor of shape (sum of class_counts,)
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+    @classmethod
+    def of(cls, factors: list[_Discriminants]) -> "Discriminants":
+        """Put those of factors together."""
+        weight = torch.cat([factor.weight for factor in factors], dim=1)
+        return cls(weight.T.float(), torch.cat([factor.bias for factor in factors]).float())
+
 
 def fit_discriminants(
-    train: WindowData, valid: WindowData, features: WindowFeatures, class_counts: list[int]
-) -> tuple[torch.Tensor, torch.Tensor]:
+    train: WindowData,
+    valid: WindowData,
+    features: WindowFeatures,
+    class_counts: list[int],
+    groups: np.ndarray | None = None,
+) -> tuple[Discriminants, Discriminants]:
     """Fit Fisher's linear discriminants of every factor's labels on the window features.
 
-    The within-class covariance, shrunk towards a multiple of the identity, and a temperature of
-    the logits are chosen for each factor by the cross-entropy on the validation windows. Windows
-    without a label of a factor take part with their posteriors, in rounds of EM that go on as long
-    as the cross-entropy falls.
+    For each factor, the lowest cross-entropy on windows that are left out decides on the kind of
+    features, on how far the within-class covariance is shrunk towards a multiple of the identity,
+    and on a temperature of the logits. Left out are the validation windows and, where training
+    windows are few, each fold of these. Windows without a label of a factor take part with their
+    posteriors, in rounds of EM that go on as long as the cross-entropy of the validation windows
+    falls.
+
+    Parameters
+    ----------
+    train, valid : WindowData
+    features : WindowFeatures
+    class_counts : list of int
+    groups : ndarray of shape (n_train,) or None, default=None
+        Codes of groups of training windows that are not to be divided among folds.
 
     Returns
     -------
-    weight : tensor of shape (sum of class_counts, n_features)
-    bias : tensor of shape (sum of class_counts,)
+    discriminants : Discriminants
+        Fitted to the training windows.
+    refit : Discriminants
+        With the same options, fitted to the validation windows as well.
 
     References
     ----------
@@ -62,95 +141,158 @@ def fit_discriminants(
     .. [2] McLachlan, G. J. (1992). Discriminant Analysis and Statistical Pattern Recognition.
        Wiley.
     """
-    known = train.labels != UNLABELLED
-    complete = known.all(axis=0)
-    best: dict[int, _Discriminants] = {}
-    # Factors that are labelled throughout share a covariance; others use their labelled windows.
-    for group in [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]:
-        classes = {j: class_counts[j] for j in group.tolist()}
-        if classes:
-            best |= _best_discriminants(train, valid, features, classes, {})
+    best = best_discriminants(train, valid, features, class_counts, groups)
     # EM needs some training labels, and validation labels to be evaluated on.
-    partly = ~complete & known.any(axis=0) & (valid.labels != UNLABELLED).any(axis=0)
+    known = train.labels != UNLABELLED
+    partly = ~known.all(axis=0) & known.any(axis=0) & (valid.labels != UNLABELLED).any(axis=0)
     classes = {j: class_counts[j] for j in np.flatnonzero(partly).tolist()}
     best = _learn_from_unlabelled(train, valid, features, classes, best)
-    return _side_by_side(best)
+    ordered = [best[j] for j in sorted(best)]
+    return (
+        Discriminants.of([factor.fitted for factor in ordered]),
+        Discriminants.of([factor.refitted for factor in ordered]),
+    )
 
 
-def class_sums(train: WindowData, features: WindowFeatures, class_counts: list[int]) -> ClassSums:
+def best_discriminants(
+    train: WindowData | WindowSample,
+    valid: WindowData | WindowSample,
+    features: WindowFeatures,
+    class_counts: list[int],
+    groups: np.ndarray | None = None,
+) -> dict[int, Best]:
+    """Choose the options of every factor, and fit it to its labelled windows.
+
+    Factors that are labelled throughout share a covariance.
+    """
+    complete = (train.labels != UNLABELLED).all(axis=0)
+    folds = _make_folds(train, features.n_features + features.n_pooled, groups)
+    best: dict[int, Best] = {}
+    for together in [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]:
+        classes = {j: class_counts[j] for j in together.tolist()}
+        if classes:
+            best |= _choose(train, valid, features, classes, folds)
+    return best
+
+
+def class_sums(data: WindowData, features: WindowFeatures, class_counts: list[int]) -> ClassSums:
     """Sum over the windows that have a label of any factor."""
-    return _sum_classes(train, features, dict(enumerate(class_counts)), {})
+    return _sum_classes(data, features, dict(enumerate(class_counts)), {})
 
 
 def refit_discriminants(
     sums: ClassSums, valid: WindowData, features: WindowFeatures, class_counts: list[int]
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> Discriminants:
     """Fit Fisher's linear discriminants as :func:`fit_discriminants` does, to sums of labels.
 
-    All factors share a covariance, and windows without a label have no part in it.
+    All factors share a covariance, and windows without a label have no part in it. Validation
+    windows choose the options.
     """
-    return _side_by_side(_solve(sums, valid, features, dict(enumerate(class_counts))))
+    classes, settings = dict(enumerate(class_counts)), _settings([slice(None)])
+    candidates = _solve_all(sums, classes, settings)
+    losses = _losses(candidates, valid, features)
+    return Discriminants.of([_least(candidates[j], losses[j])[0] for j in classes])
 
 
-def _side_by_side(best: dict[int, _Discriminants]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return weight `(n_logits, n_features)` and bias of all factors, in their order."""
-    found = [best[j] for j in sorted(best)]
-    weight, bias = torch.cat([f.weight for f in found], dim=1), torch.cat([f.bias for f in found])
-    return weight.T.float(), bias.float()
+def _make_folds(
+    train: WindowData | WindowSample, n_features: int, groups: np.ndarray | None
+) -> list[np.ndarray]:
+    """Return the rows of the folds: none where there are many windows, or no room for sums."""
+    n_folds = min(_N_FOLDS, _MOST_ENTRIES // n_features**2)
+    if len(train) >= _MANY or n_folds < 2:
+        return []
+    folds = label_folds(train.labels, n_folds, groups)
+    rows = [np.flatnonzero(folds == k) for k in np.unique(folds)]
+    return rows if len(rows) > 1 else []
+
+
+def _settings(kinds: list[slice]) -> list[_Setting]:
+    """Return all settings, the default one first."""
+    penalties = sorted(PENALTIES, key=lambda penalty: penalty != DEFAULT_PENALTY)
+    return [_Setting(*pair) for pair in product(kinds, penalties)]
+
+
+def _choose(train, valid, features, classes, folds) -> dict[int, Best]:
+    """Choose the setting of some factors by cross-validation, and fit to labelled windows."""
+    settings = _settings(features.kinds)
+    parts = [_sum_classes(train.take(rows), features, classes, {}) for rows in folds]
+    sums = functools.reduce(operator.add, parts or [_sum_classes(train, features, classes, {})])
+    candidates = _solve_all(sums, classes, settings)
+    validation = _losses(candidates, valid, features)
+    losses = validation
+    for rows, part in zip(folds, parts, strict=True):
+        others = _solve_all(sums - part, classes, settings)
+        held_out = _losses(others, train.take(rows), features)
+        losses = {j: losses[j] + held_out[j] for j in classes}
+    everything = sums + _sum_classes(valid, features, classes, {})
+    best = {}
+    for j in classes:
+        fitted, i, t = _least(candidates[j], losses[j])
+        refitted = _solve(everything, classes, settings[i])[j].divided_by(TEMPERATURES[t])
+        by_kind = losses[j].view(len(features.kinds), -1).amin(1)
+        best[j] = Best(fitted, refitted, float(validation[j][i, t]), by_kind)
+    return best
 
 
 def _learn_from_unlabelled(train, valid, features, classes, best):
     """Improve the best discriminants of some factors by rounds of EM, each until it gains no more.
 
     Rounds are chosen by the validation windows, not by the likelihood: the clusters of the windows
-    need not be the classes.
+    need not be the classes. So what gains is not fitted to these windows as well.
     """
+    settings = _settings(features.kinds)
     for _ in range(MAX_ROUNDS):
         if not classes:
             break
-        found = _best_discriminants(train, valid, features, classes, best)
-        classes = {j: k for j, k in classes.items() if found[j].loss < best[j].loss}
-        best = best | {j: found[j] for j in classes}
+        current = {j: best[j].fitted for j in classes}
+        sums = _sum_classes(train, features, classes, current)
+        candidates = _solve_all(sums, classes, settings)
+        losses = _losses(candidates, valid, features)
+        for j in list(classes):
+            fitted, i, t = _least(candidates[j], losses[j])
+            loss = float(losses[j][i, t])
+            if loss < best[j].loss:
+                best = best | {j: Best(fitted, fitted, loss, best[j].by_kind)}
+            else:
+                classes = {other: k for other, k in classes.items() if other != j}
     return best
 
 
-def _best_discriminants(train, valid, features, classes, current):
-    """Fit factors with given numbers of classes: the M-step, under the best of the penalties.
-
-    Windows without a label are members of the classes as the current discriminants have it, or
-    left out where there are none.
-    """
-    return _solve(_sum_classes(train, features, classes, current), valid, features, classes)
+def _solve_all(sums: ClassSums, classes, settings) -> dict[int, list[_Discriminants]]:
+    """Fit discriminants of some classes to their sums, in every setting."""
+    found = [_solve(sums, classes, setting) for setting in settings]
+    return {j: [of_factor[j] for of_factor in found] for j in classes}
 
 
-def _solve(sums: ClassSums, valid, features, classes):
-    """Fit discriminants of some classes to their sums, under the best of the penalties."""
-    n, counts = max(sums.n, 1), sums.counts
-    mean = sums.total / n
+def _solve(sums: ClassSums, classes, setting: _Setting) -> dict[int, _Discriminants]:
+    """Fit discriminants of some classes to their sums."""
+    n, counts, columns = max(sums.n, 1), sums.counts, setting.columns
+    mean = sums.total[columns] / n
     # Deviations of the class means; classes without a training window stay at the overall mean.
-    class_means = sums.sums / counts.clamp(min=1)[:, None]
+    class_means = sums.sums[:, columns] / counts.clamp(min=1)[:, None]
     means = torch.where(counts[:, None] > 0, class_means - mean, 0.0)
-    candidates: dict[int, list[_Discriminants]] = {j: [] for j in classes}
-    for penalty in sorted(PENALTIES, key=lambda penalty: penalty != DEFAULT_PENALTY):
-        directions = torch.cholesky_solve(
-            means.T, penalised_cholesky(sums.scatter / n, mean, penalty)
-        )
-        parts = (p.split(list(classes.values())) for p in (means, directions.T, counts))
-        for j, m, d, c in zip(classes, *parts, strict=True):
-            weight, bias = _fisher_logits(m, d.T, c, mean)
-            candidates[j].append(_Discriminants(weight, bias, c > 0))
-    return _least_cross_entropy(candidates, valid, features)
+    squares = sums.scatter[columns, columns] / n
+    factor = penalised_cholesky(squares, mean, setting.penalty)
+    directions = torch.cholesky_solve(means.T, factor)
+    parts = (p.split(list(classes.values())) for p in (means, directions.T, counts))
+    found = {}
+    for j, m, d, c in zip(classes, *parts, strict=True):
+        weight, bias = _fisher_logits(m, d.T, c, mean)
+        whole = weight.new_zeros(len(sums.total), len(c))
+        whole[columns] = weight
+        found[j] = _Discriminants(whole, bias, c > 0)
+    return found
 
 
 def _sum_classes(train, features, classes, current) -> ClassSums:
     """Count windows and sum features, their products, and the features of every class."""
-    n, n_logits, n_features = 0, sum(classes.values()), features.n_features
+    n, n_logits, n_features = 0, sum(classes.values()), features.n_features + features.n_pooled
     options = {"dtype": torch.float64, "device": train.device}
     total, counts = torch.zeros(n_features, **options), torch.zeros(n_logits, **options)
     scatter = torch.zeros(n_features, n_features, **options)
     sums = torch.zeros(n_logits, n_features, **options)
     for batch in train.batches(rows_per_batch(train, n_logits)):
-        f = features(batch.x).features.double()
+        f = features.of(batch).with_pooled.double()
         member = [
             _memberships(f, batch.labels[:, j], k, current.get(j)) for j, k in classes.items()
         ]
@@ -193,29 +335,28 @@ def _fisher_logits(means, directions, counts, overall_mean):
     return weight, bias - overall_mean @ weight
 
 
-def _least_cross_entropy(candidates, valid, features):
-    """Choose for every factor candidate and temperature by the cross-entropy on labelled windows.
-
-    A temperature divides the logits.
-    """
-    shape = len(PENALTIES), len(TEMPERATURES)
+def _losses(candidates, data, features) -> dict[int, torch.Tensor]:
+    """Cross-entropy of every candidate at every temperature, summed over labelled windows."""
+    n_candidates = len(next(iter(candidates.values()), []))
+    shape = n_candidates, len(TEMPERATURES)
     losses = {j: torch.zeros(shape, dtype=torch.float64) for j in candidates}
     n_logits = sum(len(some[0].bias) for some in candidates.values())
-    for batch in valid.batches(rows_per_batch(valid, n_logits)):
-        f = features(batch.x).features.double()
+    for batch in data.batches(rows_per_batch(data, n_logits)):
+        f = features.of(batch).with_pooled.double()
         for j, some in candidates.items():
             for i, discriminants in enumerate(some):
                 logits = discriminants.logits(f)
                 found = [_cross_entropy(logits / t, batch.labels[:, j]) for t in TEMPERATURES]
                 losses[j][i] += torch.stack(found).cpu()
-    return {j: _chosen(some, losses[j].nan_to_num(torch.inf)) for j, some in candidates.items()}
+    return losses
 
 
-def _chosen(candidates: list[_Discriminants], losses: torch.Tensor) -> _Discriminants:
-    i, j = divmod(int(losses.argmin()), losses.shape[1])
-    weight, bias, present, _ = candidates[i]
-    temperature = TEMPERATURES[j]
-    return _Discriminants(weight / temperature, bias / temperature, present, float(losses[i, j]))
+def _least(
+    candidates: list[_Discriminants], losses: torch.Tensor
+) -> tuple[_Discriminants, int, int]:
+    """Return the best candidate at its temperature, and the numbers of both."""
+    i, t = divmod(int(losses.nan_to_num(torch.inf).argmin()), losses.shape[1])
+    return candidates[i].divided_by(TEMPERATURES[t]), i, t
 
 
 def _cross_entropy(logits, label):

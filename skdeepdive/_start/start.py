@@ -1,6 +1,6 @@
 """The closed-form start: builds the module, fits its closed forms, and assigns them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,18 +12,27 @@ from ..nn.features import WindowFeatures
 from ..nn.linear_forecast import LinearForecast
 from ..nn.module import DeepDIVE
 from ..nn.out_of_fold import OutOfFold
+from ..nn.pooled import FEWEST_TIMESTEPS, PooledFeatures
 from .class_maps import fit_class_maps
-from .discriminants import fit_discriminants
+from .discriminants import best_discriminants, fit_discriminants
+from .pooled import fit_pooled_features
 from .ridge import fit_linear_forecast
 from .window import fit_linear_window
 
 # The basis of the features is fitted to as many windows as hold this many values.
 _BASIS_ENTRIES = 2**24
 
+# Windows that decide whether pooled features help, if they do not hold more values than those.
+_MOST_COMPARED = 4096
+
+# Pooled features help where the cross-entropy without them is more than a tenth larger.
+_CLEARLY_LESS = 0.9
+
 # Validation windows, drawn at random, that the initial likelihood scale is computed from.
 _MOST_EVALUATED = 1024
 
-# Values of out-of-fold forecasts that are kept (64 MB); more are computed again for every batch.
+# Values of out-of-fold forecasts, and of pooled features, that are kept (64 MB); more are computed
+# again for every batch.
 _MOST_KEPT = 2**24
 
 
@@ -38,27 +47,62 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Refit:
+    """What changes when the labels are fitted to the validation windows as well.
+
+    Attributes
+    ----------
+    weight : tensor of shape (n_logits, n_features)
+    bias : tensor of shape (n_logits,)
+        Added to the discriminants, which training may have moved.
+    frequencies : list of tensors of shape (n_classes_i,)
+        Frequencies of the classes of every factor.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    frequencies: list[torch.Tensor]
+
+    @torch.no_grad()
+    def apply(self, module: DeepDIVE) -> None:
+        """Change a trained module."""
+        if (encoder := module.marginal_encoder) is not None:
+            weight, bias = encoder.discriminant.weight, encoder.discriminant.bias
+            weight.add_(self.weight.to(weight.device))
+            bias.add_(self.bias.to(bias.device))
+        for prior, frequencies in zip(module.priors, self.frequencies, strict=True):
+            prior.set_weights(frequencies)
+
+
+@dataclass(frozen=True)
 class Start:
-    """A module at its closed-form start, and out-of-fold forecasts of the training windows."""
+    """A module at its closed-form start, and out-of-fold forecasts of the training windows.
+
+    The refit is for the end of the training; None where there are no given labels.
+    """
 
     module: DeepDIVE
     out_of_fold: OutOfFold | None
+    refit: Refit | None = None
 
     def to(self, device: torch.device) -> "Start":
-        """Move both to a device."""
+        """Move module and forecasts to a device."""
         out_of_fold = self.out_of_fold and self.out_of_fold.to(device)
-        return Start(self.module.to(device), out_of_fold)
+        return replace(self, module=self.module.to(device), out_of_fold=out_of_fold)
 
 
 @torch.no_grad()
 def closed_form_start(
     train: WindowData,
     valid: WindowData,
+    features: WindowFeatures,
     source_channels: list[np.ndarray | None],
     factors: Factors,
     sizes: Sizes,
     seed: int,
+    *,
     interleave: bool,
+    groups: np.ndarray | None = None,
 ) -> Start:
     """Build the module and give it its closed-form start.
 
@@ -66,6 +110,7 @@ def closed_form_start(
     ----------
     train, valid : WindowData
         Training and validation windows.
+    features : WindowFeatures
     source_channels : list of ndarray of shape (n_targets,) or None
         Candidates for the channels that the targets continue.
     factors : Factors
@@ -73,32 +118,87 @@ def closed_form_start(
     seed : int
     interleave : bool
         Whether the labels were given rather than discovered.
+    groups : ndarray of shape (n_train,) or None, default=None
+        Codes of groups of training windows that folds do not divide.
     """
-    device, window_shape = train.device, train.X.shape[1:]
-    features = WindowFeatures(*window_shape).to(device, torch.float32)
-    features.vectors.copy_(fit_basis(train, features, seed))
+    device = train.device
     candidates = [c if c is None else torch.as_tensor(c, device=device) for c in source_channels]
     linear, fold_maps = fit_linear_forecast(train, valid, candidates)
     class_counts = [len(classes) for classes in factors.classes]
     module = DeepDIVE(
         features,
         linear,
-        [count_frequencies(c, n) for c, n in zip(train.labels.T, class_counts, strict=True)],
+        _frequencies(train.labels, class_counts),
         n_marginal=sizes.n_marginal,
         n_conditional=sizes.n_conditional,
         n_hidden=sizes.n_hidden,
         generator=make_generator(seed, torch.device("cpu")),
         interleave=interleave,
     ).to(device, torch.float32)
+    refit = None
     if module.marginal_encoder is not None:
-        discriminants = fit_discriminants(train, valid, features, class_counts)
-        module.marginal_encoder.set_discriminants(*discriminants)
+        fitted, refitted = fit_discriminants(train, valid, features, class_counts, groups)
+        module.marginal_encoder.set_discriminants(*fitted)
+        if interleave:  # training moves discovered clusters
+            frequencies = _frequencies(np.concatenate([train.labels, valid.labels]), class_counts)
+            change = refitted.weight - fitted.weight, refitted.bias - fitted.bias
+            refit = Refit(*change, frequencies)
         module.linear_forecast, fold_maps = fit_class_maps(module, fold_maps, train, valid)
     linear_window, window_scale = fit_linear_window(module, train, valid, seed)
     module.linear_window.load_state_dict(linear_window)
     module.window_decoder.log_scale.copy_(window_scale.log())
     module.forecast_decoder.set_scale(forecast_scale(module, valid))
-    return Start(module, make_out_of_fold(fold_maps, train))
+    return Start(module, make_out_of_fold(fold_maps, train), refit)
+
+
+@torch.no_grad()
+def fit_features(
+    train: WindowData, seed: int, pooled: PooledFeatures | None = None
+) -> WindowFeatures:
+    """Fit the features of windows, beside pooled ones."""
+    _, n_timesteps, n_channels = train.X.shape
+    features = WindowFeatures(n_timesteps, n_channels, pooled=pooled)
+    features = features.to(train.device, torch.float32)
+    features.vectors.copy_(fit_basis(train, features, seed))
+    return features
+
+
+@torch.no_grad()
+def choose_pooled_features(
+    train: WindowData,
+    valid: WindowData,
+    class_counts: list[int],
+    seed: int,
+    groups: np.ndarray | None = None,
+) -> PooledFeatures | None:
+    """Fit pooled features, if a label is read clearly better with them.
+
+    A sample of the windows decides.
+    """
+    if train.X.shape[1] < FEWEST_TIMESTEPS:
+        return None
+    pooled = fit_pooled_features(train, seed)
+    n = min(_MOST_COMPARED, max(1, _BASIS_ENTRIES // train.window_size))
+    rows = np.sort(np.random.default_rng(seed).permutation(len(train))[:n])
+    best = best_discriminants(
+        train.take(rows),
+        valid.sample(n, seed),
+        fit_features(train, seed, pooled),
+        class_counts,
+        None if groups is None else groups[rows],
+    )
+    helps = any(of.by_kind.min() < _CLEARLY_LESS * of.by_kind[1] for of in best.values())
+    return pooled if helps else None
+
+
+@torch.no_grad()
+def with_pooled(data: WindowData, features: WindowFeatures) -> WindowData:
+    """Return the same windows with their pooled features, if there is room for them."""
+    pooled = features.pooled
+    if pooled is None or len(data) * pooled.n_features > _MOST_KEPT:
+        return data
+    parts = [pooled(batch.x).cpu() for batch in data.batches(rows_per_batch(data))]
+    return replace(data, pooled=torch.cat(parts).numpy())
 
 
 def fit_basis(train: WindowData, features: WindowFeatures, seed: int) -> torch.Tensor:
@@ -122,7 +222,9 @@ def forecast_scale(module: DeepDIVE, valid: WindowData) -> torch.Tensor:
     sample = valid.sample(_MOST_EVALUATED, seed=0)
     squares = torch.zeros((), dtype=torch.float64, device=valid.device)
     for batch in sample.batches(rows_per_batch(valid, module.n_classes)):
-        squares = squares + (module.forecast(batch.x) - batch.y).double().square().sum(0)
+        squares = squares + (
+            torch.add(*module.forecast_parts(batch)) - batch.y
+        ).double().square().sum(0)
     return (squares / len(sample)).sqrt().float()
 
 
@@ -144,9 +246,12 @@ def make_out_of_fold(maps: list[LinearForecast], train: WindowData) -> OutOfFold
     return OutOfFold(maps, forecasts.folds, (forecast, scores))
 
 
-def count_frequencies(codes: np.ndarray, n_classes: int) -> torch.Tensor:
-    """Frequencies π of the classes among the codes of labels; -1 is unlabelled."""
-    return class_frequencies(torch.from_numpy(np.bincount(codes[codes >= 0], minlength=n_classes)))
+def _frequencies(codes: np.ndarray, class_counts: list[int]) -> list[torch.Tensor]:
+    """Frequencies π of the classes of every factor among labels `(n, n_factors)`."""
+    return [
+        class_frequencies(torch.from_numpy(np.bincount(own[own >= 0], minlength=n_classes)))
+        for own, n_classes in zip(codes.T, class_counts, strict=True)
+    ]
 
 
 def class_frequencies(counts: torch.Tensor) -> torch.Tensor:

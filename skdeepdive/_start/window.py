@@ -75,7 +75,7 @@ def _draw(module: DeepDIVE, data: WindowData, lengths: torch.Tensor) -> _Sample:
     coordinates, classes, outside = [], [], torch.zeros((), dtype=torch.float64)
     for start in range(0, len(rows), size):
         batch = data.batch(rows[start : start + size])
-        window = features(batch.x)
+        window = features.of(batch)
         inside = features.coordinates(window).flatten(1) * lengths
         coordinates.append(inside)
         square = features.squared_deviation(window) + features.n_timesteps * window.loc[:, 0] ** 2

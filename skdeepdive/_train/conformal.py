@@ -72,7 +72,7 @@ def _errors(
     channels = module.linear_forecast.source_channels
     parts = []
     for batch in data.batches(rows_per_batch(data, module.n_classes)):
-        window = module.features(batch.x)
+        window = module.features.of(batch)
         latents = module.infer(window)
         linear, correction = module.forecast_given(latents, window)
         log_scale = module.conformal.source_log_scale(window, channels)

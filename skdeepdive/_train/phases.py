@@ -131,7 +131,7 @@ def marginal_loss(
     module: DeepDIVEModule, batch: Batch, draws: Draws, **options: Any
 ) -> tuple[torch.Tensor, Means]:
     """Cross-entropy and KL of b: what the marginal step of the interleaving lowers."""
-    latents = module.infer_marginal(module.features(batch.x), draws)
+    latents = module.infer_marginal(module.features.of(batch), draws)
     kl_b, cross_entropy = module.marginal_terms(latents, batch.labels)
     means = {"kl_b": kl_b.detach().mean(), "cross_entropy": cross_entropy.detach().mean()}
     return (kl_b + cross_entropy).mean(), means

@@ -46,7 +46,10 @@ class LinearForecastConfiguration(Configuration):
 
 @dataclass(frozen=True)
 class DeepDIVEConfiguration(Configuration):
-    """Options of :class:`DeepDIVE`; `class_counts` are the numbers of classes of the factors."""
+    """Options of :class:`DeepDIVE`; `class_counts` are the numbers of classes of the factors.
+
+    `n_pooled_components`: 0 where there are no pooled features.
+    """
 
     window_shape: Shape
     future_shape: Shape
@@ -56,6 +59,7 @@ class DeepDIVEConfiguration(Configuration):
     n_hidden: Size
     interleave: bool
     n_errors: Count
+    n_pooled_components: Count
     linear: LinearForecastConfiguration
 
 

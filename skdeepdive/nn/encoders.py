@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
+from .features import Window
 from .layers import Linear
 from .likelihoods import bounded_normal
 
@@ -13,39 +14,40 @@ class MarginalEncoder(nn.Module):
 
     A linear discriminant, fitted in closed form before training, and a network that starts at
     zero give one logit a class; the location of b_i is the mean of the factor's centres under
-    the softmax of its logits.
+    the softmax of its logits. The discriminant looks at the pooled features as well.
 
     Parameters
     ----------
-    n_features : int
-        Length of the window features.
+    n_features, n_pooled : int
+        Lengths of the window features and of the pooled ones, which may be none.
     priors : sequence of RBFMixture
         The RBF layer of each factor.
     n_hidden : int
     """
 
-    def __init__(self, n_features: int, priors, n_hidden: int):
+    def __init__(self, n_features: int, n_pooled: int, priors, n_hidden: int):
         super().__init__()
         self.class_counts = [prior.n_classes for prior in priors]
         n_logits = sum(self.class_counts)
         n_dims = sum(prior.n_dims for prior in priors)
-        self.discriminant = Linear(n_features, n_logits, start_at_zero=True)
+        self.discriminant = Linear(n_features + n_pooled, n_logits, start_at_zero=True)
         self.trunk = nn.Sequential(Linear(n_features, n_hidden), nn.GELU())
         self.logits = Linear(n_hidden, n_logits, start_at_zero=True)
         self.log_scale = Linear(n_hidden, n_dims, start_at_zero=True)
 
-    def forward(self, features: torch.Tensor, priors) -> Normal:
-        """Map features `(n, n_features)` to q(b | x) over `(n, n_marginal)`."""
-        hidden = self.trunk(features)
-        logits = (self.discriminant(features) + self.logits(hidden)).split(self.class_counts, dim=1)
+    def forward(self, window: Window, priors, offset: torch.Tensor | float = 0.0) -> Normal:
+        """Map windows to q(b | x) over `(n, n_marginal)`; `offset` is added to the logits."""
+        hidden = self.trunk(window.features)
+        logits = self.discriminant(window.with_pooled) + self.logits(hidden) + offset
         loc = [
-            logit.softmax(-1) @ prior.centres for logit, prior in zip(logits, priors, strict=True)
+            logit.softmax(-1) @ prior.centres
+            for logit, prior in zip(logits.split(self.class_counts, dim=1), priors, strict=True)
         ]
         return bounded_normal(torch.cat(loc, dim=1), self.log_scale(hidden))
 
     @torch.no_grad()
     def set_discriminants(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        """Take over discriminants `(n_logits, n_features)` and `(n_logits,)`."""
+        """Take over discriminants `(n_logits, n_features + n_pooled)` and `(n_logits,)`."""
         self.discriminant.weight.copy_(weight)
         self.discriminant.bias.copy_(bias)
 

@@ -1,4 +1,4 @@
-"""Features of a window: shape, level and scale of every channel."""
+"""Features of a window: shape, level and scale of every channel, and what has no phase."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -6,7 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from .._data.batches import Batch
 from .layers import BLOCK_ENTRIES, initial_values
+from .pooled import PooledFeatures
 
 
 class WindowFeatures(nn.Module):
@@ -23,6 +25,8 @@ class WindowFeatures(nn.Module):
         Shape of a window.
     max_features : int
         Number of shape entries (time steps times channels) that are kept as they are.
+    pooled : PooledFeatures or None, default=None
+        Features that do not depend on where the window was cut.
     """
 
     # Variation below this part of a channel's overall deviation counts as noise.
@@ -32,11 +36,19 @@ class WindowFeatures(nn.Module):
 
     vectors: torch.Tensor
 
-    def __init__(self, n_timesteps: int, n_channels: int, max_features: int = 2048):
+    def __init__(
+        self,
+        n_timesteps: int,
+        n_channels: int,
+        max_features: int = 2048,
+        pooled: PooledFeatures | None = None,
+    ):
         super().__init__()
         self.n_timesteps, self.n_channels = n_timesteps, n_channels
         self.n_components = min(n_timesteps, max(1, max_features // n_channels))
+        self.pooled = pooled
         self.n_features = n_channels * (self.n_components + 2)
+        self.n_pooled = pooled.n_features if pooled else 0
         self.n_coefficients = min(n_timesteps, self._N_CHANNEL_COMPONENTS)
         self.compressed = self.n_components < n_timesteps
         n_vectors = max(self.n_components, self.n_coefficients)
@@ -48,16 +60,33 @@ class WindowFeatures(nn.Module):
         return self.n_components + self.compressed, self.n_channels
 
     @property
+    def kinds(self) -> list[slice]:
+        """Features with pooled ones, then either alone, where there are both kinds."""
+        n_all = self.n_features + self.n_pooled
+        alone = [slice(0, self.n_features), slice(self.n_features, n_all)]
+        return [slice(0, n_all), *(alone if self.n_pooled else [])]
+
+    @property
     def basis(self) -> torch.Tensor:
         """The components that compress windows, `(n_timesteps, n_components)`."""
         return self.vectors[:, : self.n_components]
 
-    def forward(self, x: torch.Tensor) -> "Window":
-        """Describe windows `(n, n_timesteps, n_channels)`."""
+    def of(self, batch: Batch) -> "Window":
+        """Describe the windows of a batch, which may have their pooled features already."""
+        return self(batch.x, batch.pooled)
+
+    def forward(self, x: torch.Tensor, pooled: torch.Tensor | None = None) -> "Window":
+        """Describe windows `(n, n_timesteps, n_channels)`.
+
+        `pooled` are their pooled features, `(n, pooled.n_features)`, if they are known.
+        """
         size = max(1, BLOCK_ENTRIES // (self.n_timesteps * self.n_channels))
         blocks = [self._of_block(block) for block in x.split(size)]
         parts = blocks[0] if len(blocks) == 1 else map(torch.cat, zip(*blocks, strict=True))
-        return Window(x, *parts)
+        features, coefficients, loc, scale = parts
+        if pooled is None and self.pooled is not None:
+            pooled = self.pooled(x)
+        return Window(x, features, coefficients, loc, scale, pooled)
 
     def _of_block(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         shape, loc, scale = self.standardise(x)
@@ -121,6 +150,8 @@ class Window:
         Shape of every channel: coefficients of the leading principal components.
     loc, scale : tensor of shape (n, 1, n_channels)
         Mean and deviation of every channel over the time steps.
+    pooled : tensor of shape (n, n_pooled) or None
+        Pooled features.
     """
 
     x: torch.Tensor
@@ -128,9 +159,17 @@ class Window:
     coefficients: torch.Tensor
     loc: torch.Tensor
     scale: torch.Tensor
+    pooled: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def with_pooled(self) -> torch.Tensor:
+        """Features and pooled features, `(n, n_features + n_pooled)`: input of the discriminant."""
+        if self.pooled is None:
+            return self.features
+        return torch.cat([self.features, self.pooled], dim=1)
 
 
 def _cosines(n_timesteps: int, n_components: int) -> torch.Tensor:

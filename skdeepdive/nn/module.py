@@ -25,6 +25,7 @@ from .likelihoods import BasisNormal, draw, kl_to_standard
 from .linear_forecast import LinearForecast
 from .linear_window import LinearWindow
 from .losses import ElboTerms
+from .pooled import PooledFeatures
 from .priors import make_priors
 
 # (windows, responses to the classes) -> linear forecasts, by a LinearForecast or an OutOfFold
@@ -95,7 +96,9 @@ class DeepDIVE(nn.Module):
         self.priors = make_priors(class_weights, n_marginal)
         self.factor_dims = [prior.n_dims for prior in self.priors]
         self.marginal_encoder = (
-            MarginalEncoder(features.n_features, self.priors, n_hidden) if self.priors else None
+            MarginalEncoder(features.n_features, features.n_pooled, self.priors, n_hidden)
+            if self.priors
+            else None
         )
         self.conditional_encoder = (
             ConditionalEncoder(
@@ -126,14 +129,19 @@ class DeepDIVE(nn.Module):
         class_counts, window_shape = configuration.class_counts, configuration.window_shape
         if not (class_counts or configuration.n_conditional):
             raise ValueError("there must be marginal or conditional dimensions")
+        n_components = configuration.n_pooled_components
+        pooled = PooledFeatures(*window_shape, n_components) if n_components else None
+        linear = configuration.linear
         return cls(
-            WindowFeatures(*window_shape),
-            LinearForecast.blank(
-                window_shape, configuration.future_shape, class_counts, configuration.linear
-            ),
+            WindowFeatures(*window_shape, pooled=pooled),
+            LinearForecast.blank(window_shape, configuration.future_shape, class_counts, linear),
             [torch.ones(n_classes) for n_classes in class_counts],
             generator=None,
-            **configuration.without("window_shape", "future_shape", "class_counts", "linear"),
+            n_marginal=configuration.n_marginal,
+            n_conditional=configuration.n_conditional,
+            n_hidden=configuration.n_hidden,
+            interleave=configuration.interleave,
+            n_errors=configuration.n_errors,
         )
 
     @property
@@ -146,6 +154,7 @@ class DeepDIVE(nn.Module):
             future_shape=linear.future_shape,
             n_marginal=max(self.factor_dims, default=0),
             n_errors=len(self.conformal.errors),
+            n_pooled_components=self.features.pooled.n_components if self.features.pooled else 0,
             linear=linear.configuration,
         )
 
@@ -165,7 +174,7 @@ class DeepDIVE(nn.Module):
         """Encode the marginal dimensions alone."""
         if self.marginal_encoder is None:
             return Latents()
-        qb = self.marginal_encoder(window.features, self.priors)
+        qb = self.marginal_encoder(window, self.priors)
         b = draw(qb, draws)
         log_joints = self.log_joints(b)
         return Latents(qb=qb, b=b, log_joints=log_joints, responses=self._normalise(log_joints))
@@ -244,7 +253,7 @@ class DeepDIVE(nn.Module):
 
         `out_of_fold` is that of :meth:`generate`; `dropout` has it drop features by `draws`.
         """
-        window = self.features(batch.x)
+        window = self.features.of(batch)
         latents = self.infer(window, draws)
         px, py = self.generate(latents, window, out_of_fold, draws if dropout else None)
         # Discovered labels initialise the clusters; from there on the clusters may move.
@@ -305,6 +314,19 @@ class DeepDIVE(nn.Module):
 
     # What the estimator and the training loop ask for
 
+    def read_labels(self, window: Window, *, uniform: bool = False) -> list[torch.Tensor]:
+        """Return p(k | b) at the mean of b, `(n, n_classes_i)` for each factor.
+
+        `uniform`: as if all classes of a factor had the same frequency. Then these frequencies are
+        taken out of q(b | x), whose logits are those of a posterior, and of the RBF layer.
+        """
+        encoder = self.marginal_encoder
+        if encoder is None or not uniform:
+            return self.infer_marginal(window).responses
+        offsets = [-prior.log_weights for prior in self.priors]
+        log_joints = self.log_joints(encoder(window, self.priors, torch.cat(offsets)).loc)
+        return [(pair[0] + pair[1]).softmax(-1) for pair in zip(log_joints, offsets, strict=True)]
+
     @property
     def class_counts(self) -> list[int]:
         """Number of classes of every factor."""
@@ -339,12 +361,12 @@ class DeepDIVE(nn.Module):
 
     def forecast(self, x: torch.Tensor) -> torch.Tensor:
         """Mean of p(y | a, b, x) at the posterior means, `(n, horizon, n_targets)`."""
-        linear, correction = self.forecast_parts(x)
-        return linear + correction
-
-    def forecast_parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the linear forecast and its correction, at the posterior means."""
         window = self.features(x)
+        return torch.add(*self.forecast_given(self.infer(window), window))
+
+    def forecast_parts(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the linear forecast and its correction, at the posterior means."""
+        window = self.features.of(batch)
         return self.forecast_given(self.infer(window), window)
 
     def forecast_given(self, latents: Latents, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
@@ -364,7 +386,7 @@ class DeepDIVE(nn.Module):
     ) -> torch.Tensor:
         """Mean of p(y | a, b, x) at draws of a and b that pass no gradient on."""
         with torch.no_grad():
-            window = self.features(batch.x)
+            window = self.features.of(batch)
             latents = self.infer(window, draws)
             fused = self.fuse(latents, len(window))
         dropout_draws = draws if dropout else None

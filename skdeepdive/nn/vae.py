@@ -89,9 +89,9 @@ class VAE(nn.Module):
         """Mean of p(y | z) at the posterior mean, `(n, horizon, n_targets)`."""
         return self.future_decoder(self.embed(x)).mean
 
-    def forecast_parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forecast_parts(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the forecast and its correction, of which there is none."""
-        forecast = self.forecast(x)
+        forecast = self.forecast(batch.x)
         return forecast, torch.zeros_like(forecast)
 
     def decode_embedding(self, z: torch.Tensor) -> torch.Tensor:

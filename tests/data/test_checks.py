@@ -259,7 +259,7 @@ def test_the_error_of_a_choice_lists_all_choices(value):
     ("n_samples", "fraction", "n_valid"), [(10, 0.2, 2), (3, 0.2, 1), (4, 0.01, 1), (100, 0.5, 50)]
 )
 def test_validation_has_its_fraction_and_at_least_one_window(n_samples, fraction, n_valid, gap):
-    counts = check_validation_split(n_samples, fraction, gap, horizon=9)
+    counts = check_validation_split(n_samples, fraction, gap, default_gap=8)
     assert counts == (n_samples - n_valid - gap, n_valid)
 
 

@@ -8,7 +8,7 @@ from skdeepdive._data.batches import WindowData
 from skdeepdive._data.labels import Factors
 from skdeepdive._data.scaling import Scaling
 from skdeepdive._start import class_maps, ridge
-from skdeepdive._start.start import Sizes, closed_form_start
+from skdeepdive._start.start import Sizes, closed_form_start, fit_features
 from skdeepdive.nn import mixing
 
 N_TIMESTEPS, HORIZON = 6, 2
@@ -32,7 +32,16 @@ def make_data(n=600, gain=1.0, n_targets=1, seed=0):
 def make_start(train, valid, candidates=(None,), n_classes=3):
     factors = Factors(["group"], [np.arange(n_classes)], None)
     sizes = Sizes(2, 4, n_hidden=8, n_clusters=3)
-    return closed_form_start(train, valid, list(candidates), factors, sizes, 0, True)
+    return closed_form_start(
+        train,
+        valid,
+        fit_features(train, 0),
+        list(candidates),
+        factors,
+        sizes,
+        0,
+        interleave=True,
+    )
 
 
 def error(module, data, *, with_maps=True):

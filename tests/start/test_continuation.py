@@ -20,7 +20,7 @@ from skdeepdive._start.continuation import (
     continued_start,
 )
 from skdeepdive._start.discriminants import class_sums, refit_discriminants
-from skdeepdive._start.start import Sizes, closed_form_start
+from skdeepdive._start.start import Sizes, closed_form_start, fit_features
 from skdeepdive.nn.linear_forecast import LinearForecast
 
 CPU = torch.device("cpu")
@@ -78,7 +78,9 @@ def make_module(kind="joint", class_maps=True, labelled=True):
     names = ["group"] if labelled else []
     factors = Factors(names, [np.arange(N_CLASSES)] * len(names), None)
     sizes = Sizes(2 if labelled else 0, 2, n_hidden=4, n_clusters=0)
-    module = closed_form_start(data, data, [None], factors, sizes, 0, True).module
+    module = closed_form_start(
+        data, data, fit_features(data, 0), [None], factors, sizes, 0, interleave=True
+    ).module
     module.linear_forecast = make_forecast(kind, class_maps and labelled)
     return module
 

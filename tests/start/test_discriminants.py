@@ -11,21 +11,28 @@ from skdeepdive._data.batches import WindowData
 from skdeepdive._data.labels import UNLABELLED
 from skdeepdive._data.scaling import Scaling
 from skdeepdive._start import discriminants
-from skdeepdive._start.discriminants import fit_discriminants
 from skdeepdive._start.sums import PENALTIES
 
 
 class Flat:
     """Features that are the entries of the window, so that nothing is standardised."""
 
+    n_pooled = 0
+
     def __init__(self, n_features=4):
         self.n_features = n_features
+        self.kinds = [slice(0, n_features)]
 
-    def __call__(self, x):
-        return SimpleNamespace(features=x.flatten(1))
+    def of(self, batch):
+        return SimpleNamespace(with_pooled=batch.x.flatten(1))
 
 
 flat = Flat()
+
+
+def fit_discriminants(*args):
+    """Return those of the training windows."""
+    return discriminants.fit_discriminants(*args)[0]
 
 
 def make_data(X, labels):
@@ -109,6 +116,7 @@ def test_factors_are_fitted_side_by_side():
 
 
 def test_the_chosen_discriminant_has_the_least_validation_cross_entropy(monkeypatch):
+    monkeypatch.setattr(discriminants, "_MANY", 0)  # no folds
     X, labels = make_classes(n=160, n_classes=4)
     data = make_data(X, labels)
     train, valid = data.part(slice(0, 40)), data.part(slice(40, None))
@@ -241,8 +249,8 @@ def test_factors_may_be_labelled_on_different_windows():
     for part, column in parts:
         data = make_data(X, column)
         alone = fit_discriminants(data, data, flat, [part.stop - part.start])
-        torch.testing.assert_close(weight[part], alone[0], rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(bias[part], alone[1], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(weight[part], alone[0], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(bias[part], alone[1], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("n_unlabelled", [10, 600, 6000])
@@ -273,6 +281,7 @@ def test_a_part_without_any_label_gives_finite_discriminants(part):
 
 
 def test_without_validation_labels_the_default_penalty_sees_labelled_windows_only(monkeypatch):
+    monkeypatch.setattr(discriminants, "_MANY", 0)  # no folds
     train, valid, _ = make_few_labels(0)
     valid.labels[:] = UNLABELLED
     found = fit_discriminants(train, valid, Flat(20), [4])

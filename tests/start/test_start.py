@@ -144,11 +144,16 @@ def make_groups(n=240, n_groups=4):
     return centres[groups] + 0.3 * rng.normal(size=(n, 10, 2)), groups
 
 
+def scaled_windows(X, n_fit):
+    y, no_labels = np.zeros((len(X), 1, 1)), np.empty((len(X), 0), dtype=np.int64)
+    return WindowData(X, y, no_labels, Scaling(*location_and_scale(X[:n_fit])), identity(1), CPU)
+
+
 @pytest.mark.parametrize("entries", [2**24, 20 * 50])
 def test_well_separated_groups_are_discovered(entries, monkeypatch):
     monkeypatch.setattr(clusters, "_CLUSTER_ENTRIES", entries)
     X, groups = make_groups()
-    factors = discover_clusters(X, 180, Scaling(*location_and_scale(X[:180])), 4, seed=0)
+    factors, _ = discover_clusters(scaled_windows(X, 180), 180, 4, seed=0)
     assert factors.names == ["cluster"]
     np.testing.assert_array_equal(factors.classes[0], np.arange(4))
     assert factors.codes.shape == (240, 1)
@@ -160,15 +165,17 @@ def test_validation_windows_do_not_move_the_clusters():
     X, _ = make_groups()
     moved = X.copy()
     moved[180:] += 100
-    scaling = Scaling(*location_and_scale(X[:180]))
-    codes = [discover_clusters(some, 180, scaling, 4, seed=0).codes[:180] for some in (X, moved)]
+    codes = [
+        discover_clusters(scaled_windows(some, 180), 180, 4, seed=0)[0].codes[:180]
+        for some in (X, moved)
+    ]
     np.testing.assert_array_equal(*codes)
 
 
 @pytest.mark.parametrize(("n_distinct", "expected"), [(1, 1), (3, 3), (50, 8)])
 def test_there_are_no_more_clusters_than_distinct_windows(n_distinct, expected):
     X = np.random.default_rng(0).normal(size=(n_distinct, 10, 2))[np.arange(100) % n_distinct]
-    factors = discover_clusters(X, 80, identity(2), 8, seed=0)
+    factors, _ = discover_clusters(scaled_windows(X, 80), 80, 8, seed=0)
     assert len(factors.classes[0]) == expected
     assert set(factors.codes[:, 0]) == set(range(expected))
 

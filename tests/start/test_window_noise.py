@@ -7,7 +7,7 @@ import torch
 from skdeepdive._data.batches import WindowData
 from skdeepdive._data.labels import Factors
 from skdeepdive._data.scaling import Scaling
-from skdeepdive._start.start import Sizes, closed_form_start
+from skdeepdive._start.start import Sizes, closed_form_start, fit_features
 
 N_TIMESTEPS, N_CHANNELS = 20, 2
 NOISE = np.array([0.5, 1.5])
@@ -27,7 +27,9 @@ def fit_scale(n_train, n_conditional, n_classes=0):
     names = ["group"] if n_classes else []
     factors = Factors(names, [np.arange(n_classes)] * len(names), None)
     sizes = Sizes(2 * len(names), n_conditional, n_hidden=4, n_clusters=0)
-    module = closed_form_start(train, valid, [None], factors, sizes, 0, True).module
+    module = closed_form_start(
+        train, valid, fit_features(train, 0), [None], factors, sizes, 0, interleave=True
+    ).module
     return module, train, module.window_decoder.log_scale.exp().detach().numpy()
 
 

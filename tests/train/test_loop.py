@@ -14,7 +14,7 @@ from skdeepdive._data.batches import WindowData
 from skdeepdive._data.labels import Factors
 from skdeepdive._data.scaling import Scaling
 from skdeepdive._estimators.progress import progress
-from skdeepdive._start.start import Sizes, closed_form_start
+from skdeepdive._start.start import Sizes, closed_form_start, fit_features
 from skdeepdive._train import loop, phases, shrinkage
 from skdeepdive._train.adam import Adam
 from skdeepdive._train.loop import _EVALUATION_BATCH, Settings
@@ -52,7 +52,16 @@ def make_start(latent="both", seed=0, interleave=True):
         factors = Factors([], [], data.labels[:, :0])
     data, valid = (part_with_labels(part, bool(n_marginal)) for part in (data, valid))
     sizes = Sizes(n_marginal, n_conditional, n_hidden=16, n_clusters=4)
-    start = closed_form_start(data, valid, [np.arange(2)], factors, sizes, seed, interleave)
+    start = closed_form_start(
+        data,
+        valid,
+        fit_features(data, 0),
+        [np.arange(2)],
+        factors,
+        sizes,
+        seed,
+        interleave=interleave,
+    )
     return start.module, data, valid, start.out_of_fold
 
 
@@ -189,8 +198,7 @@ def test_the_forecast_phase_starts_anew_and_moves_the_forecast_only(latent, monk
     train(module, data, valid, out_of_fold, make_settings(max_epochs=2))
     spoil(module, 1.0)
     phase.prepare()
-    x = valid.batch(slice(None)).x
-    assert not module.forecast_parts(x)[1].any()
+    assert not module.forecast_parts(valid.batch(slice(None)))[1].any()
     before = {k: v.clone() for k, v in module.named_parameters()}
     monkeypatch.setitem(globals(), "phases_of", lambda *args: [phase])
     train(module, data, valid, out_of_fold, make_settings(max_epochs=1))
@@ -339,10 +347,9 @@ def test_a_report_gets_the_module_as_the_end_would_leave_it():
 def squared_errors(module, valid):
     """Sums of squared errors of every target, of the linear forecast and of the whole."""
     batch = valid.batch(slice(None))
-    x, y = batch.x, batch.y
     with torch.no_grad():
-        linear, correction = (part.double() for part in module.forecast_parts(x))
-    return [(y - some).square().sum((0, 1)) for some in (linear, linear + correction)]
+        linear, correction = (part.double() for part in module.forecast_parts(batch))
+    return [(batch.y - some).square().sum((0, 1)) for some in (linear, linear + correction)]
 
 
 def spoil(module, scale, seed=0):
@@ -392,7 +399,9 @@ def test_the_correction_learns_what_no_linear_map_can():
     data, valid = make_folded_data()
     sizes = Sizes(0, 4, n_hidden=32, n_clusters=1)
     no_factors = Factors([], [], data.labels)
-    start = closed_form_start(data, valid, [None], no_factors, sizes, 0, True)
+    start = closed_form_start(
+        data, valid, fit_features(data, 0), [None], no_factors, sizes, 0, interleave=True
+    )
     module = start.module
     train(module, data, valid, start.out_of_fold, make_settings(max_epochs=25))
     linear, corrected = squared_errors(module, valid)
@@ -404,9 +413,9 @@ def test_calibration_finds_the_factor_that_surely_gains_most(parts):
     """Futures hold known parts of an arbitrary correction, and noise."""
     module, _, valid, _ = make_start()
     spoil(module, 1.0)
-    x = valid.batch(slice(None)).x
+    batch = valid.batch(slice(None))
     with torch.no_grad():
-        linear, correction = (part.double() for part in module.forecast_parts(x))
+        linear, correction = (part.double() for part in module.forecast_parts(batch))
     noise = torch.from_numpy(np.random.default_rng(0).normal(size=linear.shape))
     futures = linear + correction * torch.tensor(parts) + 0.5 * correction.std((0, 1)) * noise
     valid = replace(valid, y=valid.y_scaling.invert(futures.numpy()))
@@ -433,8 +442,8 @@ def test_a_correction_that_harms_most_targets_is_trusted_for_none(n_harmed):
     signs[1:] = -1
 
     class Corrected:
-        def forecast_parts(self, x):
-            rows = len(x)
+        def forecast_parts(self, batch):
+            rows = len(batch)
             return torch.zeros(rows, 2, len(signs)), torch.ones(rows, 2, len(signs))
 
     futures = np.ones((80, 2, 1)) * signs.numpy()

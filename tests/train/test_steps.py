@@ -10,7 +10,7 @@ import torch
 from skdeepdive._data.batches import WindowData
 from skdeepdive._data.labels import Factors
 from skdeepdive._data.scaling import Scaling
-from skdeepdive._start.start import Sizes, closed_form_start
+from skdeepdive._start.start import Sizes, closed_form_start, fit_features
 from skdeepdive._train.loop import Settings, train
 from skdeepdive._train.phases import Phase, evaluate_loss, interleaved_loss
 
@@ -30,7 +30,20 @@ def make_start():
     data, valid = make_data(N, 0), make_data(30, 1)
     factors = Factors(["sign"], [np.arange(2)], None)
     sizes = Sizes(2, 2, n_hidden=4, n_clusters=0)
-    return closed_form_start(data, valid, [None], factors, sizes, 0, True), data, valid
+    return (
+        closed_form_start(
+            data,
+            valid,
+            fit_features(data, 0),
+            [None],
+            factors,
+            sizes,
+            0,
+            interleave=True,
+        ),
+        data,
+        valid,
+    )
 
 
 def train_phase(start, data, valid, *, max_epochs=2, batch_size=16, learning_rate=1e-2, **options):

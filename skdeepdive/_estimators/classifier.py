@@ -1,0 +1,147 @@
+"""A factor of a forecaster as a scikit-learn classifier."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+if TYPE_CHECKING:
+    from .deepdive import DeepDIVEForecaster
+
+
+class FactorClassifier(ClassifierMixin, BaseEstimator):
+    """Classify windows by one factor of a forecaster, for scikit-learn's tools for classifiers.
+
+    Parameters
+    ----------
+    forecaster : DeepDIVEForecaster
+        It is cloned by `fit`.
+    factor : str, default="label"
+        Name of the factor.
+
+    Attributes
+    ----------
+    forecaster_ : DeepDIVEForecaster
+        The fitted forecaster.
+    classes_ : ndarray of shape (n_classes,)
+        The labels.
+
+    See Also
+    --------
+    DeepDIVEForecaster.as_classifier : A fitted forecaster as a classifier.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.metrics import accuracy_score
+    >>> from skdeepdive import DeepDIVEForecaster, sliding_windows
+    >>> load = 5 + np.sin(2 * np.pi * np.arange(300) / 24)
+    >>> X, y, origin = sliding_windows(load, n_timesteps=48, horizon=24)
+    >>> model = DeepDIVEForecaster(n_hidden=8, max_epochs=1, random_state=0)
+    >>> half = model.fit(X, y, {"half": origin % 24 < 12}).as_classifier("half")
+    >>> half.classes_
+    array([False,  True])
+    >>> accuracy_score(origin % 24 < 12, half.predict(X)) > 0.9
+    True
+    """
+
+    forecaster_: DeepDIVEForecaster
+    classes_: np.ndarray
+
+    def __init__(self, forecaster: DeepDIVEForecaster, factor: str = "label"):
+        self.forecaster = forecaster
+        self.factor = factor
+
+    def fit(self, X: ArrayLike, y: ArrayLike, futures: ArrayLike | None = None) -> FactorClassifier:
+        """Fit a clone of the forecaster.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_timesteps) or (n_samples, n_timesteps, n_channels)
+            Windows, in chronological order.
+        y : array-like of shape (n_samples,)
+            Labels of the factor.
+        futures : array-like of shape (n_samples, horizon) or (n_samples, horizon, n_targets)
+            Futures of the windows, what the forecaster's `fit` calls `y`.
+
+        Returns
+        -------
+        self : FactorClassifier
+
+        Raises
+        ------
+        ValueError
+            If `futures` are not given; or as the forecaster's `fit`.
+        """
+        if futures is None:
+            raise ValueError(
+                "'futures' must be given: the forecaster is fitted to them as well. Through "
+                "scikit-learn's tools they go as metadata, with set_fit_request(futures=True)."
+            )
+        fitted = clone(self.forecaster).fit(X, futures, {self.factor: np.asarray(y)})
+        return self._take(fitted)
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return the label of every window, `(n_samples,)`.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        proba = self.predict_proba(X)
+        return self.classes_[proba.argmax(axis=1)]
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Return the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self)
+        proba: Any = self.forecaster_.predict_cluster_proba(X)
+        names = self.forecaster_.factor_names_
+        return proba if len(names) == 1 else proba[names.index(self.factor)]
+
+    def _take(self, fitted: DeepDIVEForecaster) -> FactorClassifier:
+        """Classify by a fitted forecaster."""
+        self.forecaster_ = fitted
+        self.classes_ = fitted.factor_classes_[fitted.factor_names_.index(self.factor)]
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def classifier_of(forecaster: DeepDIVEForecaster, factor: str | None) -> FactorClassifier:
+    """Return a factor of a fitted forecaster, its only one by default, as a fitted classifier."""
+    names = forecaster.factor_names_
+    if factor is None and len(names) == 1:
+        factor = names[0]
+    if factor not in names:
+        raise ValueError(f"'factor' must be one of {names}, got {factor!r}.")
+    return FactorClassifier(forecaster, factor)._take(forecaster)
