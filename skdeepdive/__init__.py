@@ -6,6 +6,13 @@ import torch  # noqa: F401
 
 from ._estimators.deepdive import DeepDIVEForecaster
 from ._version import __version__ as __version__
+from .tables import SeriesForecaster
 from .windows import calendar_factors, sliding_windows, split_windows
 
-__all__ = ["DeepDIVEForecaster", "calendar_factors", "sliding_windows", "split_windows"]
+__all__ = [
+    "DeepDIVEForecaster",
+    "SeriesForecaster",
+    "calendar_factors",
+    "sliding_windows",
+    "split_windows",
+]
