@@ -124,8 +124,8 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
     >>> forecaster.predict().round(2).head(2)
                                load
     time
-    2014-04-11 17:00:00+01:00  3.27
-    2014-04-11 18:00:00+01:00  3.13
+    2014-04-11 17:00:00+01:00  4.13
+    2014-04-11 18:00:00+01:00  4.03
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
             If some of several series cannot be forecast, since their last rows are too few or have
             a hole; it names them.
         """
-        series, known = self._take_latest(table, future)
+        series, known = self._inputs(table, future)
         return self._to_frame(self._model.forecast(series, known), series, self.targets_)
 
     def predict_quantiles(
@@ -244,7 +244,7 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         quantiles : DataFrame
             Rows as in :meth:`predict`; a column for each target and quantile, in two levels.
         """
-        series, known = self._take_latest(table, future)
+        series, known = self._inputs(table, future)
         levels = np.atleast_1d(check_quantiles("quantiles", quantiles))
         columns = column_levels(self.targets_, levels.tolist(), "quantile")
         return self._to_frame(self._model.quantiles(series, known, levels), series, columns)
@@ -273,10 +273,28 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
             Rows as in :meth:`predict`; a column for each target and draw, in two levels.
         """
         n_samples = check_integer("n_samples", n_samples)
-        series, known = self._take_latest(table, future)
+        series, known = self._inputs(table, future)
         columns = column_levels(self.targets_, range(n_samples), "draw")
         draws = self._model.draw(series, known, n_samples, check_random_state(random_state))
         return self._to_frame(draws, series, columns)
+
+    def last_rows(self, table: Any = None) -> Any:
+        """Return the rows that forecasts are made from.
+
+        Parameters
+        ----------
+        table : DataFrame or Series, default=None
+            As in :meth:`predict`, which raises and warns alike.
+
+        Returns
+        -------
+        rows : DataFrame
+            The last `n_timesteps` steps of every series, dated as forecasts are; a column for each
+            input.
+        """
+        series = self._take_last(table)
+        values, indexes = (np.stack([one.values for one in series]), [one.index for one in series])
+        return dated_frame(values, series, indexes, self.columns_, self._id_name)
 
     def score(self, table: Any, y: None = None) -> float:
         """Coefficient of determination R² of the forecasts of all windows within a table.
@@ -436,12 +454,15 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
             )
         return found
 
-    def _take_latest(self, table: Any, future: Any) -> tuple[list[DatedSeries], np.ndarray | None]:
-        """Return the last rows of the series that can be forecast, and covariates to come."""
+    def _take_last(self, table: Any) -> list[DatedSeries]:
+        """Return the last rows of the series that can be forecast."""
         check_is_fitted(self)
         found = self._latest if table is None else self._read(table).series
-        series = take_latest(found, self.n_timesteps)
-        known = None
+        return take_latest(found, self.n_timesteps)
+
+    def _inputs(self, table: Any, future: Any) -> tuple[list[DatedSeries], np.ndarray | None]:
+        """Return the last rows of the series that can be forecast, and covariates to come."""
+        series, known = self._take_last(table), None
         if self.future_covariates is not None:
             indexes = [future_index(one.index, self.horizon) for one in series]
             layout = Layout(self.id, self.time, "future")

@@ -6,6 +6,7 @@ from ._embedding import EmbeddingDisplay
 from ._forecast import ForecastDisplay
 from ._history import TrainingHistoryDisplay
 from ._information import MutualInformationDisplay
+from ._series import SeriesForecastDisplay
 from ._traversal import TraversalDisplay
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "FactorConfusionDisplay",
     "ForecastDisplay",
     "MutualInformationDisplay",
+    "SeriesForecastDisplay",
     "TrainingHistoryDisplay",
     "TraversalDisplay",
 ]

@@ -142,10 +142,9 @@ class ForecastDisplay:
         if y is not None:
             future = check_futures(y, n_samples)[sample : sample + 1]
             future = to_courses(future, estimator)[0, :, target]
-        widths = np.ravel(check_quantiles("levels", levels) if np.size(levels) else [])
+        widths, ends = ends_of(levels)
         intervals = None
-        if len(widths) and hasattr(estimator, "predict_quantiles"):
-            ends = [end for width in widths for end in ((1 - width) / 2, (1 + width) / 2)]
+        if widths and hasattr(estimator, "predict_quantiles"):
             bounds = np.moveaxis(estimator.predict_quantiles(window, ends), -1, 0)
             bounds = to_courses(bounds, estimator)[..., target]
             intervals = bounds.reshape(len(widths), 2, -1).swapaxes(1, 2)
@@ -154,7 +153,7 @@ class ForecastDisplay:
             past=past,
             future=future,
             intervals=intervals,
-            levels=() if intervals is None else tuple(widths.tolist()),
+            levels=() if intervals is None else tuple(widths),
         )
         return display.plot(ax, unit=unit)
 
@@ -189,7 +188,9 @@ class ForecastDisplay:
                 steps, self.future, color=FUTURE, linestyle="--", label="true future"
             )
         (self.forecast_line_,) = ax.plot(steps, self.forecast, color=FORECAST, label="forecast")
-        self.bands_ = self._draw_bands(ax, steps)
+        self.bands_ = []
+        if self.intervals is not None:
+            self.bands_ = draw_bands(ax, steps, self.intervals, self.levels)
         ax.axvline(0, color="0.7", linewidth=0.8, zorder=0)
         ax.set(xlabel="steps from the forecast's origin", ylabel=unit or "value")
         ax.margins(x=0.01)
@@ -197,17 +198,24 @@ class ForecastDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _draw_bands(self, ax: "Axes", steps: np.ndarray) -> list:
-        """Shade the intervals over each other, the widest first and lightest."""
-        from matplotlib.colors import to_rgb
 
-        colour = np.array(to_rgb(FORECAST))
-        strengths = np.linspace(0.2, 0.4, len(self.levels))
-        bands = []
-        for level, strength in zip(np.argsort(self.levels)[::-1], strengths, strict=True):
-            low, high = np.transpose(self.intervals[level])  # type: ignore[index]
-            shade = tuple(1 - strength * (1 - colour))
-            name = f"{100 * self.levels[level]:g} % interval"
-            band = ax.fill_between(steps, low, high, color=shade, linewidth=0, zorder=1, label=name)
-            bands.append(band)
-        return bands
+def draw_bands(ax: "Axes", time: Any, intervals: np.ndarray, levels: Any) -> list:
+    """Shade intervals (n_levels, horizon, 2) over each other, the widest first and lightest."""
+    from matplotlib.colors import to_rgb
+
+    colour = np.array(to_rgb(FORECAST))
+    strengths = np.linspace(0.2, 0.4, len(levels))
+    bands = []
+    for level, strength in zip(np.argsort(levels)[::-1], strengths, strict=True):
+        low, high = np.transpose(intervals[level])
+        shade = tuple(1 - strength * (1 - colour))
+        name = f"{100 * levels[level]:g} % interval"
+        band = ax.fill_between(time, low, high, color=shade, linewidth=0, zorder=1, label=name)
+        bands.append(band)
+    return bands
+
+
+def ends_of(levels: ArrayLike) -> tuple[list[float], list[float]]:
+    """Return levels of intervals as a list, and the quantiles at both ends of each, in turn."""
+    widths = np.ravel(check_quantiles("levels", levels) if np.size(levels) else [])
+    return widths.tolist(), [end for w in widths for end in ((1 - w) / 2, (1 + w) / 2)]
