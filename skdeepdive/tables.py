@@ -187,7 +187,7 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         Warns
         -----
         UserWarning
-            If series are too short to learn from, which it names; if holes cost more than a tenth
+            If series are too short to learn from, which it names; if holes cost more than a quarter
             of the windows.
         """
         self._check_parameters()

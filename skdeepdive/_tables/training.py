@@ -15,7 +15,7 @@ from .layout import import_pandas
 from .reading import DatedSeries, Table
 
 # Where holes cost more than this share of the windows, there is a warning.
-_MANY = 0.1
+_MANY = 0.25
 
 
 @dataclass(frozen=True)

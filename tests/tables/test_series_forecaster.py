@@ -81,18 +81,18 @@ def test_no_window_touches_a_hole_and_those_left_out_are_counted(stride):
     table.iloc[150, 1] = np.nan
     forecaster = make_forecaster(targets=["load"], stride=stride)
     with pytest.warns(
-        UserWarning, match=r"% of the windows touch one of 3 missing steps.* 2014-10-"
+        UserWarning, match=r"% of the windows touch one of 5 missing steps.* 2014-10-"
     ):
-        forecaster.fit(table.drop(table.index[[200, 201]]))
+        forecaster.fit(table.drop(table.index[[100, 200, 201, 300]]))
     fitted, report = forecaster.forecaster_, forecaster.windows_.iloc[0]
     assert np.isfinite(fitted.X_).all()
     assert np.isfinite(fitted.y_).all()
     origins = np.arange(N_TIMESTEPS - 1, 400 - HORIZON, stride)
-    in_window = [(o - N_TIMESTEPS < r <= o) for o in origins for r in (150, 200, 201)]
-    in_future = [(o < r <= o + HORIZON) for o in origins for r in (1000, 200, 201)]
-    touched = (np.array(in_window) | in_future).reshape(-1, 3).any(axis=1)
+    in_window = [(o - N_TIMESTEPS < r <= o) for o in origins for r in (150, 100, 200, 201, 300)]
+    in_future = [(o < r <= o + HORIZON) for o in origins for r in (1000, 100, 200, 201, 300)]
+    touched = (np.array(in_window) | in_future).reshape(-1, 5).any(axis=1)
     assert report[["steps", "missing", "windows", "left_out"]].tolist() == [
-        *(400, 3, len(origins), touched.sum()),
+        *(400, 5, len(origins), touched.sum()),
     ]
     assert report[["training", "validation"]].sum() == len(fitted.X_) <= len(origins)
 
