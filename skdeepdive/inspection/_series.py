@@ -7,14 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from ._axes import FORECAST, FUTURE, PAST, check_matplotlib
+from ._axes import FORECAST, FUTURE, PAST, check_matplotlib, mark_dates, time_label, to_dates
 from ._forecast import draw_bands, ends_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Where dates are marked, by default: about one mark a day of a week.
-_MOST_TICKS = 9
 
 
 class SeriesForecastDisplay:
@@ -175,16 +172,15 @@ class SeriesForecastDisplay:
             self._plot_target(ax, number, target)
             ax.set(title=str(target), ylabel=unit or "value")
             ax.margins(x=0.01)
-            _mark_dates(ax, self.forecast.index)
-        zone = getattr(self.forecast.index, "tz", None)
-        self.axes_[-1].set_xlabel("time" if zone is None else f"time ({zone})")
+            mark_dates(ax, to_dates(self.forecast.index))
+        self.axes_[-1].set_xlabel(time_label(to_dates(self.forecast.index)))
         self.axes_[0].legend(frameon=False, ncols=5, loc="lower left", bbox_to_anchor=(0, 1.12))
         return self
 
     def _plot_target(self, ax: "Axes", number: int, target: Any) -> None:
-        time = _to_dates(self.forecast.index)
+        time = to_dates(self.forecast.index)
         if self.past is not None:
-            past = _to_dates(self.past.index)
+            past = to_dates(self.past.index)
             self.past_lines_ += ax.plot(past, self.past[target], color=PAST, label="past")
             ax.axvline(past[-1], color="0.7", linewidth=0.8, zorder=0)
         if self.truth is not None:
@@ -222,18 +218,3 @@ def _make_panels(axes: Any, n_targets: int) -> np.ndarray:
     if len(axes) != n_targets:
         raise ValueError(f"'axes' must be one for each of {n_targets} targets, got {len(axes)}.")
     return axes
-
-
-def _to_dates(index: Any) -> np.ndarray:
-    """Return the time of rows as matplotlib draws it; a period is taken for its first moment."""
-    index = index.to_timestamp() if hasattr(index, "to_timestamp") else index
-    return index.to_pydatetime()
-
-
-def _mark_dates(ax: "Axes", index: Any) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-    zone = getattr(index, "tz", None)
-    locator = AutoDateLocator(tz=zone, minticks=3, maxticks=_MOST_TICKS)
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
