@@ -207,7 +207,7 @@ def take_latest(series: Sequence[DatedSeries], n_timesteps: int) -> list[DatedSe
             f"rows without a hole, and are not forecast: {', '.join(listed)}"
             f"{', ...' if len(others) > 10 else ''}.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return usable
 

@@ -126,7 +126,7 @@ def _check_enough(table: Table, design: Design, report: Any, kept: list[int]) ->
             f"{len(short)} of {len(report)} series do not have {need} and have no part in the fit: "
             f"{listed}.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     share = report["left_out"].sum() / report["windows"].sum()
     if share > _MANY:
@@ -136,7 +136,7 @@ def _check_enough(table: Table, design: Design, report: Any, kept: list[int]) ->
             f"first of them at {first}, and are left out; windows_ counts them. Fill short holes, "
             "for example by interpolate(limit=3) after resample, to keep them.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

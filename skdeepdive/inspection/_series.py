@@ -32,6 +32,8 @@ class SeriesForecastDisplay:
         Lower and upper ends of the intervals of every level.
     levels : sequence of float of shape (n_levels,), default=()
         Share of values that each interval is to cover, between 0 and 1.
+    name : str, default=None
+        Name of the series, for the titles beside those of the targets.
 
     Attributes
     ----------
@@ -69,12 +71,14 @@ class SeriesForecastDisplay:
         truth: Any = None,
         intervals: np.ndarray | None = None,
         levels: Sequence[float] = (),
+        name: str | None = None,
     ):
         self.forecast = forecast
         self.past = past
         self.truth = truth
         self.intervals = intervals
         self.levels = levels
+        self.name = name
 
     @classmethod
     def from_estimator(
@@ -128,13 +132,18 @@ class SeriesForecastDisplay:
         frames = [forecast, past, truth]
         if widths:
             frames.append(estimator.predict_quantiles(ends, table, future))
-        forecast, past, truth, *quantiles = _of_one(frames, id)
+        name, (forecast, past, truth, *quantiles) = _of_one(frames, id)
         intervals = None
         if quantiles:
             shape = (len(forecast), len(forecast.columns), len(widths), 2)
             intervals = quantiles[0].to_numpy().reshape(shape).transpose(1, 2, 0, 3)
         display = cls(
-            forecast=forecast, past=past, truth=truth, intervals=intervals, levels=tuple(widths)
+            forecast=forecast,
+            past=past,
+            truth=truth,
+            intervals=intervals,
+            levels=tuple(widths),
+            name=name,
         )
         return display.plot(axes, unit=unit)
 
@@ -170,7 +179,8 @@ class SeriesForecastDisplay:
         self.bands_: list = []
         for number, (ax, target) in enumerate(zip(self.axes_, self.forecast.columns, strict=True)):
             self._plot_target(ax, number, target)
-            ax.set(title=str(target), ylabel=unit or "value")
+            title = str(target) if self.name is None else f"{self.name}: {target}"
+            ax.set(title=title, ylabel=unit or "value")
             ax.margins(x=0.01)
             mark_dates(ax, to_dates(self.forecast.index))
         self.axes_[-1].set_xlabel(time_label(to_dates(self.forecast.index)))
@@ -194,17 +204,17 @@ class SeriesForecastDisplay:
             self.bands_.append(draw_bands(ax, time, self.intervals[number], self.levels))
 
 
-def _of_one(frames: Sequence, id: Any) -> list:
-    """Return the rows of one of several series; None stays."""
+def _of_one(frames: Sequence, id: Any) -> tuple[str | None, Sequence]:
+    """Return the name and the rows of one of several series; None stays."""
     if frames[0].index.nlevels == 1:
         if id is not None:
             raise ValueError(f"'id' must be None for a single series, got {id!r}.")
-        return list(frames)
+        return None, frames
     ids = frames[0].index.unique(level=0)
     id = ids[0] if id is None else id
     if id not in ids:
         raise ValueError(f"'id' must be one of the series that are forecast, got {id!r}.")
-    return [None if frame is None else frame.xs(id, level=0) for frame in frames]
+    return str(id), [None if frame is None else frame.xs(id, level=0) for frame in frames]
 
 
 def _make_panels(axes: Any, n_targets: int) -> np.ndarray:

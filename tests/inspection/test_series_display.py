@@ -90,6 +90,7 @@ def test_one_of_several_series_is_drawn():
     first, second = (SeriesForecastDisplay.from_estimator(forecaster, id=id) for id in (None, "b"))
     assert first.forecast["load"].equals(forecaster.predict()["load"]["a"])
     assert second.forecast["load"].equals(forecaster.predict()["load"]["b"])
+    assert second.axes_[0].get_title() == "b: load"
     with pytest.raises(ValueError, match="'id' must be one of the series .* got 'c'"):
         SeriesForecastDisplay.from_estimator(forecaster, id="c")
 
