@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from ._tables.frames import (
     read_future,
 )
 from ._tables.layout import Layout, import_pandas
-from ._tables.model import make_model
+from ._tables.model import SeriesModel, make_model
 from ._tables.reading import DatedSeries, Table, read_table
 from ._tables.training import make_training_set
 from .windows import calendar_factors
@@ -376,6 +377,65 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
             refit = check_integer("refit", refit, otherwise=" or a flag")
         return run_backtest(self, found, start, every, refit, levels, n_jobs, verbose)
 
+    def save(self, path: str | os.PathLike) -> None:
+        """Save the fitted forecaster to a file that can be opened without trusting it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to save; a file that is there is replaced.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError
+            If something cannot be put into the file: a `forecaster` of another class than those of
+            this package; parameters, ids or names of columns that are no strings or numbers.
+        OSError
+            If the file cannot be written.
+        ImportError
+            If safetensors is not installed.
+
+        See Also
+        --------
+        load : Open the file.
+
+        Notes
+        -----
+        Kept are the parameters, what `fit` learned, and the last rows given to it.
+        """
+        from ._tables import file
+
+        check_is_fitted(self)
+        file.write(path, self)
+
+    @classmethod
+    def load(cls: type[Self], path: str | os.PathLike) -> Self:
+        """Open a forecaster that :meth:`save` wrote; nothing in the file is run.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        forecaster : SeriesForecaster
+            Its forecasts are those of the saved one.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or holds something else.
+        OSError
+            If there is no file, or it cannot be read.
+        ImportError
+            If safetensors is not installed.
+        """
+        from ._tables import file
+
+        return file.read(path, cls)
+
     def _check_parameters(self) -> None:
         check_integer("n_timesteps", self.n_timesteps)
         check_integer("horizon", self.horizon)
@@ -405,8 +465,8 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
 
     def _fit(self: Self, table: Table) -> Self:
         """Learn from the series of a table; a fit that fails changes nothing."""
-        targets, design = self._make_design(table.columns)
-        bounds = check_bounds(self.bounds, targets)
+        design = self._make_design(table.columns)
+        bounds = check_bounds(self.bounds, [table.columns[i] for i in design.targets])
         check_within(table.series, design.targets, bounds)
         forecaster = clone(self.forecaster)
         fraction, gap = forecaster.validation_fraction, forecaster.validation_gap
@@ -417,22 +477,26 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
             options["factors"] = self._labels(windows, training.series)
         forecaster.set_params(**training.split_parameters())
         forecaster.fit(windows.X, windows.y, **options)
-        self._model = make_model(forecaster, training, bounds)
-        self.forecaster_, self.windows_ = forecaster, report
-        self.columns_, self.targets_ = table.columns, targets
-        self.freq_, self._id_name = table.series[0].index.freq, table.id_name
-        self._latest = [one.rows(slice(-self.n_timesteps, None)) for one in table.series]
+        self._keep(make_model(forecaster, training, bounds), report, table)
         return self
 
-    def _make_design(self, columns: list) -> tuple[list, Design]:
-        """Return the names of the targets, and the positions of the channels."""
+    def _keep(self, model: SeriesModel, report: Any, table: Table) -> None:
+        """Keep what was learnt, and the last rows of the table."""
+        self._model, self.forecaster_, self.windows_ = model, model.forecaster, report
+        self.columns_ = table.columns
+        self.targets_ = [table.columns[i] for i in model.design.targets]
+        self.freq_, self._id_name = table.series[0].index.freq, table.id_name
+        self._latest = [one.rows(slice(-self.n_timesteps, None)) for one in table.series]
+
+    def _make_design(self, columns: list) -> Design:
+        """Return lengths of windows, and the positions of their channels."""
         known = [] if self.future_covariates is None else self.future_covariates
         if len(known):
             known = check_columns("future_covariates", known, columns)
         others = [name for name in columns if name not in known]
         targets = check_columns("targets", others if self.targets is None else self.targets, others)
         positions = ([columns.index(name) for name in names] for names in (targets, known))
-        return targets, Design(self.n_timesteps, self.horizon, self.stride, *positions)
+        return Design(self.n_timesteps, self.horizon, self.stride, *positions)
 
     def _labels(self, windows: WindowSet, series: list[DatedSeries]) -> Any:
         """Return the factors of windows as a DataFrame."""
