@@ -88,6 +88,12 @@ principal components. For series, anomalies are added to test windows. For recor
 the anomalies are the windows of one exercise, which no method was trained on.
 `benchmarks/anomaly.py` has the details.
 """,
+    "tables": """\
+## Tables
+
+Tables with holes, of several series, of counts, and the same task in other libraries.
+`benchmarks/tables.py` has the details. Lines are those of the code without imports.
+""",
     "training_loop": """\
 ## Training beside other loops
 
@@ -138,6 +144,16 @@ indications rather than a blind test.
 
 The group is confounded with the make of the sensor: a predicted group is partly a predicted sensor.
 """,
+    "holes": """\
+### A year of hours, of which some are missing
+
+"As they come" takes the rows that are there for neighbours. "Left out" leaves out the windows that
+touch a hole, "filled" fills holes of up to three hours before.
+""",
+    "noise": "### Coverage of 80 % intervals, four series of different noise\n",
+    "counts": "### Counts of which 85 % are zero, 80 % intervals\n",
+    "clients": "### Sixteen clients, a model each or one model, 80 % intervals\n",
+    "meters": "### Two meters, from a CSV to the next day and a backtest\n",
     "watch": "### Smartwatch, exercises of the shoulder\n",
 }
 

@@ -1,5 +1,8 @@
 """Tables become series with a row at every step, or an error that names the first bad time."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -266,3 +269,14 @@ def test_the_steps_to_come_follow_those_that_were(index):
     again = type(index)(whole[1:])
     assert (again == whole[:-1] + index.freq).all()
     assert len(whole) == len(index) + 30
+
+
+def test_without_pandas_what_to_install_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="needs pandas.*pip install pandas"):
+        read([[1, 2], [3, 4]])
+
+
+def test_the_package_is_imported_without_pandas():
+    code = "import sys; sys.modules['pandas'] = None; import skdeepdive.tables"
+    subprocess.run([sys.executable, "-c", code], check=True)
