@@ -466,6 +466,8 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
     def _fit(self: Self, table: Table) -> Self:
         """Learn from the series of a table; a fit that fails changes nothing."""
         design = self._make_design(table.columns)
+        if self.id_as_factor and table.id_name is None:
+            raise ValueError("'id_as_factor' needs a table with ids, got a single series.")
         bounds = check_bounds(self.bounds, [table.columns[i] for i in design.targets])
         check_within(table.series, design.targets, bounds)
         forecaster = clone(self.forecaster)
@@ -486,7 +488,9 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         self.columns_ = table.columns
         self.targets_ = [table.columns[i] for i in model.design.targets]
         self.freq_, self._id_name = table.series[0].index.freq, table.id_name
-        self._latest = [one.rows(slice(-self.n_timesteps, None)) for one in table.series]
+        latest = [one.rows(slice(-self.n_timesteps, None)) for one in table.series]
+        # Copied, or the whole table would stay in memory.
+        self._latest = [DatedSeries(one.id, one.index, one.values.copy()) for one in latest]
 
     def _make_design(self, columns: list) -> Design:
         """Return lengths of windows, and the positions of their channels."""

@@ -199,7 +199,8 @@ def _split(frame: Any, ids: Any, layout: Layout) -> list[tuple[Any, Any]]:
     if ids is None:
         return [(None, frame)]
     codes, labels = import_pandas().factorize(ids)
-    return [(labels[k], frame[codes == k]) for k in range(len(labels))]
+    rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    return [(label, frame.iloc[of_id]) for label, of_id in zip(labels, rows, strict=True)]
 
 
 def _to_series(key: Any, frame: Any, freq: Any, layout: Layout) -> DatedSeries:

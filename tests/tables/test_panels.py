@@ -137,6 +137,12 @@ def test_the_id_can_be_a_factor():
     assert fitted.forecaster_.factor_classes_[1].tolist() == ["m0", "m1", "m2"]
 
 
+def test_a_single_series_has_no_id_for_a_factor():
+    single = make_panel((300,)).set_index("time")[["load"]]
+    with pytest.raises(ValueError, match="'id_as_factor' needs a table with ids"):
+        make_forecaster(id=None, time=None, id_as_factor=True).fit(single)
+
+
 def test_covariates_are_scaled_with_their_series():
     from fakes import KnownForecaster
 

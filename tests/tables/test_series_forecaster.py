@@ -203,6 +203,15 @@ def test_the_input_is_not_changed():
     pd.testing.assert_frame_equal(table, before)
 
 
+def test_what_becomes_of_the_table_later_changes_nothing():
+    values = np.array(make_table())
+    table = pd.DataFrame(values, make_table().index, copy=False)
+    forecaster = make_forecaster().fit(table)
+    before = forecaster.predict()
+    values[:] = 0
+    pd.testing.assert_frame_equal(forecaster.predict(), before)
+
+
 # Quantiles of forecasters that have none
 
 
