@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,15 +57,14 @@ def check_bounds(bounds: Any, targets: list) -> np.ndarray:
     unknown = [name for name in of_each if name not in targets]
     if unknown:
         raise ValueError(f"'bounds' must name targets, {targets}, got {unknown[0]!r}.")
-    ends = np.array([_check_pair(of_each.get(name)) for name in targets]).T
-    return ends
+    return np.array([_check_pair(of_each.get(name)) for name in targets]).T
 
 
 def _check_pair(pair: Any) -> tuple[float, float]:
     if pair is None:
         return -np.inf, np.inf
     is_pair = isinstance(pair, tuple | list) and len(pair) == 2
-    if not is_pair or not all(end is None or is_number(end, (int, float)) for end in pair):
+    if not is_pair or not all(end is None or is_number(end, numbers.Real) for end in pair):
         raise TypeError(
             "'bounds' must be a pair of the least and the greatest value, such as (0, None), or a "
             f"dict of pairs by target, got {pair!r}."

@@ -145,6 +145,12 @@ def test_times_as_text_are_read_where_they_are_not_ambiguous():
     assert read_one(table_at(HOURS.strftime("%Y-%m-%d %H:%M"))).index.equals(HOURS)
 
 
+def test_columns_of_the_same_name_are_refused():
+    table = table_at(HOURS, load=1.0, wind=2.0).set_axis(["load", "load"], axis=1)
+    with pytest.raises(ValueError, match=r"distinct column names, got \['load', 'load'\]"):
+        read(table)
+
+
 def test_infinity_is_refused_with_its_column_and_time():
     table = table_at(HOURS, load=1.0, wind=2.0)
     table.iloc[7, 1] = -np.inf

@@ -12,7 +12,8 @@ from skdeepdive import DeepDIVEForecaster, SeriesForecaster
 from skdeepdive.baselines import VAEForecaster
 
 pd = pytest.importorskip("pandas")
-pytest.importorskip("safetensors")
+safetensors = pytest.importorskip("safetensors")
+pytest.importorskip("safetensors.numpy")
 
 SMALL = {"n_hidden": 8, "max_epochs": 1, "random_state": 0}
 
@@ -116,6 +117,48 @@ def test_a_file_that_was_altered_is_refused(content, entries, match, tmp_path):
     path.write_bytes(alter(content, **entries))
     with pytest.raises(ValueError, match=f"is no SeriesForecaster: .*{match}"):
         SeriesForecaster.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("latest", np.inf, "array latest holds infinity"),
+        ("scalings", 0, "array scalings must be finite, and scales positive"),
+        ("errors", np.nan, "arrays of errors hold NaN or infinity"),
+        ("own_errors", np.inf, "arrays of errors hold NaN or infinity"),
+    ],
+)
+def test_arrays_that_cannot_be_are_refused(content, name, value, match, tmp_path):
+    path = tmp_path / "load.safetensors"
+    path.write_bytes(content)
+    with safetensors.safe_open(path, "np") as file:
+        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    arrays[name].flat[-1] = value
+    safetensors.numpy.save_file(arrays, path, metadata)
+    with pytest.raises(ValueError, match=f"is no SeriesForecaster: its {match}"):
+        SeriesForecaster.load(path)
+
+
+@pytest.mark.parametrize("path", [None, 5])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(TypeError, match="'path' must be"):
+        make_forecaster().fit(TABLES["hours"]).save(path)
+
+
+def test_parameters_that_no_file_can_hold_are_named(tmp_path):
+    forecaster = make_forecaster(bounds=(np.float32(-9), None)).fit(TABLES["hours"])
+    with pytest.raises(TypeError, match="'bounds' must be of strings, numbers, .* Use joblib"):
+        forecaster.save(tmp_path / "load.safetensors")
+
+
+def test_an_offset_is_saved_by_its_name(tmp_path):
+    table = TABLES["local days"]
+    forecaster = make_forecaster(freq=pd.offsets.Day()).fit(table)
+    forecaster.save(tmp_path / "load.safetensors")
+    loaded = SeriesForecaster.load(tmp_path / "load.safetensors")
+    assert loaded.freq == "D"
+    pd.testing.assert_frame_equal(loaded.predict(table), forecaster.predict(table))
 
 
 def test_other_files_are_refused(content, tmp_path):
