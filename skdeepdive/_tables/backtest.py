@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 
-from .dates import to_moment
+from .dates import steps_of, to_moment
 from .layout import import_pandas
 from .reading import DatedSeries, Table
 from .scores import score_table
@@ -91,17 +91,19 @@ def run_backtest(
 
 def _first_rows(table: Table, start: Any, every: int, horizon: int) -> list:
     """Return the times of the first steps of all forecasts whose futures lie within the table."""
-    longest = max((one.index for one in table.series), key=lambda index: index[-1])
-    start = to_moment("start", start, longest)
-    firsts = list(longest[longest >= start][::every])
-    last = longest[-horizon] if len(longest) >= horizon else longest[-1]
-    firsts = [first for first in firsts if first <= last]
-    if not firsts or len(longest) < horizon:
+    indexes = [one.index for one in table.series]
+    start = to_moment("start", start, indexes[0])
+    later = [index[index >= start] for index in indexes]
+    later = [index for index in later if len(index) >= horizon]
+    if not later:
         raise ValueError(
             f"'start' must leave horizon = {horizon} rows of the table to forecast, got {start} "
-            f"for a table that ends at {longest[-1]}. Choose an earlier one."
+            f"for a table that ends at {max(index[-1] for index in indexes)}. Choose an earlier "
+            "one."
         )
-    return firsts
+    first = min(index[0] for index in later)
+    last = max(index[-horizon] for index in later)
+    return list(steps_of(first, indexes[0].freq, end=last)[::every])
 
 
 def _forecast_block(

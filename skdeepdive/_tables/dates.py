@@ -132,7 +132,7 @@ def regular_index(index: Any, freq: Any, layout: Layout) -> tuple[Any, np.ndarra
         If a row lies between two steps, or hardly any step has a row.
     """
     _check_density(index, freq, layout)
-    steps = _steps(index[0], freq, end=index[-1])
+    steps = steps_of(index[0], freq, end=index[-1])
     positions = steps.get_indexer(index)
     if (positions < 0).any():
         row = int(np.argmax(positions < 0))
@@ -160,10 +160,11 @@ def _check_density(index: Any, freq: Any, layout: Layout) -> None:
 
 def future_index(index: Any, horizon: int) -> Any:
     """Return the `horizon` steps after the last one."""
-    return _steps(index[-1], index.freq, periods=horizon + 1)[1:].rename(index.name)
+    return steps_of(index[-1], index.freq, periods=horizon + 1)[1:].rename(index.name)
 
 
-def _steps(start: Any, freq: Any, end: Any = None, periods: int | None = None) -> Any:
+def steps_of(start: Any, freq: Any, end: Any = None, periods: int | None = None) -> Any:
+    """Return the steps of a frequency from the first one on, as an index of its kind."""
     import pandas
 
     if isinstance(start, pandas.Period):

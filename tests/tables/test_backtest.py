@@ -148,6 +148,17 @@ def test_periods_and_short_series_are_taken():
     assert forecasts.loc["new"].index[0][0] == pd.Period("2007-11", "M")  # from 12 months on
 
 
+def test_series_that_begin_after_the_start_do_not_hold_it_up():
+    table = make_table()
+    panel = pd.concat({"late": table[-40:], "early": table[:-20]}, names=["meter"])
+    forecaster = make_forecaster(LastValueForecaster())
+    forecasts = forecaster.backtest(panel, START, every=6).forecasts
+    first = {meter: forecasts.loc[meter].index[0][1] for meter in ("early", "late")}
+    assert first["early"] == pd.Timestamp(START, tz="Europe/Lisbon")
+    # From the first of every sixth hour that has a window before it.
+    assert pd.Timedelta("24h") <= first["late"] - table.index[-40] < pd.Timedelta("30h")
+
+
 # Scores
 
 
