@@ -79,9 +79,9 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
     Attributes
     ----------
     forecaster_ : estimator
-        The fitted copy of `forecaster`. For several series, or where windows are left out, its
-        `validation_fraction` and `validation_gap` are such that the last windows of every series
-        are its validation windows.
+        The fitted copy of `forecaster`. For several series, a `stride`, or where windows are left
+        out, its `validation_fraction` and `validation_gap` are such that the last windows of every
+        series are its validation windows.
     windows_ : DataFrame
         For every id, or in one row: numbers of `steps` from the first row to the last, of those
         `missing` (without a row, or with a missing value), of `windows`, of those `left_out` since

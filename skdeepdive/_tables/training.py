@@ -31,8 +31,8 @@ class TrainingSet:
         Of the rows before the validation windows of every series; None: it is not scaled.
     design : Design
     is_whole : bool
-        Whether there is a single series, without a hole: a forecaster then splits its windows
-        itself.
+        Whether there is a single series without a hole, cut row by row: a forecaster then splits
+        its windows itself.
     """
 
     series: list[DatedSeries]
@@ -78,6 +78,7 @@ def make_training_set(
     report = _report(table, design, origins, parts)
     kept = [i for i, (train, valid) in enumerate(parts) if len(train) and len(valid)]
     _check_enough(table, design, report, kept)
+    _warn_of_holes(table, report)
     series = [table.series[i] for i in kept]
     train, valid = (list(part) for part in zip(*(parts[i] for i in kept), strict=True))
     scalings = None
@@ -86,6 +87,7 @@ def make_training_set(
             Scaling.of(one.values[: rows[0] + 1]) for one, rows in zip(series, valid, strict=True)
         ]
     is_whole = len(table.series) == 1 and scalings is None and not report["left_out"].any()
+    is_whole = is_whole and design.stride == 1  # the gap of a forecaster counts windows, not rows
     return TrainingSet(series, train, valid, scalings, design, is_whole), report
 
 
@@ -109,8 +111,8 @@ def _report(table: Table, design: Design, origins: Sequence, parts: Sequence) ->
     return pandas.DataFrame(counts, index=ids and pandas.Index(ids, name=table.id_name))
 
 
-def _check_enough(table: Table, design: Design, report: Any, kept: list[int]) -> None:
-    """Warn of series that are too short, and of many windows that were left out."""
+def _check_enough(table: Table, design: Design, report: Any, kept: Sequence[int]) -> None:
+    """Raise where no series is long enough, and warn of those that are not."""
     n_needed = design.n_timesteps + 2 * design.horizon
     need = f"some {n_needed} rows without a hole, n_timesteps + 2 * horizon,"
     if not kept:
@@ -128,13 +130,16 @@ def _check_enough(table: Table, design: Design, report: Any, kept: list[int]) ->
             UserWarning,
             stacklevel=5,
         )
+
+
+def _warn_of_holes(table: Table, report: Any) -> None:
+    """Warn where many windows are left out."""
     share = report["left_out"].sum() / report["windows"].sum()
     if share > _MANY:
-        first = _first_hole(table)
         warnings.warn(
             f"{share:.0%} of the windows touch one of {report['missing'].sum()} missing steps, the "
-            f"first of them at {first}, and are left out; windows_ counts them. Fill short holes, "
-            "for example by interpolate(limit=3) after resample, to keep them.",
+            f"first of them at {_first_hole(table)}, and are left out; windows_ counts them. Fill "
+            "short holes, for example by interpolate(limit=3) after resample, to keep them.",
             UserWarning,
             stacklevel=5,
         )

@@ -117,6 +117,16 @@ def test_validation_windows_are_the_last_and_share_no_future_with_training_windo
     assert train.max() == valid.min() - 1
 
 
+def test_windows_some_rows_apart_leave_out_as_many_as_share_a_future():
+    table = make_table(600)
+    table["load"] = np.arange(600.0)
+    fitted = make_forecaster(targets=["load"], stride=4).fit(table).forecaster_
+    n_train = len(fitted.X_) - round(fitted.validation_fraction * len(fitted.X_))
+    last, first = fitted.y_[n_train - 1, :, 0], fitted.y_[n_train, :, 0]
+    assert last.max() < first.min() <= last.max() + 4
+    assert (np.diff(fitted.y_[:n_train, 0, 0]) == 4).all()
+
+
 def test_a_gap_that_the_forecaster_has_is_kept():
     table = make_table()
     forecaster = make_forecaster(LastValueForecaster(validation_gap=50), targets=["load"])
