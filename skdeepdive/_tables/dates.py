@@ -147,7 +147,7 @@ def regular_index(index: Any, freq: Any, layout: Layout) -> tuple[Any, np.ndarra
 def _check_density(index: Any, freq: Any, layout: Layout) -> None:
     """Raise where hardly any step has a row, before there is memory for all steps."""
     ten = index[0] + 10 * freq - index[0]
-    n_steps = 10 * (index[-1] - index[0]) / ten if hasattr(ten, "value") else 0
+    n_steps = 10 * ((index[-1] - index[0]) / ten) if hasattr(ten, "value") else 0
     if n_steps > _MOST_STEPS_PER_ROW * (len(index) + 10):
         far = int(np.diff(index.asi8).argmax()) + 1
         raise ValueError(

@@ -119,7 +119,10 @@ def test_a_given_frequency_counts(freq):
 
 @pytest.mark.parametrize(
     ("freq", "match"),
-    [("hours", "'freq' must be a frequency of pandas"), ("2h", "got 2014-10-25 01:00:00, which")],
+    [
+        ("fortnight", "'freq' must be a frequency of pandas"),
+        ("2h", "got 2014-10-25 01:00:00, which"),
+    ],
 )
 def test_a_frequency_that_does_not_fit_is_refused(freq, match):
     with pytest.raises(ValueError, match=match):
