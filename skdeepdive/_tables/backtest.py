@@ -32,6 +32,23 @@ class Backtest:
     naive_errors : DataFrame
         Mean absolute difference of every column from its value `horizon` steps earlier, over the
         rows before the first forecast, for every id (a row): what MASE is relative to.
+
+    See Also
+    --------
+    skdeepdive.SeriesForecaster.backtest : Where it comes from.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skdeepdive import DeepDIVEForecaster, SeriesForecaster
+    >>> hours = pd.date_range("2014-03-01", periods=500, freq="h")
+    >>> load = pd.Series(5 + np.sin(np.arange(500) * np.pi / 12), hours, name="load")
+    >>> model = DeepDIVEForecaster(n_hidden=8, max_epochs=1, random_state=0)
+    >>> forecaster = SeriesForecaster(model, n_timesteps=48, horizon=24)
+    >>> backtest = forecaster.backtest(load, "2014-03-18", every=24)
+    >>> backtest.scores("step").shape  # n, mae, rrse and mase of every hour ahead
+    (24, 4)
     """
 
     forecasts: Any
