@@ -369,9 +369,9 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         """
         self._check_parameters()
         found = read_table(table, Layout(self.id, self.time), self.freq)
-        levels = None if quantiles is None else np.atleast_1d(
-            check_quantiles("quantiles", quantiles)
-        )  # fmt: skip
+        levels = None
+        if quantiles is not None:
+            levels = np.atleast_1d(check_quantiles("quantiles", quantiles))
         every = check_integer("every", every)
         if not isinstance(refit, bool):
             refit = check_integer("refit", refit, otherwise=" or a flag")
