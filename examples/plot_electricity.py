@@ -6,7 +6,8 @@ The data are hourly loads of Portuguese clients. The model encodes a week of loa
 with separate dimensions for hour, weekday, month and everything else, and decodes the next day from
 it. Last week's values, ridge regression and a multilayer perceptron are the baselines. All choices
 (penalties, epochs, variants) are made on validation windows. The test windows come later in time
-than training and validation windows.
+than training and validation windows. At the end, a CSV file as meters export it becomes a forecast
+of the next day, with dates.
 
 Run it with ``--short`` for a quick look.
 """
@@ -23,8 +24,9 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.neural_network import MLPRegressor
 
-from skdeepdive import DeepDIVEForecaster, sliding_windows, split_windows
-from skdeepdive.datasets import load_electricity
+from skdeepdive import DeepDIVEForecaster, SeriesForecaster, sliding_windows, split_windows
+from skdeepdive.datasets import electricity_csv, load_electricity
+from skdeepdive.inspection import SeriesForecastDisplay
 from skdeepdive.metrics import rrse_score
 
 N_TIMESTEPS, HORIZON = 168, 24
@@ -161,8 +163,26 @@ def plot_embedding(axes, model, X, factors, test):
         ax.set_aspect("equal", adjustable="datalim")
 
 
+def next_day(max_epochs, path="next_day.png"):
+    """Forecast the day after the last row of a CSV file, and write its picture."""
+    table = pd.read_csv(electricity_csv(), index_col="time", parse_dates=True)
+    table = table.tz_localize("Europe/Lisbon", ambiguous="infer")
+    forecaster = SeriesForecaster(
+        DeepDIVEForecaster(max_epochs=max_epochs, random_state=0),
+        n_timesteps=N_TIMESTEPS, horizon=HORIZON, calendar=["hour", "weekday"], bounds=(0, None),
+    ).fit(table)  # fmt: skip
+    counts = forecaster.windows_.iloc[0]
+    print(f"\n{electricity_csv().name}: {counts['missing']} of {counts['steps']} hours are missing")
+    print(f"{counts['left_out']} of {counts['windows']} windows touch them and are left out")
+    print(forecaster.predict().round(1).iloc[::6].to_string())
+    true = load_electricity(as_frame=True).data["2014-12-01":].tz_localize("Europe/Lisbon")
+    display = SeriesForecastDisplay.from_estimator(forecaster, truth=true, unit="load")
+    display.figure_.savefig(path, dpi=120)
+    print(f"figure: {path}")
+
+
 def main(short=False, path="electricity.png"):
-    """Run both comparisons and write the figure."""
+    """Run both comparisons, write their figure, and end with a day that is yet to come."""
     X, y, factors, parts = load("clients_2", stride=5 if short else 1)
     model = compare("Two clients, three years", X, y, factors, parts, 5 if short else 20)
 
@@ -177,6 +197,7 @@ def main(short=False, path="electricity.png"):
     plot_embedding(axes[1], model, X, factors, parts[2])
     figure.savefig(path, dpi=120)
     print(f"\nfigure: {path}")
+    next_day(5 if short else 20)
 
 
 if __name__ == "__main__":

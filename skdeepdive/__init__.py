@@ -7,11 +7,13 @@ import torch  # noqa: F401
 from ._estimators.classifier import FactorClassifier
 from ._estimators.deepdive import DeepDIVEForecaster
 from ._version import __version__ as __version__
+from .tables import SeriesForecaster
 from .windows import calendar_factors, sliding_windows, split_windows
 
 __all__ = [
     "DeepDIVEForecaster",
     "FactorClassifier",
+    "SeriesForecaster",
     "calendar_factors",
     "sliding_windows",
     "split_windows",

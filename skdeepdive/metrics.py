@@ -1,14 +1,17 @@
 """Scores of forecasts and of embeddings: NumPy arrays in, one number out."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_array, check_consistent_length
 
 from ._data.checks import check_choice, check_integer, check_numeric, naming, to_floats
 from ._data.labels import check_factors
 from ._data.rows import check_finite
 
-__all__ = ["corr_score", "mutual_information_gap", "rrse_score"]
+__all__ = ["corr_score", "forecast_scorer", "mutual_information_gap", "rrse_score"]
 
 
 def rrse_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
@@ -91,6 +94,90 @@ def corr_score(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     true, pred = (_deviations(values[:, varies]) for values in (true, pred))
     norm = np.sqrt(np.square(true).sum(axis=0) * np.square(pred).sum(axis=0))
     return float(np.clip((true * pred).sum(axis=0) / norm, -1, 1).mean())
+
+
+def forecast_scorer(scoring: str) -> Any:
+    """Make a scorer of forecasts with several targets, which scikit-learn's scorers refuse.
+
+    Parameters
+    ----------
+    scoring : str
+        Name of a scorer of scikit-learn for regressions, such as ``"neg_mean_absolute_error"`` or
+        ``"r2"``, or ``"neg_rrse"``, the negative of :func:`rrse_score`.
+
+    Returns
+    -------
+    scorer : callable
+        With the signature ``scorer(estimator, X, y)``, for the `scoring` of searches,
+        cross-validation and :func:`~sklearn.inspection.permutation_importance`. Every step of every
+        target counts as an output. Higher is better.
+
+    Raises
+    ------
+    ValueError
+        If there is no scorer of this name.
+
+    See Also
+    --------
+    skdeepdive.inspection.channel_importance : What each channel adds to a score.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.model_selection import TimeSeriesSplit, cross_val_score
+    >>> from skdeepdive import DeepDIVEForecaster, sliding_windows
+    >>> from skdeepdive.metrics import forecast_scorer
+    >>> time = np.arange(300)
+    >>> series = np.column_stack([np.sin(time / 4), np.cos(time / 4)])
+    >>> X, y, _ = sliding_windows(series, n_timesteps=24, horizon=6)
+    >>> model = DeepDIVEForecaster(n_hidden=8, max_epochs=1, random_state=0)
+    >>> scoring = forecast_scorer("neg_mean_absolute_error")
+    >>> scores = cross_val_score(model, X, y, cv=TimeSeriesSplit(2, gap=5), scoring=scoring)
+    >>> bool((scores > -0.1).all())
+    True
+    """
+    from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
+
+    if scoring == "neg_rrse":
+        return _ForecastScorer(make_scorer(rrse_score, greater_is_better=False))
+    if not isinstance(scoring, str) or scoring not in get_scorer_names():
+        raise ValueError(
+            "'scoring' must be 'neg_rrse' or the name of a scorer of scikit-learn, such as "
+            f"'neg_mean_absolute_error', got {scoring!r}."
+        )
+    return _ForecastScorer(get_scorer(scoring))
+
+
+class _ForecastScorer:
+    """Score forecasts whose steps and targets are flattened to outputs."""
+
+    def __init__(self, scorer: Any):
+        self.scorer = scorer
+
+    def __call__(self, estimator: Any, X: Any, y: Any, **options: Any) -> float:
+        return float(self.scorer(_Flattened(estimator), X, _flatten(y), **options))
+
+    def __repr__(self) -> str:
+        return f"forecast_scorer of {self.scorer!r}"
+
+
+class _Flattened(RegressorMixin, BaseEstimator):
+    """A fitted forecaster whose futures have one dimension."""
+
+    def __init__(self, estimator: Any):
+        self.estimator = estimator
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def predict(self, X: Any) -> np.ndarray:
+        return _flatten(self.estimator.predict(X))
+
+
+def _flatten(y: Any) -> np.ndarray:
+    """Return futures of three dimensions in two; others stay."""
+    y = np.asarray(y)
+    return y.reshape(len(y), -1) if y.ndim > 2 else y
 
 
 def _deviations(values: np.ndarray) -> np.ndarray:

@@ -20,11 +20,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
 
-from ._data.checks import check_integer, naming
-from ._data.series import check_series, check_spacing, check_timestamps, select_targets, to_seconds
+from ._data.checks import check_flag, check_integer, naming
+from ._data.cutting import check_rows, cut_recordings, cut_series, is_recordings
+from ._data.series import check_timestamps, to_seconds
 
 __all__ = ["calendar_factors", "sliding_windows", "split_windows"]
 
@@ -45,22 +45,25 @@ def sliding_windows(
     gap: int = 0,
     stride: int = 1,
     targets: int | str | Sequence[int] | Sequence[str] | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    drop_nan: bool = False,
+) -> tuple[np.ndarray, ...]:
     """Cut a series into input windows, their futures and their forecast origins.
 
     Nothing is copied: `X` and `y` are read-only views of `series`, so windows cost no memory
     beyond the series itself, and a memory-mapped series stays on disk until a batch is read.
+    Windows of several recordings are copied, as are those that `drop_nan` leaves.
 
     Parameters
     ----------
-    series : array-like of shape (n_steps,) or (n_steps, n_channels)
+    series : array-like of shape (n_steps,) or (n_steps, n_channels), or list of them
         One row per time step, oldest first, evenly spaced in time; boolean, integer or real
         floating dtype. NumPy arrays of any memory layout, memory maps, and pandas Series and
         DataFrames. Values are not looked at, so NaN passes through. Where pandas dates the rows,
         none may be missing, doubled or out of order; ``series.tz_localize(zone,
         ambiguous="infer")`` makes the steps even of a local clock that is put forward and back.
         Lists, and DataFrames that hold columns of several dtypes or in several blocks, are
-        converted to one array first, which copies the series once.
+        converted to one array first, which copies the series once. A list of arrays or DataFrames
+        is one of recordings, which are cut one by one.
     n_timesteps : int
         Length of the input windows, in steps.
     horizon : int
@@ -76,6 +79,8 @@ def sliding_windows(
         named by integers; anything else is a column name. Positions that are evenly spaced keep
         `y` a view of `series`; other selections copy the selected columns once, never the
         windows.
+    drop_nan : bool, default=False
+        Whether windows are left out that hold NaN, or whose futures do.
 
     Returns
     -------
@@ -86,6 +91,9 @@ def sliding_windows(
         A single target keeps its axis, ``n_targets=1``. Read-only view.
     origin : ndarray of shape (n_windows,)
         Row of the last observed step of every window.
+    recording : ndarray of shape (n_windows,)
+        Number of the recording of every window. Only for a list of recordings, of which `origin`
+        then counts the rows.
 
     Raises
     ------
@@ -94,7 +102,12 @@ def sliding_windows(
     ValueError
         If `series` is not 1-D or 2-D, is too short for one window, has an index of several levels
         or dates that are not evenly spaced, a count is out of range, or `targets` is empty or
-        names a channel that does not exist.
+        names a channel that does not exist; if recordings have different channels.
+
+    Warns
+    -----
+    UserWarning
+        If recordings are too short for one window: they are left out.
 
     See Also
     --------
@@ -119,23 +132,13 @@ def sliding_windows(
     horizon = check_integer("horizon", horizon, minimum=1)
     gap = check_integer("gap", gap, minimum=0)
     stride = check_integer("stride", stride, minimum=1)
-    values = check_series(series)
-    check_spacing(getattr(series, "index", None))
-    n_steps, n_needed = len(values), n_timesteps + gap + horizon
-    if n_steps < n_needed:
-        raise ValueError(
-            f"'series' must have at least n_timesteps + gap + horizon = {n_timesteps} + {gap} + "
-            f"{horizon} = {n_needed} rows, got {n_steps}. Pass a longer series or lower one of "
-            "the three."
-        )
-    future = values
-    if targets is not None:
-        with naming("targets"):
-            future = select_targets(values, targets, getattr(series, "columns", None))
-    origin = np.arange(n_timesteps - 1, n_steps - gap - horizon, stride)
-    X = _rolling_view(values, n_timesteps)[: n_steps - n_needed + 1 : stride]
-    y = _rolling_view(future, horizon)[n_timesteps + gap :: stride]
-    return X, y, origin
+    drop_nan = check_flag("drop_nan", drop_nan)
+    lengths = (n_timesteps, gap, horizon)
+    if not is_recordings(series):
+        values = check_rows(series, lengths)
+        return cut_series(series, values, lengths, stride, targets, drop_nan)
+    recordings: Any = series
+    return cut_recordings(recordings, lengths, stride, targets, drop_nan)
 
 
 def calendar_factors(index: ArrayLike, names: Sequence[str]) -> Any:
@@ -283,11 +286,6 @@ def split_windows(
                 f"{edges[k]}:{edges[k + 1]}. Make that part longer, or lower 'horizon'."
             )
     return tuple(slice(int(a), int(b)) for a, b in zip(starts, stops, strict=True))
-
-
-def _rolling_view(values: np.ndarray, length: int) -> np.ndarray:
-    # The window axis comes last from NumPy; time belongs before the channels.
-    return np.moveaxis(sliding_window_view(values, length, axis=0), -1, 1)
 
 
 def _check_factor_names(names: Any) -> list[str]:

@@ -1,5 +1,7 @@
 """Scores of forecasts and embeddings against their definitions and known values."""
 
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,12 +13,18 @@ from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import make_scorer, mutual_info_score, r2_score
-from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.model_selection import (
+    GridSearchCV,
+    TimeSeriesSplit,
+    cross_val_score,
+    cross_validate,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 
-from skdeepdive.metrics import corr_score, mutual_information_gap, rrse_score
+from skdeepdive import DeepDIVEForecaster, sliding_windows
+from skdeepdive.metrics import corr_score, forecast_scorer, mutual_information_gap, rrse_score
 
 
 def make_pair(shape=(40, 5, 3)):
@@ -366,3 +374,45 @@ def test_mig_scores_transformers_in_a_search(scorer):
     fitted = pipeline.set_params(**search.best_params_).fit(X)
     expected = mutual_information_gap(factors, fitted.transform(X))
     assert search.score(X, factors) == pytest.approx(expected)
+
+
+# Scorers
+
+
+def make_forecasts(n_targets=2):
+    """A model that forecasts zeros, and futures."""
+    y = np.random.default_rng(0).normal(size=(30, 4, n_targets))
+    return types.SimpleNamespace(predict=lambda X: np.zeros((len(X), 4, n_targets))), y
+
+
+def test_scorers_count_every_step_of_every_target():
+    model, y = make_forecasts()
+    X = np.zeros((30, 5, 2))
+    mae, r2, rrse = (
+        forecast_scorer(name)(model, X, y) for name in ("neg_mean_absolute_error", "r2", "neg_rrse")
+    )
+    assert mae == pytest.approx(-np.abs(y).mean())
+    assert r2 == pytest.approx(r2_score(y.reshape(30, -1), np.zeros((30, 8))))
+    assert rrse == pytest.approx(-rrse_score(y, np.zeros_like(y)))
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_scorers_serve_searches_of_forecasts_with_several_targets(n_jobs):
+    time = np.arange(300)
+    series = np.column_stack([np.sin(time / 4), np.cos(time / 4)])
+    X, y, _ = sliding_windows(series, 24, 6)
+    scores = cross_val_score(
+        DeepDIVEForecaster(n_hidden=8, max_epochs=1, random_state=0),
+        *(X, y),
+        cv=TimeSeriesSplit(2, gap=5),
+        scoring=forecast_scorer("neg_mean_absolute_error"),
+        error_score="raise",
+        n_jobs=n_jobs,
+    )
+    assert (scores > -0.1).all()
+
+
+@pytest.mark.parametrize("scoring", ["accurate", 5, None])
+def test_an_unknown_scorer_is_refused(scoring):
+    with pytest.raises(ValueError, match="'scoring' must be 'neg_rrse' or the name of a scorer"):
+        forecast_scorer(scoring)

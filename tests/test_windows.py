@@ -707,12 +707,73 @@ def test_a_table_of_several_series_is_refused():
 
 
 @pytest.mark.parametrize("shapes", [[(40,), (50,)], [(40, 3), (40, 3)], [(40, 3), (50, 3)]])
-def test_a_list_of_recordings_is_refused(shapes):
-    recordings = [np.zeros(shape) for shape in shapes]
-    with pytest.raises(ValueError, match=r"must be one series, got 2 arrays.*for part in series\]"):
+def test_recordings_are_cut_one_by_one(shapes):
+    recordings = [np.random.default_rng(0).normal(size=shape) for shape in shapes]
+    options = {"stride": 2, "targets": None if len(shapes[0]) == 1 else [1]}
+    X, y, origin, recording = sliding_windows(recordings, 5, 2, **options)
+    parts = [sliding_windows(part, 5, 2, **options) for part in recordings]
+    for found, expected in zip((X, y, origin), zip(*parts, strict=True), strict=True):
+        np.testing.assert_array_equal(found, np.concatenate(expected))
+    assert recording.tolist() == [k for k, part in enumerate(parts) for _ in part[0]]
+
+
+def test_series_of_a_table_are_cut_as_a_list():
+    pd = pytest.importorskip("pandas")
+    index = pd.MultiIndex.from_product([["a", "b"], pd.date_range("2014", periods=30, freq="h")])
+    table = pd.DataFrame({"load": np.arange(60.0), "wind": 0.0}, index=index)
+    recordings = [part.droplevel(0) for _, part in table.groupby(level=0)]
+    X, y, _, recording = sliding_windows(recordings, 5, 2, targets="load")
+    assert (X.shape, y.shape) == ((48, 5, 2), (48, 2, 1))
+    assert np.bincount(recording).tolist() == [24, 24]
+
+
+def test_short_recordings_are_left_out_with_one_warning_that_names_them():
+    recordings = [np.zeros((20, 2)), np.zeros((6, 2)), np.zeros((20, 2)), np.zeros((3, 2))]
+    with pytest.warns(UserWarning, match=r"2 of 4 recordings .* = 7 rows .*: \[1, 3\]") as warned:
+        recording = sliding_windows(recordings, 5, 2)[3]
+    assert len(warned) == 1
+    assert np.unique(recording).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("recordings", "error", "match"),
+    [
+        ([np.zeros((3, 2)), np.zeros((4, 2))], ValueError, "at least .* = 7 rows, got none"),
+        ([np.zeros((9, 2)), np.zeros((9, 3))], ValueError, r"got steps of the shapes \[\(2,\), "),
+        (
+            [np.zeros((9, 2)), np.full((9, 2), "a")],
+            TypeError,
+            "Recording 1 of 'series': 'series' m",
+        ),
+        ([np.zeros(5), np.zeros(5)], ValueError, r"of one channel have shape \(n_steps, 1\)"),
+    ],
+)
+def test_recordings_that_cannot_be_cut_are_named(recordings, error, match):
+    with pytest.raises(error, match=match):
         sliding_windows(recordings, 5, 2)
-    parts = [sliding_windows(part, 5, 2) for part in recordings]
-    assert [len(X) for X, _, _ in parts] == [shape[0] - 6 for shape in shapes]
+
+
+@pytest.mark.parametrize("gap", [0, 2])
+@pytest.mark.parametrize("n_channels", [None, 2])
+def test_windows_with_nan_are_left_out_on_request(gap, n_channels):
+    series = np.arange(40.0) if n_channels is None else make_series(40, n_channels)
+    series[20] = np.nan
+    options = {"n_timesteps": 5, "horizon": 3, "gap": gap}
+    X, y, origin = sliding_windows(series, **options)
+    whole = [not (np.isnan(x).any() or np.isnan(f).any()) for x, f in zip(X, y, strict=True)]
+    found = sliding_windows(series, **options, drop_nan=True)
+    for part, expected in zip(found, (X, y, origin), strict=True):
+        np.testing.assert_array_equal(part, expected[whole])
+    assert np.isfinite(found[0]).all()
+
+
+def test_windows_without_nan_stay_views():
+    series = make_series(40)
+    series[:3, 1] = np.nan
+    X, _, _ = sliding_windows(series[3:], 5, 2, drop_nan=True)
+    assert np.shares_memory(X, series)
+    only_inputs = sliding_windows(series, 5, 2, targets=[0], drop_nan=True)[2]
+    assert only_inputs[0] == 7
 
 
 def test_a_list_of_rows_is_one_series():

@@ -24,18 +24,11 @@ def check_series(series: Any) -> np.ndarray:
             "'series' must not be a masked array, since the windows would lose the mask. Pass "
             "series.filled(np.nan)."
         )
-    if isinstance(series, list | tuple):
-        shapes = {getattr(item, "shape", ()) for item in series}
-        if len(shapes) > 1 or any(len(shape) > 1 for shape in shapes):
-            raise ValueError(
-                f"'series' must be one series, got {len(series)} arrays of several. Cut every one "
-                "by itself: [sliding_windows(part, n_timesteps, horizon) for part in series]."
-            )
     if getattr(getattr(series, "index", None), "nlevels", 1) > 1:
         raise ValueError(
             "'series' must have one row per time step, got an index of several levels, whose "
-            "windows would cross from one series to the next. Cut every series by itself: "
-            "part.droplevel(0) for _, part in series.groupby(level=0)."
+            "windows would cross from one series to the next. Pass a list of them: "
+            "[part.droplevel(0) for _, part in series.groupby(level=0)]."
         )
     with naming("series"):
         values = series.to_numpy() if hasattr(series, "iloc") else np.asarray(series)

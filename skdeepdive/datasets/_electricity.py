@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -114,3 +116,41 @@ def make_bunch(
         DESCR=load_description("electricity.rst"),
         filename=filename,
     )
+
+
+def electricity_csv() -> Path:
+    """Return the path of a CSV file of hourly electricity loads, as meters export them.
+
+    The loads of :func:`load_electricity`, clients 0 and 320, from 2014-08-01 to 2014-12-09, in
+    columns ``time``, ``client_000`` and ``client_320``; CC BY 4.0 [1]_. Times are those of the
+    Portuguese clock. The hour from 01:00 on 2014-10-26, when the clock was put back, has two rows;
+    from 2014-09-17 09:00 to 2014-09-18 20:00 there are none.
+
+    Returns
+    -------
+    path : Path
+
+    See Also
+    --------
+    skdeepdive.SeriesForecaster : Forecast such a table.
+
+    Notes
+    -----
+    What was changed: the rows of the 36 hours were left out, and the load at 01:00 on 2014-10-26,
+    which is that of two hours, was divided among its two rows.
+
+    References
+    ----------
+    .. [1] A. Trindade, "ElectricityLoadDiagrams20112014", UCI Machine Learning Repository, 2015,
+       doi:10.24432/C58C86.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skdeepdive.datasets import electricity_csv
+    >>> table = pd.read_csv(electricity_csv(), index_col="time", parse_dates=True)
+    >>> table = table.tz_localize("Europe/Lisbon", ambiguous="infer")
+    >>> table.shape
+    (3109, 2)
+    """
+    return Path(str(resources.files("skdeepdive.datasets") / "data" / "electricity_meters.csv"))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 OKABE_ITO = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000",
 )  # fmt: skip
+# Marks of dates on an axis: one a day of a week.
+_MOST_DATES = 9
 PAST, FUTURE, FORECAST = "0.45", "black", OKABE_ITO[0]
 
 
@@ -76,6 +78,28 @@ def name_ticks(axis: "XAxis | YAxis", names: Sequence[str], most: int, **style: 
     upright = axis.axis_name == "x" and len(labels) > 3 and max(map(len, labels)) > 3
     style = {"fontsize": "medium" if len(shown) <= 12 else "x-small", **style}
     axis.set_ticks(shown, labels=labels, rotation=90 if upright else 0, **style)
+
+
+def to_dates(times: Any) -> np.ndarray:
+    """Return time stamps as matplotlib draws them; a period is taken for its first moment."""
+    times = times.to_timestamp() if hasattr(times, "to_timestamp") else times
+    return times.to_pydatetime() if hasattr(times, "to_pydatetime") else np.asarray(times)
+
+
+def mark_dates(ax: "Axes", dates: np.ndarray) -> None:
+    """Put marks at round dates, those of the local clock where there is a time zone."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    zone = getattr(dates[0], "tzinfo", None)
+    locator = AutoDateLocator(tz=zone, minticks=3, maxticks=_MOST_DATES)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
+
+
+def time_label(dates: np.ndarray) -> str:
+    """Return the label of a time axis, which names the time zone where there is one."""
+    zone = getattr(dates[0], "tzinfo", None)
+    return "time" if zone is None else f"time ({zone})"
 
 
 def _is_name(cmap: Any) -> bool:

@@ -1,13 +1,23 @@
 """ForecastDisplay: a window, its forecast with intervals, and its true future."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from .._data.checks import check_futures, check_index, check_quantiles
-from ._axes import FORECAST, FUTURE, PAST, check_matplotlib, make_axes
+from .._data.checks import check_dimension, check_futures, check_index, check_quantiles
+from ._axes import (
+    FORECAST,
+    FUTURE,
+    PAST,
+    check_matplotlib,
+    make_axes,
+    mark_dates,
+    time_label,
+    to_dates,
+)
 from ._windows import count_windows, take_window, to_courses
 
 if TYPE_CHECKING:
@@ -32,6 +42,10 @@ class ForecastDisplay:
         Lower and upper ends of the intervals of every level.
     levels : sequence of float of shape (n_levels,), default=()
         Share of futures that each interval is to cover, between 0 and 1.
+    times : array-like of shape (n_timesteps + horizon,), default=None
+        Time stamps of the window and of the future, for the time axis. None: it has steps.
+    name : str, default=None
+        Name of the target, for the title. None: there is no title.
 
     Attributes
     ----------
@@ -66,12 +80,16 @@ class ForecastDisplay:
         future: np.ndarray | None = None,
         intervals: np.ndarray | None = None,
         levels: Any = (),
+        times: Any = None,
+        name: str | None = None,
     ):
         self.forecast = forecast
         self.past = past
         self.future = future
         self.intervals = intervals
         self.levels = levels
+        self.times = times
+        self.name = name
 
     @classmethod
     def from_estimator(
@@ -81,9 +99,11 @@ class ForecastDisplay:
         y: ArrayLike | None = None,
         *,
         sample: int = 0,
-        target: int = 0,
+        target: int | str = 0,
         channel: int | None = None,
         levels: ArrayLike = (0.8, 0.95),
+        target_names: Sequence[str] | None = None,
+        times: ArrayLike | None = None,
         unit: str | None = None,
         ax: "Axes | None" = None,
     ) -> "ForecastDisplay":
@@ -99,14 +119,20 @@ class ForecastDisplay:
             True futures of the windows, where known.
         sample : int, default=0
             Which of the windows; a negative number counts from the end.
-        target : int, default=0
-            Which of the targets.
+        target : int or str, default=0
+            Which of the targets: its number, or its name among `target_names`.
         channel : int, default=None
             The channel of the window to draw before the forecast. None: that of the target's
             number where there are as many channels as targets; otherwise none is drawn.
         levels : float or array-like of shape (n_levels,), default=(0.8, 0.95)
             Share of futures that an interval is to cover, between 0 and 1. An empty sequence:
             there are no intervals.
+        target_names : sequence of str of shape (n_targets,), default=None
+            Names of the targets, for the title. None: there is no title.
+        times : array-like of shape (n_timesteps + horizon,), default=None
+            Time stamps of the steps of the window and of its future, such as
+            ``index[o + 1 - n_timesteps : o + 1 + horizon]`` for the origin o. None: the axis has
+            steps.
         unit : str, default=None
             Unit of `y` for the label of the axis. None: "value".
         ax : matplotlib Axes, default=None
@@ -130,6 +156,9 @@ class ForecastDisplay:
         check_is_fitted(estimator)
         n_samples = count_windows(X)
         sample = check_index("sample", sample, n_samples)
+        names = _check_names(target_names, estimator.n_targets_)
+        if isinstance(target, str):
+            target = check_dimension("target", target, names)
         target = check_index("target", target, estimator.n_targets_)
         if channel is None and estimator.n_channels_ == estimator.n_targets_:
             channel = target
@@ -142,10 +171,9 @@ class ForecastDisplay:
         if y is not None:
             future = check_futures(y, n_samples)[sample : sample + 1]
             future = to_courses(future, estimator)[0, :, target]
-        widths = np.ravel(check_quantiles("levels", levels) if np.size(levels) else [])
+        widths, ends = ends_of(levels)
         intervals = None
-        if len(widths) and hasattr(estimator, "predict_quantiles"):
-            ends = [end for width in widths for end in ((1 - width) / 2, (1 + width) / 2)]
+        if widths and hasattr(estimator, "predict_quantiles"):
             bounds = np.moveaxis(estimator.predict_quantiles(window, ends), -1, 0)
             bounds = to_courses(bounds, estimator)[..., target]
             intervals = bounds.reshape(len(widths), 2, -1).swapaxes(1, 2)
@@ -154,7 +182,9 @@ class ForecastDisplay:
             past=past,
             future=future,
             intervals=intervals,
-            levels=() if intervals is None else tuple(widths.tolist()),
+            levels=() if intervals is None else tuple(widths),
+            times=_check_times(times, estimator.n_timesteps_ + estimator.horizon_),
+            name=names[target] if target_names is not None else None,
         )
         return display.plot(ax, unit=unit)
 
@@ -179,35 +209,72 @@ class ForecastDisplay:
         """
         check_matplotlib(type(self).__name__)
         ax = make_axes(ax, (8, 4))
-        steps = np.arange(1, len(self.forecast) + 1)
+        horizon = len(self.forecast)
+        steps, origin = np.arange(1, horizon + 1), 0
+        if self.times is not None:
+            steps, origin = self.times[-horizon:], self.times[-horizon - 1]
         self.past_line_ = self.future_line_ = None
         if self.past is not None:
             time = np.arange(1 - len(self.past), 1)
+            if self.times is not None:
+                time = self.times[:-horizon]
             (self.past_line_,) = ax.plot(time, self.past, color=PAST, label="past")
         if self.future is not None:
             (self.future_line_,) = ax.plot(
                 steps, self.future, color=FUTURE, linestyle="--", label="true future"
             )
         (self.forecast_line_,) = ax.plot(steps, self.forecast, color=FORECAST, label="forecast")
-        self.bands_ = self._draw_bands(ax, steps)
-        ax.axvline(0, color="0.7", linewidth=0.8, zorder=0)
-        ax.set(xlabel="steps from the forecast's origin", ylabel=unit or "value")
+        self.bands_ = []
+        if self.intervals is not None:
+            self.bands_ = draw_bands(ax, steps, self.intervals, self.levels)
+        ax.axvline(origin, color="0.7", linewidth=0.8, zorder=0)
+        ax.set(xlabel="steps from the forecast's origin", ylabel=unit or "value", title=self.name)
+        if self.times is not None:
+            mark_dates(ax, self.times)
+            ax.set_xlabel(time_label(self.times))
         ax.margins(x=0.01)
         ax.legend(frameon=False, ncols=5, loc="lower left", bbox_to_anchor=(0, 1))
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _draw_bands(self, ax: "Axes", steps: np.ndarray) -> list:
-        """Shade the intervals over each other, the widest first and lightest."""
-        from matplotlib.colors import to_rgb
 
-        colour = np.array(to_rgb(FORECAST))
-        strengths = np.linspace(0.2, 0.4, len(self.levels))
-        bands = []
-        for level, strength in zip(np.argsort(self.levels)[::-1], strengths, strict=True):
-            low, high = np.transpose(self.intervals[level])  # type: ignore[index]
-            shade = tuple(1 - strength * (1 - colour))
-            name = f"{100 * self.levels[level]:g} % interval"
-            band = ax.fill_between(steps, low, high, color=shade, linewidth=0, zorder=1, label=name)
-            bands.append(band)
-        return bands
+def _check_names(names: Any, n_targets: int) -> list[str]:
+    """Return names of the targets: those given, or numbers."""
+    found = [str(n) for n in (range(n_targets) if names is None else names)]
+    if len(found) != n_targets or isinstance(names, str):
+        raise ValueError(f"'target_names' must be {n_targets} names, one a target, got {names!r}.")
+    return found
+
+
+def _check_times(times: Any, n_steps: int) -> Any:
+    """Return time stamps as matplotlib draws them."""
+    if times is None:
+        return None
+    dates = to_dates(times)
+    if len(dates) != n_steps:
+        raise ValueError(
+            f"'times' must be those of n_timesteps + horizon = {n_steps} steps, got {len(dates)}."
+        )
+    return dates
+
+
+def draw_bands(ax: "Axes", time: Any, intervals: np.ndarray, levels: Any) -> list:
+    """Shade intervals (n_levels, horizon, 2) over each other, the widest first and lightest."""
+    from matplotlib.colors import to_rgb
+
+    colour = np.array(to_rgb(FORECAST))
+    strengths = np.linspace(0.2, 0.4, len(levels))
+    bands = []
+    for level, strength in zip(np.argsort(levels)[::-1], strengths, strict=True):
+        low, high = np.transpose(intervals[level])
+        shade = tuple(1 - strength * (1 - colour))
+        name = f"{100 * levels[level]:g} % interval"
+        band = ax.fill_between(time, low, high, color=shade, linewidth=0, zorder=1, label=name)
+        bands.append(band)
+    return bands
+
+
+def ends_of(levels: ArrayLike) -> tuple[list[float], list[float]]:
+    """Return levels of intervals as a list, and the quantiles at both ends of each, in turn."""
+    widths = np.ravel(check_quantiles("levels", levels) if np.size(levels) else [])
+    return widths.tolist(), [end for w in widths for end in ((1 - w) / 2, (1 + w) / 2)]

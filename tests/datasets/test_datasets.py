@@ -6,7 +6,8 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from skdeepdive.datasets import load_electricity, load_watch_imu
+from skdeepdive import DeepDIVEForecaster, SeriesForecaster
+from skdeepdive.datasets import electricity_csv, load_electricity, load_watch_imu
 from skdeepdive.datasets._base import _decode_series
 from skdeepdive.windows import calendar_factors, sliding_windows
 
@@ -226,5 +227,29 @@ def test_package_holds_only_data_that_may_be_passed_on():
         "LICENSE-watch_imu.txt",
         "electricity_clients_2.npz",
         "electricity_clients_321.npz",
+        "electricity_meters.csv",
         "watch_imu.npz",
     }
+
+
+def test_the_csv_of_meters_is_a_slice_with_a_clock_change_and_a_hole():
+    pd = pytest.importorskip("pandas")
+    table = pd.read_csv(electricity_csv(), index_col="time", parse_dates=True)
+    load = load_electricity(as_frame=True).data["2014-08-01":"2014-12-09"]
+    twice = pd.Timestamp("2014-10-26 01:00")
+    assert table.index[table.index.duplicated()].tolist() == [twice]
+    missing = load.index.difference(table.index)
+    assert missing.equals(pd.date_range("2014-09-17 09:00", "2014-09-18 20:00", freq="h"))
+    summed = table.groupby(level=0).sum().astype("float32")
+    np.testing.assert_array_equal(summed, load.loc[summed.index])
+
+
+def test_the_csv_of_meters_goes_from_file_to_dated_forecast():
+    pd = pytest.importorskip("pandas")
+    table = pd.read_csv(electricity_csv(), index_col="time", parse_dates=True)
+    table = table.tz_localize("Europe/Lisbon", ambiguous="infer")
+    model = DeepDIVEForecaster(n_hidden=8, max_epochs=1, random_state=0)
+    forecaster = SeriesForecaster(model, n_timesteps=168, horizon=24).fit(table)
+    day = pd.date_range("2014-12-10", periods=24, freq="h", tz="Europe/Lisbon", name="time")
+    pd.testing.assert_index_equal(forecaster.predict().index, day)
+    assert forecaster.windows_.loc[0, ["steps", "missing"]].tolist() == [3145, 36]

@@ -20,6 +20,7 @@ from skdeepdive.inspection import (
     MutualInformationDisplay,
     TrainingHistoryDisplay,
     TraversalDisplay,
+    channel_importance,
 )
 from skdeepdive.metrics import mutual_information_gap
 
@@ -116,6 +117,31 @@ def test_displays_are_imported_without_matplotlib():
 # Forecasts
 
 
+def test_forecast_takes_names_of_targets_and_time_stamps():
+    pd = pytest.importorskip("pandas")
+    X, y, _ = make_windows()
+    times = pd.date_range("2014-10-25 12:00", periods=30, freq="h", tz="Europe/Lisbon")
+    display = ForecastDisplay.from_estimator(
+        fitted(), X, y, target="wind", target_names=["load", "wind"], times=times
+    )
+    assert display.ax_.get_title() == "wind"
+    assert display.ax_.get_xlabel() == "time (Europe/Lisbon)"
+    np.testing.assert_array_equal(
+        display.forecast_line_.get_ydata(), fitted().predict(X[:1])[0, :, 1]
+    )
+    assert list(display.forecast_line_.get_xdata()) == list(times[24:].to_pydatetime())
+    assert list(display.past_line_.get_xdata()) == list(times[:24].to_pydatetime())
+    display.figure_.canvas.draw()
+
+
+def test_forecast_takes_time_stamps_of_numpy():
+    X, y, _ = make_windows()
+    times = np.arange("2014-10-25T12", "2014-10-26T18", dtype="datetime64[h]")
+    display = ForecastDisplay.from_estimator(fitted(), X, y, times=times)
+    assert display.ax_.get_xlabel() == "time"
+    display.figure_.canvas.draw()
+
+
 def test_forecast_is_drawn_from_the_origin_in_steps():
     X, y, _ = make_windows()
     _, ax = plt.subplots()
@@ -198,6 +224,9 @@ def test_past_of_another_channel_and_of_none():
         ({"levels": 80}, ValueError, "'levels' must be a number between 0 and 1"),
         ({"y": make_windows()[1][:, :3]}, ValueError, "'y' must have 6 steps and 2 targets"),
         ({"y": make_windows()[1][1:]}, ValueError, "'y' must have one entry for each"),
+        ({"target": "load"}, ValueError, "'target' must be one of 0, 1, got 'load'"),
+        ({"target_names": ["load"]}, ValueError, "'target_names' must be 2 names"),
+        ({"times": np.arange(5)}, ValueError, "n_timesteps [+] horizon = 30 steps, got 5"),
     ],
 )
 def test_forecast_refuses(options, error, match):
@@ -738,3 +767,46 @@ def test_attention_refuses_estimators_without_it():
         ):
             AttentionDisplay.from_estimator(estimator, X)
     assert not plt.get_fignums()
+
+
+# Importance of channels
+
+
+def test_a_channel_that_forecasts_hang_on_is_important():
+    time = np.arange(500)
+    noise = np.random.default_rng(0).normal(size=500)
+    X, y, _ = sliding_windows(np.column_stack([noise, np.sin(time / 4)]), 24, 6, targets=[1])
+    model = make_model().fit(X, y)
+    found = channel_importance(model, X, y, n_repeats=3, random_state=0)
+    assert found.importances.shape == (2, 3)
+    assert found.importances_mean[1] > 1 > abs(found.importances_mean[0]) * 100
+    again = channel_importance(model, X, y, n_repeats=3, random_state=0)
+    np.testing.assert_array_equal(found.importances, again.importances)
+
+
+def test_importance_is_what_a_score_falls_by():
+    X, y, _ = make_windows()
+
+    def first_value(estimator, X, y):
+        return X[:, :, 1].std(axis=0).sum() + X[0, 0, 0]
+
+    found = channel_importance(fitted(), X, y, scoring=first_value, n_repeats=4, random_state=0)
+    np.testing.assert_allclose(found.importances[1], 0, atol=1e-9)  # a permutation changes no std
+    order = np.random.RandomState(0)
+    expected = [X[0, 0, 0] - X[order.permutation(len(X))[0], 0, 0] for _ in range(4)]
+    np.testing.assert_allclose(found.importances[0], expected)
+
+
+def test_importance_leaves_the_windows_as_they_are():
+    X, y, _ = make_windows()
+    before = X.copy()
+    channel_importance(fitted(), X, y, n_repeats=1, random_state=0)
+    np.testing.assert_array_equal(X, before)
+
+
+def test_importance_names_what_it_refuses():
+    X, y, _ = make_windows()
+    with pytest.raises(ValueError, match="'scoring' must be 'neg_rrse' or the name"):
+        channel_importance(fitted(), X, y, scoring="accurate")
+    with pytest.raises(NotFittedError):
+        channel_importance(make_model(), X, y)

@@ -30,6 +30,7 @@ def test_the_code_runs_from_top_to_bottom(tmp_path, monkeypatch):
     names = {}
     with sklearn.config_context():
         exec(compile(code, "README.md", "exec"), names)
+    assert names["days"].predict().shape == (24, 2)
     test = names["test"]
     assert names["model"].predict(names["X"][test]).shape == names["y"][test].shape
     assert names["search"].best_params_["deepdiveforecaster__n_conditional"] in (8, 16)

@@ -1,0 +1,220 @@
+"""Cut series into windows that touch no hole, and scale them series by series."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from .._data.rows import location_and_scale
+from .reading import DatedSeries
+
+
+class Scaling(NamedTuple):
+    """Location and scale of every channel of a series."""
+
+    loc: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Scaling:
+        """Compute the scaling of rows `(n_steps, n_channels)`; rows with NaN have no part in it."""
+        complete = values[np.isfinite(values).all(axis=1)]
+        return cls(*location_and_scale(complete[None]))
+
+    def of_channels(self, channels: Sequence[int]) -> Scaling:
+        """Return the scaling of some channels."""
+        return Scaling(self.loc[..., channels], self.scale[..., channels])
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """Return values, channels last, in units of the scale."""
+        return ((values - self.loc) / self.scale).astype(values.dtype, copy=False)
+
+    def invert(self, values: np.ndarray) -> np.ndarray:
+        """Return values, channels last, in the units of the series."""
+        return values * self.scale + self.loc
+
+
+@dataclass(frozen=True)
+class Design:
+    """Lengths of windows in steps, and the channels that are forecast or known in advance."""
+
+    n_timesteps: int
+    horizon: int
+    stride: int
+    targets: list[int]
+    known: list[int]
+
+    def origins(self, series: DatedSeries) -> np.ndarray:
+        """Return the origins of all windows whose futures end within a series."""
+        return np.arange(self.n_timesteps - 1, len(series) - self.horizon, self.stride)
+
+    def complete_origins(self, series: DatedSeries) -> np.ndarray:
+        """Return the origins of windows without a hole in them or in their futures."""
+        origins = self.origins(series)
+        future = np.isnan(series.values[:, [*self.targets, *self.known]]).any(axis=1)
+        return origins[
+            self.has_complete_past(series, origins)
+            & (_count(future, origins + 1, self.horizon) == 0)
+        ]
+
+    def has_complete_past(self, series: DatedSeries, origins: np.ndarray) -> np.ndarray:
+        """Tell which origins have windows without a hole."""
+        hole = np.isnan(series.values).any(axis=1)
+        return _count(hole, origins + 1 - self.n_timesteps, self.n_timesteps) == 0
+
+    def split(
+        self, origins: np.ndarray, fraction: float, gap: int | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the origins of training and validation windows, whose futures share no step.
+
+        `gap` is the number of windows between them, None: as many as share a step.
+        """
+        if not len(origins):
+            return origins, origins
+        n_valid = max(1, round(fraction * len(origins)))
+        train, valid = np.split(origins, [len(origins) - n_valid])
+        n_between = self.horizon - 1 if gap is None else gap * self.stride
+        return train[train < valid[0] - n_between], valid
+
+
+class WindowSet(NamedTuple):
+    """Windows of several series, by the time of their origins.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_windows, n_timesteps, n_channels)
+    y : ndarray of shape (n_windows, horizon, n_targets)
+    known : ndarray of shape (n_windows, horizon, n_covariates), or None
+    stamps : DatetimeIndex or PeriodIndex of shape (n_windows,)
+        The time of every origin.
+    number : ndarray of shape (n_windows,)
+        The position of every window's series.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    known: np.ndarray | None
+    stamps: Any
+    number: np.ndarray
+
+    def options(self) -> dict[str, Any]:
+        """Return what a forecaster takes besides windows."""
+        return {} if self.known is None else {"future_covariates": self.known}
+
+    def take(self, rows: np.ndarray) -> WindowSet:
+        """Return some of the windows, in the order given."""
+        known = None if self.known is None else self.known[rows]
+        return WindowSet(self.X[rows], self.y[rows], known, self.stamps[rows], self.number[rows])
+
+    def then(self, others: WindowSet) -> WindowSet:
+        """Return these windows and, after them, others."""
+        known = None
+        if self.known is not None and others.known is not None:
+            known = np.concatenate([self.known, others.known])
+        return WindowSet(
+            np.concatenate([self.X, others.X]),
+            np.concatenate([self.y, others.y]),
+            known,
+            self.stamps.append(others.stamps),
+            np.concatenate([self.number, others.number]),
+        )
+
+
+def cut(
+    series: Sequence[DatedSeries],
+    origins: Sequence[np.ndarray],
+    scalings: Sequence[Scaling] | None,
+    design: Design,
+) -> WindowSet:
+    """Return the windows of some origins of every series, and their futures.
+
+    Where a single series is not scaled and its origins are evenly spaced, `X` and `y` are views.
+    """
+    parts = []
+    for i, (one, rows) in enumerate(zip(series, origins, strict=True)):
+        values = one.values if scalings is None else scalings[i].apply(one.values)
+        first = rows + 1
+        parts.append(
+            (
+                _windows(values, first - design.n_timesteps, design.n_timesteps),
+                _windows(values[:, _as_slice(design.targets)], first, design.horizon),
+                _windows(values[:, _as_slice(design.known)], first, design.horizon),
+            )
+        )
+    stamps = series[0].index[origins[0]]
+    stamps = stamps.append([s.index[rows] for s, rows in zip(series[1:], origins[1:], strict=True)])
+    number = np.repeat(np.arange(len(series)), [len(rows) for rows in origins])
+    X, y, known = map(_join, zip(*parts, strict=True))
+    windows = WindowSet(X, y, known if design.known else None, stamps, number)
+    return windows if len(series) == 1 else windows.take(np.argsort(stamps.asi8, kind="stable"))
+
+
+def _windows(values: np.ndarray, first: np.ndarray, length: int) -> np.ndarray:
+    """Return `length` rows from every first one on; a view where first rows are evenly spaced."""
+    view = np.moveaxis(sliding_window_view(values, length, axis=0), -1, 1)
+    return view[_as_slice(first)]
+
+
+def _as_slice(positions: Any) -> Any:
+    """Return increasing, evenly spaced positions as a slice, which takes a view."""
+    steps = np.unique(np.diff(positions)) if len(positions) > 1 else np.ones(1, dtype=int)
+    if not len(positions) or len(steps) > 1 or steps[0] < 1:
+        return positions
+    return slice(int(positions[0]), int(positions[-1]) + 1, int(steps[0]))
+
+
+def _join(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _count(is_bad: np.ndarray, first: np.ndarray, length: int) -> np.ndarray:
+    """Count the bad rows among `length` ones from every first one on."""
+    total = np.concatenate([[0], np.cumsum(is_bad)])
+    return total[np.minimum(first + length, len(is_bad))] - total[first]
+
+
+def take_latest(series: Sequence[DatedSeries], n_timesteps: int) -> list[DatedSeries]:
+    """Return the last rows of every series of which a window can be made.
+
+    Warns
+    -----
+    UserWarning
+        If it can of some only.
+
+    Raises
+    ------
+    ValueError
+        If it can of none.
+    """
+    latest = [one.rows(slice(-n_timesteps, None)) for one in series]
+    usable = [one for one in latest if _problem(one, n_timesteps) is None]
+    others = [one for one in latest if _problem(one, n_timesteps) is not None]
+    if not usable:
+        raise ValueError(
+            f"'table' must end with n_timesteps = {n_timesteps} rows without a hole, got "
+            f"{_problem(others[0], n_timesteps)}. Give more rows, or fill the holes, for example "
+            "by interpolate(limit=3) after resample."
+        )
+    if others:
+        listed = [f"{one.id!r} ({_problem(one, n_timesteps)})" for one in others[:10]]
+        warnings.warn(
+            f"{len(others)} of {len(series)} series do not end with n_timesteps = {n_timesteps} "
+            f"rows without a hole, and are not forecast: {', '.join(listed)}"
+            f"{', ...' if len(others) > 10 else ''}.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return usable
+
+
+def _problem(series: DatedSeries, n_timesteps: int) -> str | None:
+    """Tell why the last rows of a series are no window."""
+    if len(series) < n_timesteps:
+        return f"{len(series)} rows"
+    holes = np.flatnonzero(np.isnan(series.values).any(axis=1))
+    return f"none at {series.index[holes[0]]}" if len(holes) else None

@@ -1,0 +1,132 @@
+"""Forecasts as frames with dates, and what a forecaster's parameters say about columns."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._data.checks import is_number, shortened
+from .layout import Layout, import_pandas
+from .reading import DatedSeries, read_table
+
+
+def dated_frame(
+    values: np.ndarray,
+    series: Sequence[DatedSeries],
+    indexes: Sequence[Any],
+    columns: Any,
+    id_name: Any,
+) -> Any:
+    """Return values `(n_series, horizon, ...)` as a frame with the ids and times of its rows.
+
+    Without a name of ids there is a single series, and a level less.
+    """
+    pandas = import_pandas()
+    frames = [
+        pandas.DataFrame(part.reshape(len(part), -1), index=index, columns=columns)
+        for part, index in zip(values, indexes, strict=True)
+    ]
+    if id_name is None:
+        return frames[0]
+    return pandas.concat(frames, keys=[s.id for s in series], names=[id_name])
+
+
+def column_levels(names: Sequence, others: Sequence, other_name: str) -> Any:
+    """Return columns of two levels: those of the first, each with all of the others."""
+    return import_pandas().MultiIndex.from_product([names, others], names=["target", other_name])
+
+
+def check_columns(name: str, wanted: Any, columns: list) -> list:
+    """Return the columns that a parameter names, as a list; there must be such columns."""
+    wanted = [wanted] if isinstance(wanted, str) or not np.iterable(wanted) else list(wanted)
+    unknown = [column for column in wanted if column not in columns]
+    if unknown or not wanted or len(set(wanted)) < len(wanted):
+        raise ValueError(
+            f"{name!r} must name columns of the table, each once, among {shortened(columns)}, got "
+            f"{shortened(wanted)}."
+        )
+    return wanted
+
+
+def check_bounds(bounds: Any, targets: list) -> np.ndarray:
+    """Return the least and the greatest value of every target, (2, n_targets)."""
+    of_each = bounds if isinstance(bounds, Mapping) else dict.fromkeys(targets, bounds)
+    unknown = [name for name in of_each if name not in targets]
+    if unknown:
+        raise ValueError(f"'bounds' must name targets, {targets}, got {unknown[0]!r}.")
+    return np.array([_check_pair(of_each.get(name)) for name in targets]).T
+
+
+def _check_pair(pair: Any) -> tuple[float, float]:
+    if pair is None:
+        return -np.inf, np.inf
+    is_pair = isinstance(pair, tuple | list) and len(pair) == 2
+    if not is_pair or not all(end is None or is_number(end, numbers.Real) for end in pair):
+        raise TypeError(
+            "'bounds' must be a pair of the least and the greatest value, such as (0, None), or a "
+            f"dict of pairs by target, got {pair!r}."
+        )
+    low = -np.inf if pair[0] is None else float(pair[0])
+    high = np.inf if pair[1] is None else float(pair[1])
+    if not low < high:
+        raise ValueError(f"'bounds' must have the least value below the greatest, got {pair!r}.")
+    return low, high
+
+
+def check_within(series: Sequence[DatedSeries], channels: list[int], bounds: np.ndarray) -> None:
+    """Raise where a value of a table lies beyond the bounds of its target."""
+    for one in series:
+        values = one.values[:, channels]
+        beyond = (values < bounds[0]) | (values > bounds[1])
+        if beyond.any():
+            row, target = np.argwhere(beyond)[0]
+            raise ValueError(
+                f"'bounds' must hold for the table, got {values[row, target]:g} at "
+                f"{one.index[row]} for bounds {bounds[:, target].tolist()}. Widen them, or mend "
+                "the value."
+            )
+
+
+def read_future(
+    future: Any,
+    layout: Layout,
+    freq: Any,
+    columns: list,
+    series: Sequence[DatedSeries],
+    indexes: Sequence[Any],
+) -> np.ndarray:
+    """Return covariates `(n_series, horizon, n_covariates)` of the steps to come.
+
+    Raises
+    ------
+    ValueError
+        If there is none at some step.
+    """
+    if future is None:
+        raise ValueError(
+            f"'future' must hold {columns} from {indexes[0][0]} to {indexes[0][-1]}, got None."
+        )
+    found = {s.id: s for s in read_table(future, layout, freq, columns).series}
+    parts = []
+    for one, index in zip(series, indexes, strict=True):
+        of_id = "" if one.id is None else f" for {one.id!r}"
+        if one.id not in found:
+            raise ValueError(
+                f"'future' must hold {columns}{of_id} from {index[0]} to {index[-1]}, got no rows."
+            )
+        positions = found[one.id].index.get_indexer(index)
+        values = found[one.id].values[positions].astype(one.values.dtype)
+        values[positions < 0] = np.nan
+        if np.isnan(values).any():
+            row, column = np.argwhere(np.isnan(values))[0]
+            n_missing = int(np.isnan(values).any(axis=1).sum())
+            raise ValueError(
+                f"'future' must hold {columns}{of_id} from {index[0]} to {index[-1]}, got no "
+                f"{columns[column]!r} at {index[row]} ({n_missing} of {len(index)} steps are "
+                "incomplete)."
+            )
+        parts.append(values)
+    return np.stack(parts)

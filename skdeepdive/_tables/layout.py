@@ -1,0 +1,50 @@
+"""Where the rows of a table have their ids and times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a long table that hold the id and the time of its rows, where there are any.
+
+    Its methods give the calls that errors advise.
+    """
+
+    id: Any = None
+    time: Any = None
+    name: str = "table"
+
+    @property
+    def keys(self) -> list:
+        """The columns that are no channels."""
+        return [key for key in (self.id, self.time) if key is not None]
+
+    def sort_call(self) -> str:
+        """Return the call that puts rows in order."""
+        if self.time is None:
+            return f"{self.name}.sort_index()"
+        return f"{self.name}.sort_values({self.keys!r})"
+
+    def mean_call(self, n_levels: int) -> str:
+        """Return the call that leaves one row per time step."""
+        if self.time is not None:
+            return f"{self.name}.groupby({self.keys!r}, as_index=False).mean()"
+        if self.id is not None:
+            return f"{self.name}.groupby([{self.id!r}, {self.name}.index]).mean()"
+        levels = "0" if n_levels == 1 else "[0, 1]"
+        return f"{self.name}.groupby(level={levels}).mean()"
+
+
+def import_pandas() -> Any:
+    """Return pandas, or raise ImportError with what to install."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(
+            "SeriesForecaster needs pandas, which is not installed. Install it with: "
+            "pip install pandas"
+        ) from error
+    return pandas
