@@ -1,4 +1,4 @@
-"""Windows, futures and labels: gathered in batches, cut into folds and parts."""
+"""Windows, futures, labels and covariates: gathered in batches, cut into folds and parts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ _RESPONSES = 2**23
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows, futures and labels of one step, from the data to the loss.
+    """Windows, futures, labels and covariates of one step, from the data to the loss.
 
     Attributes
     ----------
@@ -37,11 +37,14 @@ class Batch:
         Their futures, in units of the model.
     labels : tensor of shape (n, n_factors)
         Codes of classes, -1 where unlabelled.
+    covariates : tensor of shape (n, horizon, n_covariates), default=None
+        Standardised covariates, known for the horizon; None where there are none.
     """
 
     x: torch.Tensor
     y: torch.Tensor
     labels: torch.Tensor
+    covariates: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -49,7 +52,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class WindowData:
-    """Windows, futures and labels, gathered and standardised only when a batch is asked for."""
+    """Windows and what belongs to them, gathered and standardised when a batch is asked for."""
 
     X: np.ndarray
     y: np.ndarray
@@ -58,6 +61,13 @@ class WindowData:
     y_scaling: Scaling
     device: torch.device
     dtype: type = np.float32
+    covariates: np.ndarray | None = None
+    covariate_scaling: Scaling = STANDARDISED
+
+    @property
+    def n_covariates(self) -> int:
+        """Number of covariates of the horizon."""
+        return 0 if self.covariates is None else self.covariates.shape[2]
 
     def standardised(self) -> "WindowData":
         """Return the same windows and futures, standardised once where they are views of series.
@@ -66,7 +76,11 @@ class WindowData:
         """
         X, x_scaling = _standardised(self.X, self.x_scaling, self.dtype)
         y, y_scaling = _standardised(self.y, self.y_scaling, self.dtype)
-        return replace(self, X=X, y=y, x_scaling=x_scaling, y_scaling=y_scaling)
+        data = replace(self, X=X, y=y, x_scaling=x_scaling, y_scaling=y_scaling)
+        if self.covariates is None:
+            return data
+        scaled = _standardised(self.covariates, self.covariate_scaling, self.dtype)
+        return replace(data, covariates=scaled[0], covariate_scaling=scaled[1])
 
     def __len__(self) -> int:
         return len(self.X)
@@ -75,7 +89,10 @@ class WindowData:
         """Gather rows, a slice or an index array, as standardised tensors on the device."""
         x = self._gather(self.X, self.x_scaling, rows)
         y = self._gather(self.y, self.y_scaling, rows)
-        return Batch(*(to_tensor(part, self.device) for part in (x, y, self.labels[rows])))
+        parts = [x, y, self.labels[rows]]
+        if self.covariates is not None:
+            parts.append(self._gather(self.covariates, self.covariate_scaling, rows))
+        return Batch(*(to_tensor(part, self.device) for part in parts))
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield consecutive batches of all rows."""
@@ -91,7 +108,10 @@ class WindowData:
 
     def part(self, rows: slice) -> "WindowData":
         """Return the rows of a slice, as views."""
-        return replace(self, X=self.X[rows], y=self.y[rows], labels=self.labels[rows])
+        covariates = None if self.covariates is None else self.covariates[rows]
+        return replace(
+            self, X=self.X[rows], y=self.y[rows], labels=self.labels[rows], covariates=covariates
+        )
 
     def _gather(self, values: np.ndarray, scaling: Scaling, rows: Any) -> np.ndarray:
         """Standardise rows, few at a time: memory is slower than arithmetic."""

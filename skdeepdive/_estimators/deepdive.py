@@ -221,7 +221,13 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         self.verbose = verbose
 
     @with_callbacks
-    def fit(self: Self, X: ArrayLike, y: ArrayLike, factors: ArrayLike | None = None) -> Self:
+    def fit(
+        self: Self,
+        X: ArrayLike,
+        y: ArrayLike,
+        factors: ArrayLike | None = None,
+        future_covariates: ArrayLike | None = None,
+    ) -> Self:
         """Train on windows and their futures.
 
         Parameters
@@ -237,6 +243,13 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
             Labels of every window: strings or integers; -1, None or NaN where unknown. The columns
             of a DataFrame (of pandas or polars) name the factors, as do the keys of a dict. None:
             clusters are discovered.
+        future_covariates : array-like of shape (n_samples, horizon, n_covariates) or \
+                (n_samples, horizon), default=None
+            Numbers that are known for every step of the horizon when the forecast is made, such as
+            weather forecasts, prices, holidays or the calendar (see
+            :func:`~skdeepdive.calendar_features`). Two dimensions are a single covariate; with a
+            horizon of one step they are (n_samples, n_covariates). `predict` and its like then
+            need them too.
 
         Returns
         -------
@@ -267,7 +280,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
             KeyboardInterrupt and leaves the estimator as it was.
         """
         goes_on = check_flag("warm_start", self.warm_start) and self.__sklearn_is_fitted__()
-        return self._fit(X, y, factors, None, plan=Plan.FURTHER if goes_on else Plan.ANEW)
+        plan = Plan.FURTHER if goes_on else Plan.ANEW
+        return self._fit(X, y, factors, None, future_covariates=future_covariates, plan=plan)
 
     def partial_fit(
         self: Self,
@@ -275,6 +289,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         y: ArrayLike,
         factors: ArrayLike | None = None,
         classes: Mapping[str, ArrayLike] | ArrayLike | None = None,
+        future_covariates: ArrayLike | None = None,
     ) -> Self:
         """Learn from one more chunk of windows, of a stream or of data larger than memory.
 
@@ -302,6 +317,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         classes : dict of str to array-like, or array-like of a single factor, default=None
             All labels of factors, by the factors' names, where the first chunk does not have them
             all. Later calls do not need it.
+        future_covariates : array-like, default=None
+            Covariates of the horizon, as in :meth:`fit`; every call needs them, or none.
 
         Returns
         -------
@@ -323,8 +340,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         take about ``24 * d**2`` bytes, with d the number of values in a window (or its time steps,
         times the square root of the number of targets, where every target is forecast from its own
         channel alone), and are a part of pickles. :meth:`save` leaves them out; a model that was
-        loaded goes on as after `fit`. What classes add to the linear forecast is fitted in the
-        first call only. Discovered clusters are those of the first chunk.
+        loaded goes on as after `fit`. What classes and covariates add to the linear forecast is
+        fitted in the first call only. Discovered clusters are those of the first chunk.
 
         Examples
         --------
@@ -340,7 +357,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         """
         goes_on = self.__sklearn_is_fitted__()
         plan = Plan.NEXT_CHUNK if goes_on else Plan.FIRST_CHUNK
-        return self._fit(X, y, factors, classes, plan=plan)
+        return self._fit(X, y, factors, classes, future_covariates=future_covariates, plan=plan)
 
     @where_marginal
     def predict_cluster(self, X: ArrayLike) -> np.ndarray:
@@ -404,7 +421,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         return Processes.current()
 
     def _make_task(self, windows: Windows, *labels: Any, plan: Plan, device: torch.device) -> Task:
-        X, y, (factors, classes) = windows.X, windows.y, labels
+        X, (factors, classes) = windows.X, labels
         if plan.goes_on:
             self._check_sizes()
             factors = self._check_further(factors, classes, len(X))
@@ -412,13 +429,13 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
             fit = partial(
                 fit_deepdive_further, windows, factors, self._before(device), plan, device
             )
-            return Task(fit, [X, y, factors.codes, *weights])
+            return Task(fit, [*windows.arrays(), factors.codes, *weights])
         if factors is None and classes is not None:
             raise ValueError("'classes' are those of 'factors', which must be given too, got None.")
         if factors is not None:
             factors = check_factors(to_array("factors", factors), len(X), classes)
         fit = partial(fit_deepdive, windows, factors, self._sizes(), plan, device)
-        return Task(fit, [X, y] if factors is None else [X, y, factors.codes])
+        return Task(fit, [*windows.arrays(), *([] if factors is None else [factors.codes])])
 
     def _known_factors(self) -> Factors:
         """Return names and classes of the factors, without any windows."""
@@ -437,7 +454,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         """Return the fitted model that is to learn further."""
         sums = None if self._sums is None else WindowSums.from_plain(self._sums, device)
         known = self._known_factors()
-        return Fitted(self.module_, self._x_scaling, self._y_scaling, [], known, sums)
+        scalings = self._x_scaling, self._y_scaling, self._covariate_scaling
+        return Fitted(self.module_, *scalings, [], known, sums)
 
     def _check_sizes(self) -> None:
         """Raise where parameters ask for another module than the one that is to learn further."""

@@ -39,16 +39,24 @@ class FitRun:
     Parameters
     ----------
     estimator : BaseForecaster
-    X, y : array-like
-        Windows and futures as they were given.
+    X, y, future_covariates : array-like
+        Windows, futures and covariates as they were given.
     plan : Plan
     processes : Processes
         Those that fit together.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: Any, plan: Plan, processes: Processes):
+    def __init__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        future_covariates: Any,
+        plan: Plan,
+        processes: Processes,
+    ):
         self.estimator, self.X, self.y, self.plan = estimator, X, y, plan
-        self.processes = processes
+        self.future_covariates, self.processes = future_covariates, processes
         self.fitted = estimator  # until there is a copy
         self.call_back: Callable = never_stop
         self.show: Callable[[dict], object] = lambda record: None
@@ -63,7 +71,7 @@ class FitRun:
         # Callbacks keep their context in the estimator: the copy needs it, to end what began.
         fitted = self.fitted = self.estimator._shallow_copy()
         device = resolve_device(fitted.device)
-        windows = fitted._take_windows(self.X, self.y, self.plan)
+        windows = fitted._take_windows(self.X, self.y, self.future_covariates, self.plan)
         task = fitted._make_task(windows, *labels, plan=self.plan, device=device)
         batch_size = self._batch_size(windows.n_train)
         seed = processes.first(self._seed)

@@ -13,6 +13,7 @@ from ..nn.linear_forecast import LinearForecast
 from ..nn.module import DeepDIVE
 from ..nn.out_of_fold import OutOfFold
 from .class_maps import fit_class_maps
+from .covariates import fit_covariate_effect
 from .discriminants import fit_discriminants
 from .ridge import fit_linear_forecast
 from .window import fit_linear_window
@@ -79,6 +80,8 @@ def closed_form_start(
     features.vectors.copy_(fit_basis(train, features, seed))
     candidates = [c if c is None else torch.as_tensor(c, device=device) for c in source_channels]
     linear, fold_maps = fit_linear_forecast(train, valid, candidates)
+    if train.n_covariates:
+        linear, fold_maps = fit_covariate_effect(linear, fold_maps, train, valid, seed)
     class_counts = [len(classes) for classes in factors.classes]
     module = DeepDIVE(
         features,
@@ -89,6 +92,7 @@ def closed_form_start(
         n_hidden=sizes.n_hidden,
         generator=make_generator(seed, torch.device("cpu")),
         interleave=interleave,
+        n_covariates=train.n_covariates,
     ).to(device, torch.float32)
     if module.marginal_encoder is not None:
         discriminants = fit_discriminants(train, valid, features, class_counts)
@@ -122,7 +126,9 @@ def forecast_scale(module: DeepDIVE, valid: WindowData) -> torch.Tensor:
     sample = valid.sample(_MOST_EVALUATED, seed=0)
     squares = torch.zeros((), dtype=torch.float64, device=valid.device)
     for batch in sample.batches(rows_per_batch(valid, module.n_classes)):
-        squares = squares + (module.forecast(batch.x) - batch.y).double().square().sum(0)
+        squares = squares + (
+            module.forecast(batch.x, batch.covariates) - batch.y
+        ).double().square().sum(0)
     return (squares / len(sample)).sqrt().float()
 
 
@@ -135,11 +141,15 @@ def make_out_of_fold(maps: list[LinearForecast], train: WindowData) -> OutOfFold
         return None
     folds = np.searchsorted(fold_bounds(len(train))[1:], np.arange(len(train)), side="right")
     forecasts = OutOfFold(maps, torch.from_numpy(folds).to(train.device))
-    first = forecasts.rows(torch.arange(1)).without_classes(train.batch(slice(1)).x)
+
+    def of_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        batch = train.batch(rows.numpy())
+        return forecasts.rows(rows).without_classes(batch.x, batch.covariates)
+
+    first = of_rows(torch.arange(1))
     if (1 + sum(part.numel() for part in first)) * len(train) > _MOST_KEPT:
         return forecasts
-    rows = torch.arange(len(train)).split(rows_per_batch(train))
-    parts = [forecasts.rows(r).without_classes(train.batch(r.numpy()).x) for r in rows]
+    parts = map(of_rows, torch.arange(len(train)).split(rows_per_batch(train)))
     forecast, scores = map(torch.cat, zip(*parts, strict=True))
     return OutOfFold(maps, forecasts.folds, (forecast, scores))
 

@@ -35,7 +35,9 @@ class Module(Protocol):
         A phase trains the groups that it has a rate for.
         """
 
-    def forecast_parts(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forecast_parts(
+        self, x: torch.Tensor, covariates: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linear forecast and its correction, `(n, horizon, n_targets)` each."""
 
     def calibrate(self, shrinkage: torch.Tensor, scale: torch.Tensor) -> None:

@@ -51,7 +51,8 @@ def _sums_for_shrinkage(module: Module, batch: Batch):
     over windows `(2, horizon, n_targets)`; residual * correction over windows `(horizon,
     n_targets)`.
     """
-    forecast, correction = (part.double() for part in module.forecast_parts(batch.x))
+    parts = module.forecast_parts(batch.x, batch.covariates)
+    forecast, correction = (part.double() for part in parts)
     residual = batch.y - forecast
     linear, quadratic = residual * correction, correction.square()
     gains = torch.stack([linear.sum(1), quadratic.sum(1)])

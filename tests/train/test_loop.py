@@ -433,7 +433,7 @@ def test_a_correction_that_harms_most_targets_is_trusted_for_none(n_harmed):
     signs[1:] = -1
 
     class Corrected:
-        def forecast_parts(self, x):
+        def forecast_parts(self, x, covariates):
             rows = len(x)
             return torch.zeros(rows, 2, len(signs)), torch.ones(rows, 2, len(signs))
 
