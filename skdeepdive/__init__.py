@@ -4,8 +4,15 @@
 import sklearn  # noqa: F401
 import torch  # noqa: F401
 
+from ._data.calendar import calendar_features
 from ._estimators.deepdive import DeepDIVEForecaster
 from ._version import __version__ as __version__
 from .windows import calendar_factors, sliding_windows, split_windows
 
-__all__ = ["DeepDIVEForecaster", "calendar_factors", "sliding_windows", "split_windows"]
+__all__ = [
+    "DeepDIVEForecaster",
+    "calendar_factors",
+    "calendar_features",
+    "sliding_windows",
+    "split_windows",
+]
