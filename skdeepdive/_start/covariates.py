@@ -32,6 +32,8 @@ _PRODUCTS, _KEPT = 2**40, 2**25
 
 # Numbers that sum a window up.
 _MOST_SUMMARY = 128
+# Scores that vary by less, relative to those that vary most, are rounding errors.
+_LEAST_DEVIATION = 1e-4
 
 # Windows whose inputs are formed at once.
 _CHUNK = 2048
@@ -144,8 +146,8 @@ def _draw_inputs(folds: list[_Known], n_windows: int, seed: int) -> CovariateEff
 
 def _summary(scores: torch.Tensor) -> torch.Tensor:
     """Return the map from scores to their standardised values, or to these' components if many."""
-    deviation = scores.std(0)
-    unit = torch.where(deviation > 1e-6 * deviation.max(), 1 / deviation, 0.0)
+    deviation = scores.std(0, correction=0)
+    unit = torch.where(deviation > _LEAST_DEVIATION * deviation.max(), 1 / deviation, 0.0)
     if scores.shape[1] <= _MOST_SUMMARY:
         return unit.diag()
     standardised = ((scores - scores.mean(0)) * unit).cpu().numpy()
