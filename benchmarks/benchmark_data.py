@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
 from pandas.tseries.holiday import USFederalHolidayCalendar
 
 from skdeepdive import calendar_features

@@ -11,9 +11,9 @@ standard deviations); and as the mean of every channel's own. MSE and MAE are of
 values, as in the literature on ETTh1.
 
 Data sets told the weather or the calendar come with covariates of the horizon, for the models that
-use them. Everything is chosen on the validation windows. Seconds hold all from tuning to forecasting on one
-thread, for NHITS without the search that led to its settings; they are indicative only. NHITS
-joins in where requirements-peers.txt is installed.
+use them. Everything is chosen on the validation windows. Seconds hold all from tuning to
+forecasting on one thread, for NHITS without the search that led to its settings; they are
+indicative only. NHITS joins in where requirements-peers.txt is installed.
 """
 
 import argparse
