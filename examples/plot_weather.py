@@ -107,8 +107,6 @@ figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
 steps = np.arange(1, 25)
 ax.plot(steps, y[test][evenings][moved], color="black", linestyle="--", label="true demand")
 ax.plot(steps, forecast[evenings][moved], color="C0", label="forecast")
-ax.plot(
-    steps, (forecast[evenings] - parts.covariates)[moved], color="0.6", label="without weather"
-)
+ax.plot(steps, (forecast[evenings] - parts.covariates)[moved], color="0.6", label="without weather")
 ax.set(xlabel="steps from the forecast's origin", ylabel="demand")
 ax.legend(frameon=False)

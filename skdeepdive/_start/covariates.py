@@ -128,7 +128,9 @@ def _draw_inputs(folds: list[_Known], n_windows: int, seed: int) -> CovariateEff
     n_hinges = max(1, min(_MOST_HINGES, n_windows // _WINDOWS, affordable))
     n_about = about_step(covariates[:1], 0).shape[1]
     counts = random.integers(1, min(_MOST_COVARIATES, n_about), n_hinges, endpoint=True)
-    order = random.random((n_about, n_hinges)).argsort(axis=0)
+    priority = random.random((n_about, n_hinges))
+    priority[covariates.shape[2] :, ::2] += 1.0  # every other hinge looks at its own step alone
+    order = priority.argsort(axis=0).argsort(axis=0)
     drawn = np.where(order < counts, random.standard_normal(order.shape), 0.0)
     drawn /= np.sqrt(np.square(drawn).sum(axis=0))
     directions = torch.from_numpy(drawn).to(covariates)
