@@ -39,6 +39,11 @@ class Windows:
     mean: np.ndarray
     scale: np.ndarray
     subjects: np.ndarray | None = None  # of every window, if they were split by subject
+    covariates: np.ndarray | None = None  # (n_windows, horizon, n_covariates), if any are told
+
+    def known_in_advance(self, part):
+        """Return the covariates of some windows by the name of their argument, if any are told."""
+        return {} if self.covariates is None else {"future_covariates": self.covariates[part]}
 
     def in_units(self, values):
         """Undo the standardisation."""
@@ -57,7 +62,6 @@ class SeriesWindows(Windows):
     index: pd.DatetimeIndex = None
     origin: np.ndarray = None
     cuts: tuple[int, int] = None
-    covariates: np.ndarray = None  # (n_windows, horizon, n_covariates), for those told of them
 
     @cached_property
     def calendar(self):
@@ -104,9 +108,9 @@ def gefcom2012_weather(folder, n_timesteps=WEEK, horizon=DAY, noise=0.0):
 
 
 def electricity_calendar(folder=None, n_timesteps=WEEK, horizon=DAY):
-    """Load of two clients, told the calendar of every step."""
+    """Load of two clients, told the hour and the weekday of every step."""
     windows = electricity(folder, n_timesteps, horizon)
-    told = calendar_features(windows.index).to_numpy()
+    told = calendar_features(windows.index, ["hour", "weekday"]).to_numpy()
     return told_in_advance("electricity-calendar", windows, told)
 
 

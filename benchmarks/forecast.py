@@ -61,18 +61,13 @@ def fit_deepdive(data, seed, *callbacks, **parameters):
     if callbacks:  # which scikit-learn has from 1.9
         model.set_callbacks(*callbacks)
     known = slice(validation.stop)
-    told = known_in_advance(data, known)
+    told = data.known_in_advance(known)
     return model.fit(data.X[known], data.y[known], factors=data.factors.iloc[known], **told)
-
-
-def known_in_advance(data, part):
-    """Return the covariates of some windows by the name of their argument, where there are any."""
-    return {} if data.covariates is None else {"future_covariates": data.covariates[part]}
 
 
 def deepdive_forecasts(model, data):
     forecasts = (
-        model.predict(data.X[part], **known_in_advance(data, part)) for part in data.parts[1:]
+        model.predict(data.X[part], **data.known_in_advance(part)) for part in data.parts[1:]
     )
     return peers.Forecasts(*forecasts, {"epochs": model.n_iter_})
 
