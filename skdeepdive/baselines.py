@@ -58,7 +58,8 @@ class VAEForecaster(BaseForecaster):
         stopping follows.
     n_iter_ : int
         Number of epochs run.
-    n_timesteps_, n_channels_, horizon_, n_targets_, n_features_in_, feature_names_in_
+    n_timesteps_, n_channels_, horizon_, n_targets_, n_covariates_, n_features_in_, \
+            feature_names_in_
         As those of :class:`~skdeepdive.DeepDIVEForecaster`.
 
     See Also
@@ -208,7 +209,7 @@ class BetaTCVAEForecaster(VAEForecaster):
     Attributes
     ----------
     module_, device_, history_, n_iter_, n_timesteps_, n_channels_, horizon_, n_targets_, \
-            n_features_in_, feature_names_in_
+            n_covariates_, n_features_in_, feature_names_in_
         As those of :class:`VAEForecaster`; `history_` holds the three parts of the KL divergence.
 
     See Also

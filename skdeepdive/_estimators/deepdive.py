@@ -133,6 +133,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         Number of interleaved epochs run.
     n_timesteps_, n_channels_, horizon_, n_targets_ : int
         Shapes of windows and futures.
+    n_covariates_ : int
+        Number of covariates known for every step of the horizon; 0 where `fit` had none.
     n_features_in_ : int
         Size of the second axis of `X`.
     feature_names_in_ : ndarray of str
@@ -142,6 +144,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
     --------
     skdeepdive.sliding_windows : Cut a series into windows and futures.
     skdeepdive.calendar_factors : Labels from timestamps.
+    skdeepdive.calendar_features : Covariates of the horizon from timestamps.
 
     Notes
     -----

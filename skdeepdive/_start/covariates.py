@@ -16,7 +16,7 @@ import torch
 from sklearn.utils.extmath import randomized_svd
 
 from .._data.batches import WindowData, WindowSample, fold_bounds, rows_per_batch
-from ..nn.covariates import CovariateEffect, about_step
+from ..nn.covariates import CovariateEffect, about_step, count_about
 from ..nn.linear_forecast import LinearForecast
 from .ridge import best_penalty
 from .sums import Moments
@@ -123,27 +123,32 @@ def _draw_inputs(folds: list[_Known], n_windows: int, seed: int) -> CovariateEff
     """Draw the hinges: each bends along a random direction, at a random window and step."""
     random = np.random.default_rng(seed)
     covariates = torch.cat([fold.covariates for fold in folds])
-    n, horizon, _ = covariates.shape
+    n, horizon, n_covariates = covariates.shape
     affordable = math.isqrt(_PRODUCTS // (n_windows * horizon))
     n_hinges = max(1, min(_MOST_HINGES, n_windows // _WINDOWS, affordable))
-    n_about = about_step(covariates[:1], 0).shape[1]
-    counts = random.integers(1, min(_MOST_COVARIATES, n_about), n_hinges, endpoint=True)
-    priority = random.random((n_about, n_hinges))
-    priority[covariates.shape[2] :, ::2] += 1.0  # every other hinge looks at its own step alone
-    order = priority.argsort(axis=0).argsort(axis=0)
-    drawn = np.where(order < counts, random.standard_normal(order.shape), 0.0)
-    drawn /= np.sqrt(np.square(drawn).sum(axis=0))
+    drawn = _draw_directions(n_covariates, n_hinges, random)
     directions = torch.from_numpy(drawn).to(covariates)
-    windows = torch.from_numpy(random.integers(n, size=n_hinges)).to(covariates.device)
-    steps = random.integers(horizon, size=n_hinges)
-    thresholds = covariates.new_empty(n_hinges)
-    for step in np.unique(steps):
-        some = torch.from_numpy(np.flatnonzero(steps == step)).to(covariates.device)
-        points = about_step(covariates[windows[some]], int(step))
-        thresholds[some] = (points * directions[:, some].T).sum(1)
+    windows, steps = random.integers(n, size=n_hinges), random.integers(horizon, size=n_hinges)
+    points = [about_step(covariates[i : i + 1], h) for i, h in zip(windows, steps, strict=True)]
+    thresholds = (torch.cat(points).T * directions).sum(0)
     nothing = covariates.new_empty(0)
     summary = _summary(torch.cat([fold.scores for fold in folds]))
     return CovariateEffect(directions, thresholds, summary, nothing, nothing)
+
+
+def _draw_directions(n_covariates: int, n_hinges: int, random: np.random.Generator) -> np.ndarray:
+    """Draw unit vectors `(n_about, n_hinges)` with a few entries that are not zero.
+
+    Those of every other one are of the covariates of the step itself, as far as these suffice.
+    """
+    n_about = count_about(n_covariates)
+    n_entries = random.integers(1, min(_MOST_COVARIATES, n_about), n_hinges, endpoint=True)
+    priority = random.random((n_about, n_hinges))
+    priority[n_covariates:, ::2] += 1.0
+    rank = priority.argsort(axis=0).argsort(axis=0)
+    drawn = np.where(rank < n_entries, random.standard_normal(rank.shape), 0.0)
+    unit: np.ndarray = drawn / np.sqrt(np.square(drawn).sum(axis=0))
+    return unit
 
 
 def _summary(scores: torch.Tensor) -> torch.Tensor:
