@@ -108,9 +108,9 @@ def gefcom2012_weather(folder, n_timesteps=WEEK, horizon=DAY, noise=0.0):
 
 
 def electricity_calendar(folder=None, n_timesteps=WEEK, horizon=DAY):
-    """Load of two clients, told the hour and the weekday of every step."""
+    """Load of two clients, told the calendar of every step."""
     windows = electricity(folder, n_timesteps, horizon)
-    told = calendar_features(windows.index, ["hour", "weekday"]).to_numpy()
+    told = calendar_features(windows.index).to_numpy()
     return told_in_advance("electricity-calendar", windows, told)
 
 
