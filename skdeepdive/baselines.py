@@ -122,7 +122,7 @@ class VAEForecaster(BaseForecaster):
 
     @with_callbacks
     def fit(
-        self: Self, X: ArrayLike, y: ArrayLike, future_covariates: ArrayLike | None = None
+        self: Self, X: ArrayLike, y: ArrayLike, *, future_covariates: ArrayLike | None = None
     ) -> Self:
         """Train on windows and their futures.
 

@@ -41,8 +41,10 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
     every mini-batch takes a step for the labels and one for the rest, on disjoint parameters, so
     that no objective disturbs the other. (Discovered clusters are an exception: the reconstruction
     shapes them.) In the last phase the correction is trained anew on the finished latent
-    dimensions, and the validation windows decide how much of it is kept. Data are standardised
-    inside, and forecasts come in the units of `y`.
+    dimensions, and the validation windows decide how much of it is kept. Covariates that are known
+    for the horizon, such as weather forecasts, enter the forecast by a ridge regression for every
+    step, on nonlinear functions of them, and by the correction. Data are standardised inside, and
+    forecasts come in the units of `y`.
 
     Parameters
     ----------

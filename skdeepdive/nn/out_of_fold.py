@@ -7,11 +7,6 @@ import torch
 from .linear_forecast import LinearForecast
 
 
-def some(covariates: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor | None:
-    """Return the covariates of some windows, if there are any."""
-    return None if covariates is None else covariates[rows]
-
-
 class OutOfFold:
     """Linear forecasts of training windows, each by the map fitted without the window's fold.
 
@@ -73,10 +68,10 @@ class OutOfFold:
         self, x: torch.Tensor, covariates: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Forecast windows as if their classes added nothing; return the scores as well."""
-        parts = [
-            (*linear.without_classes(x[rows], some(covariates, rows)), rows)
-            for linear, rows in self._by_fold()
-        ]
+        parts = []
+        for linear, rows in self._by_fold():
+            own = None if covariates is None else covariates[rows]
+            parts.append((*linear.without_classes(x[rows], own), rows))
         forecast, scores, rows = map(torch.cat, zip(*parts, strict=True))
         order = rows.argsort()
         return forecast[order], scores[order]
