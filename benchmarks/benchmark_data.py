@@ -5,13 +5,15 @@ names of their sources: ``gefcom2012_load.csv.gz``, ``ETTh1.csv.gz`` and
 ``gait_imu_ipol2019_rightfoot.npz``. The other sets come with the package or are fetched by it.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.tseries.holiday import USFederalHolidayCalendar
 
+from skdeepdive import calendar_features
 from skdeepdive.datasets import load_electricity, load_watch_imu
 from skdeepdive.windows import calendar_factors, sliding_windows, split_windows
 
@@ -37,6 +39,11 @@ class Windows:
     mean: np.ndarray
     scale: np.ndarray
     subjects: np.ndarray | None = None  # of every window, if they were split by subject
+    covariates: np.ndarray | None = None  # (n_windows, horizon, n_covariates), if any are told
+
+    def known_in_advance(self, part):
+        """Return the covariates of some windows by the name of their argument, if any are told."""
+        return {} if self.covariates is None else {"future_covariates": self.covariates[part]}
 
     def in_units(self, values):
         """Undo the standardisation."""
@@ -67,6 +74,52 @@ def gefcom2012(folder, n_timesteps=WEEK, horizon=DAY):
     table = pd.read_csv(Path(folder) / "gefcom2012_load.csv.gz", index_col=0, parse_dates=True)
     zones = [f"zone_{zone:02d}" for zone in range(1, 21) if zone not in (2, 7)]
     return series_windows("gefcom2012", table[zones], n_timesteps, horizon)
+
+
+def gefcom2012_weather(folder, n_timesteps=WEEK, horizon=DAY, noise=0.0):
+    """The same, told the calendar of every step and the temperatures of 11 stations.
+
+    Of each station there are the temperature at the step, its mean over the day before, and the one
+    a day earlier. With `noise` they are forecasts, for training and test alike: the error of the
+    temperature is a random walk from the origin, whose deviation is `noise` °F after 24 steps.
+    """
+    table = pd.read_csv(Path(folder) / "gefcom2012_load.csv.gz", index_col=0, parse_dates=True)
+    stations = table.filter(like="tempF_").to_numpy()
+    holidays = USFederalHolidayCalendar().holidays(table.index[0], table.index[-1])
+    told = np.hstack(
+        [
+            stations,
+            pd.DataFrame(stations).rolling(DAY, min_periods=1).mean().to_numpy(),
+            np.vstack([stations[:DAY], stations[:-DAY]]),
+            calendar_features(table.index, holidays=holidays).to_numpy(),
+        ]
+    ).astype(np.float32)
+    name = "gefcom2012-noisy-weather" if noise else "gefcom2012-weather"
+    windows = told_in_advance(name, gefcom2012(folder, n_timesteps, horizon), told)
+    if noise:
+        random, covariates = np.random.default_rng(0), windows.covariates.copy()
+        n_stations = stations.shape[1]
+        shape = (*covariates.shape[:2], n_stations)
+        error = (noise / DAY**0.5 * random.standard_normal(shape)).cumsum(axis=1)
+        covariates[..., :n_stations] += error
+        covariates[..., n_stations : 2 * n_stations] += error.cumsum(axis=1) / DAY
+        windows = replace(windows, covariates=covariates)
+    return windows
+
+
+def electricity_calendar(folder=None, n_timesteps=WEEK, horizon=DAY):
+    """Load of two clients, told the calendar of every step."""
+    windows = electricity(folder, n_timesteps, horizon)
+    told = calendar_features(windows.index).to_numpy()
+    return told_in_advance("electricity-calendar", windows, told)
+
+
+def told_in_advance(name, windows, told):
+    """Add numbers `(n_rows, n_covariates)` that are known for every step of the horizons."""
+    horizon = windows.y.shape[1]
+    _, covariates, origin = sliding_windows(told, windows.X.shape[1], horizon)
+    np.testing.assert_array_equal(origin, windows.origin)
+    return replace(windows, name=name, covariates=covariates)
 
 
 def etth1(folder, n_timesteps=2 * WEEK, horizon=4 * DAY):
@@ -132,6 +185,9 @@ def watch(folder=None, n_timesteps=150, horizon=50, stride=25, seed=0):
 
 LOADERS = {
     "gefcom2012": gefcom2012,
+    "gefcom2012-weather": gefcom2012_weather,
+    "gefcom2012-noisy-weather": partial(gefcom2012_weather, noise=4.0),
+    "electricity-calendar": electricity_calendar,
     "etth1": etth1,
     "electricity": electricity,
     "electricity-full": electricity_full,

@@ -10,9 +10,10 @@ those that change most after the training rows decide (in GEFCom2012 zone 10, wh
 standard deviations); and as the mean of every channel's own. MSE and MAE are of standardised
 values, as in the literature on ETTh1.
 
-Everything is chosen on the validation windows. Seconds hold all from tuning to forecasting on one
-thread, for NHITS without the search that led to its settings; they are indicative only. NHITS
-joins in where requirements-peers.txt is installed.
+Data sets told the weather or the calendar come with covariates of the horizon, for the models that
+use them. Everything is chosen on the validation windows. Seconds hold all from tuning to
+forecasting on one thread, for NHITS without the search that led to its settings; they are
+indicative only. NHITS joins in where requirements-peers.txt is installed.
 """
 
 import argparse
@@ -38,6 +39,7 @@ from skdeepdive import DeepDIVEForecaster
 from skdeepdive.metrics import corr_score, rrse_score
 
 DATASETS = ["gefcom2012", "etth1", "electricity", "electricity-full"]
+TOLD = ["gefcom2012-weather", "gefcom2012-noisy-weather", "electricity-calendar"]
 LSTNET_STEPS = [3, 6, 12, 24]
 ETTH1_HORIZONS = [96, 192, 336, 720]
 LIBRARIES = ["numpy", "pandas", "scikit-learn", "torch", "neuralforecast"]
@@ -59,11 +61,14 @@ def fit_deepdive(data, seed, *callbacks, **parameters):
     if callbacks:  # which scikit-learn has from 1.9
         model.set_callbacks(*callbacks)
     known = slice(validation.stop)
-    return model.fit(data.X[known], data.y[known], factors=data.factors.iloc[known])
+    told = data.known_in_advance(known)
+    return model.fit(data.X[known], data.y[known], factors=data.factors.iloc[known], **told)
 
 
 def deepdive_forecasts(model, data):
-    forecasts = (model.predict(data.X[part]) for part in data.parts[1:])
+    forecasts = (
+        model.predict(data.X[part], **data.known_in_advance(part)) for part in data.parts[1:]
+    )
     return peers.Forecasts(*forecasts, {"epochs": model.n_iter_})
 
 
@@ -77,6 +82,7 @@ RANDOM = {
     "DeepDIVE": deepdive,
 }
 MODELS = {**DETERMINISTIC, **RANDOM}
+TOLD_MODELS = ["HistGradientBoosting", "DeepDIVE"]  # that use covariates
 
 
 def scores(data, part, forecasts):
@@ -199,7 +205,8 @@ def version(name):
 
 
 def main(arguments):
-    models = available(arguments.models)
+    told = TOLD_MODELS if arguments.dataset in TOLD else None
+    models = available(arguments.models or told)
     horizons = ETTH1_HORIZONS if arguments.dataset == "etth1" else LSTNET_STEPS[-1:]
     parameters = {"DeepDIVE": {"max_epochs": arguments.max_epochs}} if arguments.max_epochs else {}
     results = {**environment(), "dataset": arguments.dataset, "seeds": arguments.seeds}
@@ -221,7 +228,7 @@ def main(arguments):
 def parse(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="folder of the data files; see benchmark_data.py")
-    parser.add_argument("--dataset", choices=DATASETS, default="electricity")
+    parser.add_argument("--dataset", choices=DATASETS + TOLD, default="electricity")
     parser.add_argument("--horizons", type=int, nargs="+", help="default: those of the literature")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--models", nargs="+", choices=MODELS, help="default: all")

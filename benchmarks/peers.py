@@ -181,7 +181,8 @@ def boosting(data, seed):
     Fitted to 300,000 drawn values to be forecast; stopped, and its 31 or 127 leaves chosen, on
     60,000 drawn from the validation part.
     Features: the last day, the target's hour on all days of the window, level and spread of the
-    window, step, channel, and the hour, weekday and month of the target.
+    window, step, channel, and the hour, weekday and month of the target; where covariates are told,
+    also these at the step and one and three steps before, within the horizon.
     """
     random = np.random.default_rng(seed)
     fit, stop = (
@@ -231,7 +232,10 @@ def _features(data, window, channel, step):
     week = past[:, -len(days) :]
     target = data.calendar[data.origin[window] + 1 + step]
     level = np.column_stack([week.mean(axis=1), week.std(axis=1), last])
-    return np.column_stack([channel, step, past, level, target]).astype(np.float32)
+    told = []
+    if data.covariates is not None:
+        told = [data.covariates[window, np.maximum(0, step - lag)] for lag in (0, 1, 3)]
+    return np.column_stack([channel, step, past, level, target, *told]).astype(np.float32)
 
 
 # Of neuralforecast's networks, by name; those of single data sets take precedence.

@@ -141,6 +141,20 @@ DATASETS = {
 The figures of the test windows were looked at while the model was developed, so they are
 indications rather than a blind test.
 """,
+    "gefcom2012-weather": """\
+### GEFCom2012, told the weather
+
+Covariates of the horizon are the calendar of every step and, for each of 11 stations, the
+temperature at the step, its mean over the day before, and the temperature a day earlier. All
+methods get them; gradient boosting also gets those one and three steps before.
+""",
+    "gefcom2012-noisy-weather": """\
+### GEFCom2012, told weather forecasts
+
+The same with errors of the temperature, for training and test alike: a random walk from the origin
+of the forecast, with a standard deviation of 4 °F after 24 hours.
+""",
+    "electricity-calendar": "### Electricity, load of two clients, told the calendar\n",
     "gait_ipol": """\
 ### Gait, a sensor on the right foot
 

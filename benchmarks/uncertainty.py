@@ -34,12 +34,13 @@ def deepdive(data, seed, max_epochs):
         random_state=seed,
     )
     known = slice(validation.stop)
-    model.fit(data.X[known], data.y[known], factors=data.factors.iloc[known])
-    errors = data.y[validation] - model.predict(data.X[validation])
+    told = data.known_in_advance
+    model.fit(data.X[known], data.y[known], factors=data.factors.iloc[known], **told(known))
+    errors = data.y[validation] - model.predict(data.X[validation], **told(validation))
     of_errors = np.moveaxis(np.quantile(errors, LEVELS, axis=0), 0, -1)
     return {
-        "DeepDIVE": model.predict_quantiles(data.X[test], LEVELS),
-        "DeepDIVE, constant": model.predict(data.X[test])[..., None] + of_errors,
+        "DeepDIVE": model.predict_quantiles(data.X[test], LEVELS, **told(test)),
+        "DeepDIVE, constant": model.predict(data.X[test], **told(test))[..., None] + of_errors,
     }
 
 

@@ -4,6 +4,7 @@
 import sklearn  # noqa: F401
 import torch  # noqa: F401
 
+from ._data.calendar import calendar_features
 from ._estimators.classifier import FactorClassifier
 from ._estimators.deepdive import DeepDIVEForecaster
 from ._version import __version__ as __version__
@@ -15,6 +16,7 @@ __all__ = [
     "FactorClassifier",
     "SeriesForecaster",
     "calendar_factors",
+    "calendar_features",
     "sliding_windows",
     "split_windows",
 ]

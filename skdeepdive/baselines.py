@@ -58,7 +58,8 @@ class VAEForecaster(BaseForecaster):
         stopping follows.
     n_iter_ : int
         Number of epochs run.
-    n_timesteps_, n_channels_, horizon_, n_targets_, n_features_in_, feature_names_in_
+    n_timesteps_, n_channels_, horizon_, n_targets_, n_covariates_, n_features_in_, \
+            feature_names_in_
         As those of :class:`~skdeepdive.DeepDIVEForecaster`.
 
     See Also
@@ -120,7 +121,9 @@ class VAEForecaster(BaseForecaster):
         self.verbose = verbose
 
     @with_callbacks
-    def fit(self: Self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(
+        self: Self, X: ArrayLike, y: ArrayLike, *, future_covariates: ArrayLike | None = None
+    ) -> Self:
         """Train on windows and their futures.
 
         Parameters
@@ -131,6 +134,10 @@ class VAEForecaster(BaseForecaster):
         y : array-like of shape (n_samples,), (n_samples, horizon) or \
                 (n_samples, horizon, n_targets)
             The future of every window.
+        future_covariates : array-like of shape (n_samples, horizon, n_covariates) or \
+                (n_samples, horizon), default=None
+            Numbers that are known for every step of the horizon when the forecast is made, which
+            the decoder of futures gets beside z. `predict` and `score` then need them too.
 
         Returns
         -------
@@ -145,22 +152,24 @@ class VAEForecaster(BaseForecaster):
         TypeError, FloatingPointError, MemoryError
             As `fit` of :class:`~skdeepdive.DeepDIVEForecaster`, which warns alike.
         """
-        return self._fit(X, y, plan=Plan.ANEW)
+        return self._fit(X, y, future_covariates=future_covariates, plan=Plan.ANEW)
 
     def _make_task(self, windows: Windows, *labels: Any, plan: Plan, device: torch.device) -> Task:
         fit = partial(fit_vae, windows, self._make_module, device)
-        return Task(fit, [windows.X, windows.y])
+        return Task(fit, windows.arrays())
 
     def _make_module(
         self,
         features: WindowFeatures,
         future_shape: tuple[int, int],
+        n_covariates: int,
         n_windows: int,
         generator: torch.Generator,
     ) -> VAE:
         return VAE(
             features,
             future_shape,
+            n_covariates=n_covariates,
             n_latent=self.n_latent,
             n_hidden=self.n_hidden,
             generator=generator,
@@ -200,7 +209,7 @@ class BetaTCVAEForecaster(VAEForecaster):
     Attributes
     ----------
     module_, device_, history_, n_iter_, n_timesteps_, n_channels_, horizon_, n_targets_, \
-            n_features_in_, feature_names_in_
+            n_covariates_, n_features_in_, feature_names_in_
         As those of :class:`VAEForecaster`; `history_` holds the three parts of the KL divergence.
 
     See Also
@@ -281,12 +290,14 @@ class BetaTCVAEForecaster(VAEForecaster):
         self,
         features: WindowFeatures,
         future_shape: tuple[int, int],
+        n_covariates: int,
         n_windows: int,
         generator: torch.Generator,
     ) -> BetaTCVAE:
         return BetaTCVAE(
             features,
             future_shape,
+            n_covariates=n_covariates,
             beta=float(self.beta),
             n_windows=n_windows,
             n_latent=self.n_latent,

@@ -1,4 +1,4 @@
-"""Windows, futures and labels: gathered in batches, cut into folds and parts."""
+"""Windows, futures, labels and covariates: gathered in batches, cut into folds and parts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ _RESPONSES = 2**23
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows, futures and labels of one step, from the data to the loss.
+    """Windows, futures, labels and covariates of one step, from the data to the loss.
 
     Attributes
     ----------
@@ -37,13 +37,16 @@ class Batch:
         Their futures, in units of the model.
     labels : tensor of shape (n, n_factors)
         Codes of classes, -1 where unlabelled.
-    pooled : tensor of shape (n, n_pooled) or None, default=None
-        Pooled features of the windows, if they were computed before.
+    covariates : tensor of shape (n, horizon, n_covariates), default=None
+        Standardised covariates, known for the horizon; None where there are none.
+    pooled : tensor of shape (n, n_pooled), default=None
+        Pooled features of the windows; None where they were not computed before.
     """
 
     x: torch.Tensor
     y: torch.Tensor
     labels: torch.Tensor
+    covariates: torch.Tensor | None = None
     pooled: torch.Tensor | None = None
 
     def __len__(self) -> int:
@@ -52,7 +55,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class WindowData:
-    """Windows, futures and labels, gathered and standardised only when a batch is asked for."""
+    """Windows and what belongs to them, gathered and standardised when a batch is asked for."""
 
     X: np.ndarray
     y: np.ndarray
@@ -61,7 +64,14 @@ class WindowData:
     y_scaling: Scaling
     device: torch.device
     dtype: type = np.float32
-    pooled: np.ndarray | None = None  # (n, n_pooled), see Batch
+    covariates: np.ndarray | None = None
+    covariate_scaling: Scaling = STANDARDISED
+    pooled: np.ndarray | None = None
+
+    @property
+    def n_covariates(self) -> int:
+        """Number of covariates of the horizon."""
+        return 0 if self.covariates is None else self.covariates.shape[2]
 
     def standardised(self) -> "WindowData":
         """Return the same windows and futures, standardised once where they are views of series.
@@ -70,7 +80,11 @@ class WindowData:
         """
         X, x_scaling = _standardised(self.X, self.x_scaling, self.dtype)
         y, y_scaling = _standardised(self.y, self.y_scaling, self.dtype)
-        return replace(self, X=X, y=y, x_scaling=x_scaling, y_scaling=y_scaling)
+        data = replace(self, X=X, y=y, x_scaling=x_scaling, y_scaling=y_scaling)
+        if self.covariates is None:
+            return data
+        scaled = _standardised(self.covariates, self.covariate_scaling, self.dtype)
+        return replace(data, covariates=scaled[0], covariate_scaling=scaled[1])
 
     def __len__(self) -> int:
         return len(self.X)
@@ -84,9 +98,14 @@ class WindowData:
         """Gather rows, a slice or an index array, as standardised tensors on the device."""
         x = self._gather(self.X, self.x_scaling, rows)
         y = self._gather(self.y, self.y_scaling, rows)
-        pooled = None if self.pooled is None else to_tensor(self.pooled[rows], self.device)
+        covariates = pooled = None
+        if self.covariates is not None:
+            gathered = self._gather(self.covariates, self.covariate_scaling, rows)
+            covariates = to_tensor(gathered, self.device)
+        if self.pooled is not None:
+            pooled = to_tensor(self.pooled[rows], self.device)
         x, y, labels = (to_tensor(part, self.device) for part in (x, y, self.labels[rows]))
-        return Batch(x, y, labels, pooled)
+        return Batch(x, y, labels, covariates, pooled)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield consecutive batches of all rows."""
@@ -106,9 +125,13 @@ class WindowData:
 
     def part(self, rows: slice) -> "WindowData":
         """Return the rows of a slice, as views."""
-        pooled = None if self.pooled is None else self.pooled[rows]
         return replace(
-            self, X=self.X[rows], y=self.y[rows], labels=self.labels[rows], pooled=pooled
+            self,
+            X=self.X[rows],
+            y=self.y[rows],
+            labels=self.labels[rows],
+            covariates=rows_of(self.covariates, rows),
+            pooled=rows_of(self.pooled, rows),
         )
 
     def _gather(self, values: np.ndarray, scaling: Scaling, rows: Any) -> np.ndarray:
@@ -125,6 +148,11 @@ class WindowData:
                 few if is_slice else values[few], self.dtype
             )
         return gathered
+
+
+def rows_of(part: np.ndarray | None, rows: Any) -> np.ndarray | None:
+    """Return rows of an array, if there is one."""
+    return None if part is None else part[rows]
 
 
 def _standardised(windows: np.ndarray, scaling: Scaling, dtype: type) -> tuple[np.ndarray, Scaling]:

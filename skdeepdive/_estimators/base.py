@@ -28,6 +28,7 @@ from .._data.checks import (
     shape_text,
     to_windows,
 )
+from .._data.covariates import check_covariates, check_known_covariates
 from .._data.devices import to_array, to_numpy_dtype, to_tensor
 from .._data.rows import check_finite
 from .._data.threads import threads_for
@@ -66,16 +67,19 @@ class BaseForecaster(
     module_: Networks
     _window_shape: tuple[int, ...]
     _future_shape: tuple[int, ...]
+    _covariate_columns: list[str]
 
     # Parameters that are positive integers; estimators add their own.
     _SIZES: tuple[str, ...] = ("n_hidden", "max_epochs", "n_iter_no_change")
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
+    def predict(self, X: ArrayLike, future_covariates: ArrayLike | None = None) -> np.ndarray:
         """Forecast the future of windows.
 
         Parameters
         ----------
         X : array-like of the shape given to `fit`, n_samples aside
+        future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
+            What is known of the horizon; required if `fit` had it.
 
         Returns
         -------
@@ -87,9 +91,11 @@ class BaseForecaster(
         NotFittedError
             Before `fit`.
         ValueError
-            If `X` has another shape than in `fit`, or holds NaN or infinity.
+            If `X` or `future_covariates` have another shape than in `fit`, or hold NaN or infinity.
         """
-        return self._infer(X, lambda x: self.module_.forecast(x), self._to_futures)
+        return self._infer_futures(
+            X, future_covariates, lambda x, c: self.module_.forecast(x, c), self._to_futures
+        )
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Embed windows into the latent space.
@@ -173,7 +179,13 @@ class BaseForecaster(
             X, lambda x: self.module_.decode_embedding(self.module_.embed(x)), self._to_windows
         )
 
-    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        future_covariates: ArrayLike | None = None,
+    ) -> float:
         """Coefficient of determination R² of the forecasts.
 
         Parameters
@@ -183,6 +195,8 @@ class BaseForecaster(
             The true futures.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the windows.
+        future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
+            What is known of the horizon; required if `fit` had it.
 
         Returns
         -------
@@ -199,7 +213,7 @@ class BaseForecaster(
         """
         from sklearn.metrics import r2_score  # half of what importing this package would take
 
-        forecast = self.predict(X)
+        forecast = self.predict(X, future_covariates=future_covariates)
         y = _to_futures("y", y, len(forecast))
         if y.shape != forecast.shape:
             raise ValueError(
@@ -337,12 +351,13 @@ class BaseForecaster(
         model.__setstate__(file.read(path, cls))
         return model
 
-    def _fit(self: Self, X: Any, y: Any, *labels: Any, plan: Plan, groups: Any = None) -> Self:
-        """Fit by a plan; an estimator that was fitted before stays as it was until it succeeds."""
-        run = FitRun(self, X, y, plan, self._processes())
-        self.__dict__ = run.fit(
-            *labels, groups=groups
-        )  # at one stroke, for interrupts and other threads
+    def _fit(self: Self, X: Any, y: Any, *labels: Any, plan: Plan, **options: Any) -> Self:
+        """Fit by a plan; an estimator that was fitted before stays as it was until it succeeds.
+
+        Options are covariates and groups of the windows.
+        """
+        run = FitRun(self, X, y, plan, self._processes(), **options)
+        self.__dict__ = run.fit(*labels)  # at one stroke, for interrupts and other threads
         run.finish()
         return self
 
@@ -373,8 +388,10 @@ class BaseForecaster(
         if self.validation_gap is not None:
             check_integer("validation_gap", self.validation_gap, minimum=0, otherwise=" or None")
 
-    def _take_windows(self, X: Any, y: Any, groups: Any, plan: Plan) -> Windows:
-        """Check windows and futures, note their shapes, and split them."""
+    def _take_windows(
+        self, X: Any, y: Any, future_covariates: Any, groups: Any, plan: Plan
+    ) -> Windows:
+        """Check windows and what belongs to them, note their shapes, and split them."""
         windows = self._check_windows(X) if plan.goes_on else self._check_first_windows(X)
         if y is None:
             raise ValueError(
@@ -389,15 +406,20 @@ class BaseForecaster(
         self._future_shape = y.shape[1:]
         self.n_timesteps_, self.n_channels_ = windows.shape[1:]
         self.horizon_, self.n_targets_ = futures.shape[1:]
-        n_samples, gap = len(windows), self.validation_gap
+        if plan.goes_on:
+            covariates = self._check_covariates(future_covariates, len(windows))
+        else:
+            covariates = self._check_first_covariates(future_covariates, len(windows))
+        n_samples, fraction = len(windows), self.validation_fraction
         if groups is not None:
             groups = check_groups(groups, n_samples)
-            n_valid = int(last_groups(groups, self.validation_fraction).sum())
-            return Windows(windows, futures, n_samples - n_valid, n_valid, False, groups)
+            n_valid = int(last_groups(groups, fraction).sum())
+            counts = n_samples - n_valid, n_valid
+            return Windows(windows, futures, covariates, *counts, False, groups)
         share = share_steps(windows)
         default_gap = self.horizon_ - 1 if share else 0
-        counts = check_validation_split(n_samples, self.validation_fraction, gap, default_gap)
-        return Windows(windows, futures, *counts, share)
+        counts = check_validation_split(n_samples, fraction, self.validation_gap, default_gap)
+        return Windows(windows, futures, covariates, *counts, share)
 
     def _check_first_windows(self, X: Any) -> np.ndarray:
         X = check_numeric("X", to_array("X", X))
@@ -411,11 +433,25 @@ class BaseForecaster(
         self._window_shape = X.shape[1:]
         return windows
 
+    def _check_first_covariates(self, values: Any, n_samples: int) -> np.ndarray | None:
+        self.n_covariates_, self._covariate_columns = 0, []
+        if values is None:
+            return None
+        covariates, self._covariate_columns = check_covariates(values, n_samples, self.horizon_)
+        self.n_covariates_ = covariates.shape[2]
+        return covariates
+
+    def _check_covariates(self, values: Any, n_samples: int) -> np.ndarray | None:
+        return check_known_covariates(
+            values, n_samples, self.horizon_, self.n_covariates_, self._covariate_columns
+        )
+
     def _keep(self, fitted: Fitted, plan: Plan, device: torch.device) -> None:
         # As a saved model is loaded: so both have the same numbers in the same memory layout.
         self.module_ = make_module(self._MODULE, **plain_module(fitted.module), device=device)
         self.device_ = str(device)
         self._x_scaling, self._y_scaling = fitted.x_scaling, fitted.y_scaling
+        self._covariate_scaling = fitted.covariate_scaling
         self.history_ = _columns(fitted.history)
         self.n_iter_ = sum(record["phase"] == INTERLEAVED for record in fitted.history)
 
@@ -425,20 +461,45 @@ class BaseForecaster(
         compute: Callable[[torch.Tensor], torch.Tensor],
         finish: Callable[[np.ndarray], np.ndarray] = lambda values: values,
     ) -> np.ndarray:
-        """Check windows and compute something of each, batch by batch, for all public methods.
+        """Check windows and compute something of each, batch by batch.
 
         `finish` returns the results of a batch to the units of the data, while they are in the
         cache; windows are their first axis.
         """
+        return self._in_batches(
+            self._check_windows(X), None, lambda x, covariates: compute(x), finish
+        )
+
+    def _infer_futures(
+        self,
+        X: Any,
+        future_covariates: Any,
+        compute: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
+        finish: Callable[[np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """Check windows and covariates, and compute something of their futures, as `_infer`."""
         windows = self._check_windows(X)
-        batch_size = count_rows(_INFERENCE_ENTRIES, windows[0].size, self._n_classes())
+        covariates = self._check_covariates(future_covariates, len(windows))
+        return self._in_batches(windows, covariates, compute, finish)
+
+    def _in_batches(
+        self,
+        windows: np.ndarray,
+        covariates: np.ndarray | None,
+        compute: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
+        finish: Callable[[np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        size = windows[0].size + (0 if covariates is None else covariates[0].size)
+        batch_size = count_rows(_INFERENCE_ENTRIES, size, self._n_classes())
 
         def of_batch(start: int) -> np.ndarray:
-            values = compute(self._to_tensor(windows[start : start + batch_size])).cpu().numpy()
+            rows = slice(start, start + batch_size)
+            c = covariates if covariates is None else self._scaled_covariates(covariates[rows])
+            values = compute(self._to_tensor(windows[rows]), c).cpu().numpy()
             with np.errstate(over="ignore", invalid="ignore"):
                 return _match_precision("X", finish(values), windows)
 
-        with threads_for(min(len(windows), batch_size) * windows[0].size), torch.inference_mode():
+        with threads_for(min(len(windows), batch_size) * size), torch.inference_mode():
             return np.concatenate([of_batch(n) for n in range(0, len(windows), batch_size)])
 
     def _n_classes(self) -> int:
@@ -458,6 +519,11 @@ class BaseForecaster(
     def _to_tensor(self, windows: np.ndarray) -> torch.Tensor:
         like = self._parameter
         return to_tensor(self._x_scaling.apply(windows, to_numpy_dtype(like.dtype)), like.device)
+
+    def _scaled_covariates(self, covariates: np.ndarray) -> torch.Tensor:
+        like = self._parameter
+        scaled = self._covariate_scaling.apply(covariates, to_numpy_dtype(like.dtype))
+        return to_tensor(scaled, like.device)
 
     def _to_windows(self, values: np.ndarray) -> np.ndarray:
         return self._x_scaling.invert(values).reshape(len(values), *self._window_shape)

@@ -1,16 +1,11 @@
 """A factor of a forecaster as a scikit-learn classifier."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
-
-if TYPE_CHECKING:
-    from .deepdive import DeepDIVEForecaster
 
 
 class FactorClassifier(ClassifierMixin, BaseEstimator):
@@ -49,14 +44,16 @@ class FactorClassifier(ClassifierMixin, BaseEstimator):
     True
     """
 
-    forecaster_: DeepDIVEForecaster
+    forecaster_: Any
     classes_: np.ndarray
 
-    def __init__(self, forecaster: DeepDIVEForecaster, factor: str = "label"):
+    def __init__(self, forecaster: Any, factor: str = "label"):
         self.forecaster = forecaster
         self.factor = factor
 
-    def fit(self, X: ArrayLike, y: ArrayLike, futures: ArrayLike | None = None) -> FactorClassifier:
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, futures: ArrayLike | None = None
+    ) -> "FactorClassifier":
         """Fit a clone of the forecaster.
 
         Parameters
@@ -125,7 +122,7 @@ class FactorClassifier(ClassifierMixin, BaseEstimator):
         names = self.forecaster_.factor_names_
         return proba if len(names) == 1 else proba[names.index(self.factor)]
 
-    def _take(self, fitted: DeepDIVEForecaster) -> FactorClassifier:
+    def _take(self, fitted: Any) -> "FactorClassifier":
         """Classify by a fitted forecaster."""
         self.forecaster_ = fitted
         self.classes_ = fitted.factor_classes_[fitted.factor_names_.index(self.factor)]
@@ -137,7 +134,7 @@ class FactorClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def classifier_of(forecaster: DeepDIVEForecaster, factor: str | None) -> FactorClassifier:
+def classifier_of(forecaster: Any, factor: Any) -> FactorClassifier:
     """Return a factor of a fitted forecaster, its only one by default, as a fitted classifier."""
     names = forecaster.factor_names_
     if factor is None and len(names) == 1:

@@ -50,8 +50,10 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
     every mini-batch takes a step for the labels and one for the rest, on disjoint parameters, so
     that no objective disturbs the other. (Discovered clusters are an exception: the reconstruction
     shapes them.) In the last phase the correction is trained anew on the finished latent
-    dimensions, and the validation windows decide how much of it is kept. Data are standardised
-    inside, and forecasts come in the units of `y`.
+    dimensions, and the validation windows decide how much of it is kept. Covariates that are known
+    for the horizon, such as weather forecasts, enter the forecast by a ridge regression for every
+    step, on nonlinear functions of them, and by the correction. Data are standardised inside, and
+    forecasts come in the units of `y`.
 
     Parameters
     ----------
@@ -147,6 +149,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         Number of interleaved epochs run.
     n_timesteps_, n_channels_, horizon_, n_targets_ : int
         Shapes of windows and futures.
+    n_covariates_ : int
+        Number of covariates known for every step of the horizon; 0 where `fit` had none.
     n_features_in_ : int
         Size of the second axis of `X`.
     feature_names_in_ : ndarray of str
@@ -156,6 +160,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
     --------
     skdeepdive.sliding_windows : Cut a series into windows and futures.
     skdeepdive.calendar_factors : Labels from timestamps.
+    skdeepdive.calendar_features : Covariates of the horizon from timestamps.
 
     Notes
     -----
@@ -242,6 +247,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         X: ArrayLike,
         y: ArrayLike,
         factors: ArrayLike | None = None,
+        future_covariates: ArrayLike | None = None,
         *,
         groups: ArrayLike | None = None,
     ) -> Self:
@@ -260,6 +266,13 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
             Labels of every window: strings or integers; -1, None or NaN where unknown. The columns
             of a DataFrame (of pandas or polars) name the factors, as do the keys of a dict. None:
             clusters are discovered.
+        future_covariates : array-like of shape (n_samples, horizon, n_covariates) or \
+                (n_samples, horizon), default=None
+            Numbers that are known for every step of the horizon when the forecast is made, such as
+            weather forecasts, prices, holidays or the calendar (see
+            :func:`~skdeepdive.calendar_features`). Two dimensions are a single covariate; with a
+            horizon of one step they are (n_samples, n_covariates). `predict` and its like then
+            need them too.
         groups : array-like of shape (n_samples,), default=None
             The person or recording of every window, where labels are to be read of new ones. The
             groups that come last are for validation, as a whole, and folds do not divide any.
@@ -294,7 +307,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         """
         goes_on = check_flag("warm_start", self.warm_start) and self.__sklearn_is_fitted__()
         plan = Plan.FURTHER if goes_on else Plan.ANEW
-        return self._fit(X, y, factors, None, plan=plan, groups=groups)
+        options = {"future_covariates": future_covariates, "groups": groups}
+        return self._fit(X, y, factors, None, plan=plan, **options)
 
     def partial_fit(
         self: Self,
@@ -302,6 +316,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         y: ArrayLike,
         factors: ArrayLike | None = None,
         classes: Mapping[str, ArrayLike] | ArrayLike | None = None,
+        future_covariates: ArrayLike | None = None,
     ) -> Self:
         """Learn from one more chunk of windows, of a stream or of data larger than memory.
 
@@ -329,6 +344,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         classes : dict of str to array-like, or array-like of a single factor, default=None
             All labels of factors, by the factors' names, where the first chunk does not have them
             all. Later calls do not need it.
+        future_covariates : array-like, default=None
+            Covariates of the horizon, as in :meth:`fit`; every call needs them, or none.
 
         Returns
         -------
@@ -350,8 +367,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         take about ``24 * d**2`` bytes, with d the number of values in a window (or its time steps,
         times the square root of the number of targets, where every target is forecast from its own
         channel alone), and are a part of pickles. :meth:`save` leaves them out; a model that was
-        loaded goes on as after `fit`. What classes add to the linear forecast is fitted in the
-        first call only. Discovered clusters are those of the first chunk.
+        loaded goes on as after `fit`. What classes and covariates add to the linear forecast is
+        fitted in the first call only. Discovered clusters are those of the first chunk.
 
         Examples
         --------
@@ -367,7 +384,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         """
         goes_on = self.__sklearn_is_fitted__()
         plan = Plan.NEXT_CHUNK if goes_on else Plan.FIRST_CHUNK
-        return self._fit(X, y, factors, classes, plan=plan)
+        return self._fit(X, y, factors, classes, future_covariates=future_covariates, plan=plan)
 
     @where_marginal
     def predict_cluster(self, X: ArrayLike) -> np.ndarray:
@@ -467,7 +484,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
             fit = partial(
                 fit_deepdive_further, windows, factors, self._before(device), plan, device
             )
-            return Task(fit, [windows.X, windows.y, factors.codes, *weights])
+            return Task(fit, [*windows.arrays(), factors.codes, *weights])
         if factors is None and classes is not None:
             raise ValueError("'classes' are those of 'factors', which must be given too, got None.")
         if factors is not None:
@@ -475,8 +492,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         windows, ordered = self._in_order(windows, factors or no_factors(len(windows.X)))
         factors = None if factors is None else ordered
         fit = partial(fit_deepdive, windows, factors, self._sizes(), plan, device)
-        arrays = [windows.X, windows.y]
-        return Task(fit, arrays if factors is None else [*arrays, factors.codes])
+        return Task(fit, [*windows.arrays(), *([] if factors is None else [factors.codes])])
 
     def _in_order(self, windows: Windows, factors: Factors) -> tuple[Windows, Factors]:
         """Move the windows of the last groups, or the last ones of every class, to the end.
@@ -510,7 +526,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         """Return the fitted model that is to learn further."""
         sums = None if self._sums is None else WindowSums.from_plain(self._sums, device)
         known = self._known_factors()
-        return Fitted(self.module_, self._x_scaling, self._y_scaling, [], known, sums)
+        scalings = self._x_scaling, self._y_scaling, self._covariate_scaling
+        return Fitted(self.module_, *scalings, [], known, sums)
 
     def _check_sizes(self) -> None:
         """Raise where parameters ask for another module than the one that is to learn further."""

@@ -62,8 +62,13 @@ class ExplanationMixin(_Forecaster):
             for prior in self.module_.priors
         ]
 
-    def counterfactual(self, X: ArrayLike, factors: Mapping[str, Any]) -> Bunch:
-        """Tell what windows and forecasts would be, had factors taken other labels.
+    def counterfactual(
+        self,
+        X: ArrayLike,
+        factors: Mapping[str, Any] | None = None,
+        future_covariates: ArrayLike | None = None,
+    ) -> Bunch:
+        """Tell what windows and forecasts would be, had factors or covariates been others.
 
         The marginal dimensions of a factor are put at the centre of the label, all others stay. The
         window changes by as much as what is decoded from the latent dimensions does, so that it
@@ -72,8 +77,12 @@ class ExplanationMixin(_Forecaster):
         Parameters
         ----------
         X : array-like of the shape given to `fit`, n_samples aside
-        factors : dict of str to label
-            The labels to assume, by the names of their factors (`factor_names_`).
+        factors : dict of str to label, default=None
+            The labels to assume, by the names of their factors (`factor_names_`). None: those of
+            the windows, where there are covariates to assume.
+        future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
+            The covariates to assume for the horizon, such as a day warmer by five degrees; required
+            if `fit` had them. They change the forecast and leave the window.
 
         Returns
         -------
@@ -88,10 +97,10 @@ class ExplanationMixin(_Forecaster):
         NotFittedError
             Before `fit`.
         ValueError
-            If there is no such factor or label, if `X` has another shape than in `fit`, or holds
-            NaN or infinity.
+            If there is no such factor or label, if `X` or `future_covariates` have another shape
+            than in `fit`, or hold NaN or infinity.
         TypeError
-            If `factors` is no dict, or is empty.
+            If `factors` is no dict, or is empty; if it is None and there are no covariates.
 
         See Also
         --------
@@ -114,16 +123,24 @@ class ExplanationMixin(_Forecaster):
         """
         check_is_fitted(self)
         known = Factors(self.factor_names_, self.factor_classes_, np.empty((0, 0)))
-        labels = check_labels_of_factors("factors", factors, known)
+        labels: dict[int, int] = {}
+        if factors is not None or future_covariates is None:
+            labels = check_labels_of_factors("factors", factors, known)
 
         def change(z):
             for factor, label in labels.items():
                 z = set_factor(self.module_, z, factor, label)
             return z
 
-        return self._intervene(X, change)
+        return self._intervene(X, future_covariates, change)
 
-    def traverse(self, X: ArrayLike, dimension: str | int, values: ArrayLike) -> Bunch:
+    def traverse(
+        self,
+        X: ArrayLike,
+        dimension: str | int,
+        values: ArrayLike,
+        future_covariates: ArrayLike | None = None,
+    ) -> Bunch:
         """Tell what windows and forecasts would be, had a latent dimension other values.
 
         As :meth:`counterfactual`, for a single dimension.
@@ -136,6 +153,8 @@ class ExplanationMixin(_Forecaster):
         values : array-like of shape (n_values,)
             What it is to be, in units of :meth:`transform`; a priori a conditional dimension has
             mean 0 and deviation 1.
+        future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
+            What is known of the horizon; required if `fit` had it.
 
         Returns
         -------
@@ -164,18 +183,23 @@ class ExplanationMixin(_Forecaster):
 
             return change
 
-        steps = [self._intervene(X, change_to(v)) for v in check_values("values", values)]
+        steps = [
+            self._intervene(X, future_covariates, change_to(value))
+            for value in check_values("values", values)
+        ]
         return Bunch(
             forecast=np.stack([step.forecast for step in steps], axis=-1),
             window=np.stack([step.window for step in steps], axis=-1),
         )
 
-    def attribute(self, X: ArrayLike) -> Bunch:
+    def attribute(self, X: ArrayLike, future_covariates: ArrayLike | None = None) -> Bunch:
         """Split forecasts into what each part of the model contributes.
 
         Parameters
         ----------
         X : array-like of the shape given to `fit`, n_samples aside
+        future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
+            What is known of the horizon; required if `fit` had it.
 
         Returns
         -------
@@ -193,6 +217,8 @@ class ExplanationMixin(_Forecaster):
                 What knowing the classes of each factor adds.
             conditional : ndarray
                 What knowing the conditional dimensions adds; zero where there are none.
+            covariates : ndarray
+                What knowing the covariates of the horizon adds; zero where there are none.
 
         Raises
         ------
@@ -203,25 +229,37 @@ class ExplanationMixin(_Forecaster):
 
         Notes
         -----
-        What factors and conditional dimensions add is their Shapley value: the mean, over all
-        orders in which they may become known, of the change in the forecast. An unknown factor has
-        the frequencies of its classes, unknown conditional dimensions their mean a priori. All
-        subsets of them are forecast, 2 to the power of their number.
+        What factors, conditional dimensions and covariates add is their Shapley value: the mean,
+        over all orders in which they may become known, of the change in the forecast. An unknown
+        factor has the frequencies of its classes, unknown conditional dimensions their mean a
+        priori; without covariates the forecast is that from the window alone. All subsets of them
+        are forecast, 2 to the power of their number.
 
         References
         ----------
         .. [1] Lundberg, Lee (2017). A unified approach to interpreting model predictions. Advances
            in Neural Information Processing Systems 30.
         """
-        parts = self._infer(X, lambda x: attribute_forecast(self.module_, x), self._to_parts)
+        parts = self._infer_futures(
+            X,
+            future_covariates,
+            lambda x, c: attribute_forecast(self.module_, x, c),
+            self._to_parts,
+        )
         level, linear, window, *shares = np.moveaxis(parts, 1, 0)
+        covariates = shares.pop() if self.n_covariates_ else np.zeros_like(level)
         if self.module_.n_conditional:
             *shares, conditional = shares
         else:
             conditional = np.zeros_like(level)
         factors = dict(zip(self.factor_names_, shares, strict=True))
         return Bunch(
-            level=level, linear=linear, window=window, factors=factors, conditional=conditional
+            level=level,
+            linear=linear,
+            window=window,
+            factors=factors,
+            conditional=conditional,
+            covariates=covariates,
         )
 
     @where_marginal
@@ -292,9 +330,14 @@ class ExplanationMixin(_Forecaster):
         parts[:, 0] += self._y_scaling.loc
         return parts.reshape(*parts.shape[:2], *self._future_shape)
 
-    def _intervene(self, X: ArrayLike, change: Callable[[torch.Tensor], torch.Tensor]) -> Bunch:
-        def both(x):
-            window, forecast = intervene(self.module_, x, change)
+    def _intervene(
+        self,
+        X: ArrayLike,
+        future_covariates: ArrayLike | None,
+        change: Callable[[torch.Tensor], torch.Tensor],
+    ) -> Bunch:
+        def both(x, covariates):
+            window, forecast = intervene(self.module_, x, change, covariates)
             return torch.cat([window.flatten(1), forecast.flatten(1)], dim=1)
 
         n_entries = self.n_timesteps_ * self.n_channels_
@@ -305,7 +348,7 @@ class ExplanationMixin(_Forecaster):
             found = (self._to_windows(window), self._to_futures(forecast))
             return np.concatenate([part.reshape(len(values), -1) for part in found], axis=1)
 
-        values = self._infer(X, both, to_units)
+        values = self._infer_futures(X, future_covariates, both, to_units)
         return Bunch(
             forecast=values[:, n_entries:].reshape(-1, *self._future_shape),
             window=values[:, :n_entries].reshape(-1, *self._window_shape),

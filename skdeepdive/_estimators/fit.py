@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._data.batches import WindowData
+from .._data.batches import WindowData, rows_of
 from .._data.draws import make_generator
 from .._data.labels import Factors, no_factors
 from .._data.rows import check_reach, location_and_scale
@@ -62,14 +62,15 @@ class Plan(Enum):
 class Windows:
     """Checked windows `(n, n_timesteps, n_channels)` and futures `(n, horizon, n_targets)`.
 
-    The first `n_train` are trained on and the last `n_valid` are for validation; those between
-    share steps of their futures with validation windows, and are left out. `share_steps` says
-    whether windows are cut from a series. `groups` are codes of groups that are not to be divided,
-    `(n,)`.
+    Covariates of the futures are `(n, horizon, n_covariates)`, or None. The first `n_train` windows
+    are trained on and the last `n_valid` are for validation; those between share steps of their
+    futures with validation windows, and are left out. `share_steps` says whether windows are cut
+    from a series. `groups` are codes of groups that are not to be divided, `(n,)`.
     """
 
     X: np.ndarray
     y: np.ndarray
+    covariates: np.ndarray | None
     n_train: int
     n_valid: int
     share_steps: bool = True
@@ -80,8 +81,24 @@ class Windows:
         if last[-self.n_valid :].all():
             return self, codes
         order = np.argsort(last, kind="stable")
-        groups = None if self.groups is None else self.groups[order]
-        return replace(self, X=self.X[order], y=self.y[order], groups=groups), codes[order]
+        moved = replace(
+            self,
+            X=self.X[order],
+            y=self.y[order],
+            covariates=rows_of(self.covariates, order),
+            groups=rows_of(self.groups, order),
+        )
+        return moved, codes[order]
+
+    def arrays(self) -> list[np.ndarray]:
+        """Return the arrays that there are."""
+        return [part for part in (self.X, self.y, self.covariates) if part is not None]
+
+    def covariate_scaling(self) -> Scaling:
+        """Compute the scaling of the covariates, of none where there are none."""
+        if self.covariates is None:
+            return Scaling(np.zeros(0), np.ones(0))
+        return Scaling(*location_and_scale(self.covariates[: self.n_train]))
 
 
 @dataclass(frozen=True)
@@ -99,6 +116,7 @@ class Fitted:
     module: DeepDIVE | VAE
     x_scaling: Scaling
     y_scaling: Scaling
+    covariate_scaling: Scaling
     history: list[dict]
     factors: Factors
     sums: WindowSums | None = None
@@ -131,7 +149,8 @@ def fit_deepdive(
         factors, pooled = first(
             lambda: discover_clusters(unlabelled.standardised(), n_train, sizes.n_clusters, seed)
         )
-    data, valid = split(windows, factors.codes, x_scaling, y_scaling, device)
+    covariate_scaling = windows.covariate_scaling()
+    data, valid = split(windows, factors.codes, x_scaling, y_scaling, covariate_scaling, device)
     groups = None if windows.groups is None else windows.groups[:n_train]
     class_counts = [len(classes) for classes in factors.classes]
     if class_counts and not discovered:
@@ -151,7 +170,7 @@ def fit_deepdive(
             groups=groups,
         )
     ).to(device)
-    fitted = Fitted(start.module, x_scaling, y_scaling, [], factors)
+    fitted = Fitted(start.module, x_scaling, y_scaling, covariate_scaling, [], factors)
     return _train_deepdive(start, data, valid, fitted, None, plan, duration, settings)
 
 
@@ -174,7 +193,8 @@ def fit_deepdive_further(
     """
     module: Any = copy.deepcopy(before.module).to(device, torch.float32)
     module.requires_grad_(True).train()
-    data, valid = split(windows, factors.codes, before.x_scaling, before.y_scaling, device)
+    scalings = before.x_scaling, before.y_scaling, before.covariate_scaling
+    data, valid = split(windows, factors.codes, *scalings, device)
     data, valid = with_pooled(data, module.features), with_pooled(valid, module.features)
 
     def start_again() -> tuple[Start, WindowSums]:
@@ -236,20 +256,22 @@ def fit_vae(
 ) -> Fitted:
     """Train a baseline, which has no factors.
 
-    `make_module` gets the features, the shape of a future, the number of training windows and a
-    generator.
+    `make_module` gets the features, the shape of a future, the number of covariates, the number of
+    training windows and a generator.
     """
     X, y, n_train = windows.X, windows.y, windows.n_train
     x_scaling, y_scaling = (Scaling(*location_and_scale(part[:n_train])) for part in (X, y))
     factors = no_factors(len(X))
-    data, valid = split(windows, factors.codes, x_scaling, y_scaling, device)
+    covariate_scaling = windows.covariate_scaling()
+    data, valid = split(windows, factors.codes, x_scaling, y_scaling, covariate_scaling, device)
     features = fit_features(data, settings.seed)
     generator = make_generator(settings.seed, torch.device("cpu"))
-    module = make_module(features, y.shape[1:], n_train, generator).to(device, torch.float32)
+    module = make_module(features, y.shape[1:], data.n_covariates, n_train, generator)
+    module = module.to(device, torch.float32)
 
     def finish(module: VAE, history: list[dict]) -> Fitted:
         calibrate_forecast(module, valid, settings.batch_size)
-        return Fitted(module, x_scaling, y_scaling, history, factors)
+        return Fitted(module, x_scaling, y_scaling, covariate_scaling, history, factors)
 
     phases = [interleaved_phase(duration.max_epochs, duration.patience, kl_weight=warmed_up)]
     return train(module, data, valid, phases, settings, finish)
@@ -260,6 +282,7 @@ def split(
     codes: np.ndarray,
     x_scaling: Scaling,
     y_scaling: Scaling,
+    covariate_scaling: Scaling,
     device: torch.device,
 ) -> tuple[WindowData, WindowData]:
     """Return training and validation windows.
@@ -271,5 +294,17 @@ def split(
     """
     check_reach("X", windows.X, x_scaling.loc, x_scaling.scale)
     check_reach("y", windows.y, y_scaling.loc, y_scaling.scale)
-    data = WindowData(windows.X, windows.y, codes, x_scaling, y_scaling, device).standardised()
+    if windows.covariates is not None:
+        scaling = covariate_scaling
+        check_reach("future_covariates", windows.covariates, scaling.loc, scaling.scale)
+    data = WindowData(
+        windows.X,
+        windows.y,
+        codes,
+        x_scaling,
+        y_scaling,
+        device,
+        covariates=windows.covariates,
+        covariate_scaling=covariate_scaling,
+    ).standardised()
     return data.part(slice(0, windows.n_train)), data.part(slice(-windows.n_valid, None))

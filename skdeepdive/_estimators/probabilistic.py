@@ -28,14 +28,24 @@ class ProbabilisticMixin(_Forecaster):
 
     module_: DeepDIVE
 
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> np.ndarray: ...
+    @overload  # type: ignore[override]  # `future_covariates` comes after `return_std`
+    def predict(
+        self,
+        X: ArrayLike,
+        return_std: Literal[False] = ...,
+        future_covariates: ArrayLike | None = ...,
+    ) -> np.ndarray: ...
 
     @overload
-    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[np.ndarray, np.ndarray]: ...
+    def predict(
+        self, X: ArrayLike, return_std: Literal[True], future_covariates: ArrayLike | None = ...
+    ) -> tuple[np.ndarray, np.ndarray]: ...
 
     def predict(
-        self, X: ArrayLike, return_std: bool = False
+        self,
+        X: ArrayLike,
+        return_std: bool = False,
+        future_covariates: ArrayLike | None = None,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Forecast the future of windows.
 
@@ -44,6 +54,8 @@ class ProbabilisticMixin(_Forecaster):
         X : array-like of the shape given to `fit`, n_samples aside
         return_std : bool, default=False
             Whether to return how far the futures are expected to be from the forecasts.
+        future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
+            What is known of the horizon; required if `fit` had it.
 
         Returns
         -------
@@ -58,13 +70,13 @@ class ProbabilisticMixin(_Forecaster):
         NotFittedError
             Before `fit`.
         ValueError
-            If `X` has another shape than in `fit`, or holds NaN or infinity.
+            If `X` or `future_covariates` have another shape than in `fit`, or hold NaN or infinity.
         """
         if not check_flag("return_std", return_std):
-            return super().predict(X)
+            return super().predict(X, future_covariates=future_covariates)
 
-        def forecast_and_deviation(x):
-            forecast, scale = forecast_and_scale(self.module_, x)
+        def forecast_and_deviation(x, covariates):
+            forecast, scale = forecast_and_scale(self.module_, x, covariates)
             deviation = scale * self.module_.conformal.errors.square().mean(0).sqrt()
             return torch.stack([forecast, deviation], dim=1)
 
@@ -73,10 +85,15 @@ class ProbabilisticMixin(_Forecaster):
             futures = self._to_futures(both[:, 0])
             return np.stack([futures, deviation.reshape(futures.shape)], axis=1)
 
-        both = self._infer(X, forecast_and_deviation, to_units)
+        both = self._infer_futures(X, future_covariates, forecast_and_deviation, to_units)
         return both[:, 0].copy(), both[:, 1].copy()
 
-    def predict_quantiles(self, X: ArrayLike, quantiles: ArrayLike = (0.1, 0.5, 0.9)) -> np.ndarray:
+    def predict_quantiles(
+        self,
+        X: ArrayLike,
+        quantiles: ArrayLike = (0.1, 0.5, 0.9),
+        future_covariates: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Forecast quantiles of the future of windows.
 
         They are conformal: quantiles of the forecast errors on the validation windows, divided by a
@@ -89,6 +106,8 @@ class ProbabilisticMixin(_Forecaster):
         quantiles : float or array-like of shape (n_quantiles,), default=(0.1, 0.5, 0.9)
             Between 0 and 1, exclusive. For quantiles too extreme for the number of validation
             windows, the least or the greatest of their errors is taken.
+        future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
+            What is known of the horizon; required if `fit` had it.
 
         Returns
         -------
@@ -101,8 +120,8 @@ class ProbabilisticMixin(_Forecaster):
         NotFittedError
             Before `fit`.
         ValueError
-            If a quantile is not between 0 and 1, if `X` has another shape than in `fit`, or
-            holds NaN or infinity.
+            If a quantile is not between 0 and 1, if `X` or `future_covariates` have another shape
+            than in `fit`, or hold NaN or infinity.
 
         References
         ----------
@@ -116,11 +135,11 @@ class ProbabilisticMixin(_Forecaster):
         of_errors = np.quantile(errors, np.atleast_1d(levels), axis=0, method="weibull")
         of_errors = torch.from_numpy(of_errors).to(self._parameter)
 
-        def compute(x):
-            forecast, scale = forecast_and_scale(self.module_, x)
+        def compute(x, covariates):
+            forecast, scale = forecast_and_scale(self.module_, x, covariates)
             return forecast.unsqueeze(1) + scale.unsqueeze(1) * of_errors
 
-        found = self._infer(X, compute, self._to_many_futures)
+        found = self._infer_futures(X, future_covariates, compute, self._to_many_futures)
         return found[..., 0] if levels.ndim == 0 else found
 
     def sample(
@@ -128,6 +147,7 @@ class ProbabilisticMixin(_Forecaster):
         X: ArrayLike,
         n_samples: int = 100,
         random_state: int | np.random.RandomState | None = None,
+        future_covariates: ArrayLike | None = None,
     ) -> np.ndarray:
         """Draw futures of windows.
 
@@ -142,6 +162,8 @@ class ProbabilisticMixin(_Forecaster):
             Number of futures to draw for each window.
         random_state : int, RandomState instance or None, default=None
             Seed of the draws. None: they differ from call to call.
+        future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
+            What is known of the horizon; required if `fit` had it.
 
         Returns
         -------
@@ -153,8 +175,8 @@ class ProbabilisticMixin(_Forecaster):
         NotFittedError
             Before `fit`.
         ValueError
-            If `n_samples` is not positive, if `X` has another shape than in `fit`, or holds NaN or
-            infinity.
+            If `n_samples` is not positive, if `X` or `future_covariates` have another shape than in
+            `fit`, or hold NaN or infinity.
         TypeError
             If `n_samples` is not an integer.
         """
@@ -163,10 +185,10 @@ class ProbabilisticMixin(_Forecaster):
         generator = make_generator(make_seed(random_state), self._parameter.device)
         n_draws = max(n_samples, _LEAST_DRAWS)
 
-        def compute(x):
-            return draw_futures(self.module_, x, n_draws, generator)[:, :n_samples]
+        def compute(x, covariates):
+            return draw_futures(self.module_, x, n_draws, generator, covariates)[:, :n_samples]
 
-        return self._infer(X, compute, self._to_many_futures)
+        return self._infer_futures(X, future_covariates, compute, self._to_many_futures)
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Lower bound of the log density of windows: the lower, the more unusual.

@@ -44,17 +44,29 @@ class FitRun:
     plan : Plan
     processes : Processes
         Those that fit together.
+    future_covariates, groups : array-like or None, default=None
+        Covariates and groups of the windows as they were given.
     """
 
-    def __init__(self, estimator: Any, X: Any, y: Any, plan: Plan, processes: Processes):
+    def __init__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        plan: Plan,
+        processes: Processes,
+        *,
+        future_covariates: Any = None,
+        groups: Any = None,
+    ):
         self.estimator, self.X, self.y, self.plan = estimator, X, y, plan
-        self.processes = processes
+        self.future_covariates, self.groups, self.processes = future_covariates, groups, processes
         self.fitted = estimator  # until there is a copy
         self.call_back: Callable = never_stop
         self.show: Callable[[dict], object] = lambda record: None
         self.checkpoint: Checkpoint | None = None
 
-    def fit(self, *labels: Any, groups: Any = None) -> dict[str, Any]:
+    def fit(self, *labels: Any) -> dict[str, Any]:
         """Fit with labels as they were given; return the attributes of the fitted estimator."""
         processes = self.processes
         self.estimator._check_parameters()
@@ -63,7 +75,8 @@ class FitRun:
         # Callbacks keep their context in the estimator: the copy needs it, to end what began.
         fitted = self.fitted = self.estimator._shallow_copy()
         device = resolve_device(fitted.device)
-        windows = fitted._take_windows(self.X, self.y, groups, self.plan)
+        options = self.future_covariates, self.groups
+        windows = fitted._take_windows(self.X, self.y, *options, self.plan)
         task = fitted._make_task(windows, *labels, plan=self.plan, device=device)
         batch_size = self._batch_size(windows.n_train)
         seed = processes.first(self._seed)

@@ -61,6 +61,7 @@ Document = TypedDict(
         "X_ndim": Literal[2, 3],
         "y_ndim": Literal[1, 2, 3],
         "feature_names": list[str],  # empty where the columns of X had no names
+        "covariate_columns": list[str],  # empty where the covariates were no table
         "factors": list[_Factor],
         "history": dict[str, list[Annotated[Any, _ENTRY]]],
         "n_iter": Count,
@@ -95,6 +96,7 @@ def to_document(state: dict[str, Any], estimator_class: type) -> dict[str, Any]:
         "X_ndim": 1 + len(state["_window_shape"]),
         "y_ndim": 1 + len(state["_future_shape"]),
         "feature_names": [*state.get("feature_names_in_", [])],
+        "covariate_columns": state["_covariate_columns"],
         "factors": [_to_factor(*factor) for factor in factors],
         "history": {name: _to_entries(column) for name, column in state["history_"].items()},
         "n_iter": state["n_iter_"],
@@ -228,8 +230,10 @@ def to_state(document: Document) -> dict[str, Any]:
         "n_channels_": n_channels,
         "horizon_": horizon,
         "n_targets_": n_targets,
+        "n_covariates_": configuration.n_covariates,
         "_window_shape": window_shape,
         "_future_shape": (horizon, n_targets)[: document["y_ndim"] - 1],
+        "_covariate_columns": document["covariate_columns"],
         "history_": {k: _from_entries(k, v) for k, v in document["history"].items()},
         "n_iter_": document["n_iter"],
         "device_": document["device"],

@@ -21,7 +21,12 @@ from .safetensors import import_safetensors, parse_json, read_header, replace_fi
 from .schema import check_names
 
 _KEY = "skdeepdive"  # the document's key in the metadata
-_SCALINGS = ("x_loc", "x_scale", "y_loc", "y_scale")
+_SCALINGS = {  # attributes, and the names of their arrays in a file
+    "_x_scaling": ("x_loc", "x_scale"),
+    "_y_scaling": ("y_loc", "y_scale"),
+    "_covariate_scaling": ("covariate_loc", "covariate_scale"),
+}
+_SCALES = {scale for _, scale in _SCALINGS.values()}
 
 
 def write(path: str | os.PathLike, state: dict[str, Any], estimator_class: type) -> None:
@@ -43,7 +48,11 @@ def write(path: str | os.PathLike, state: dict[str, Any], estimator_class: type)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"'path' must be in a folder that exists, got '{path}'.")
     document = json.dumps(to_document(state, estimator_class), allow_nan=False)
-    arrays = dict(zip(_SCALINGS, (*state["_x_scaling"], *state["_y_scaling"]), strict=True))
+    arrays = {
+        name: array
+        for scaling, names in _SCALINGS.items()
+        for name, array in zip(names, state[scaling], strict=True)
+    }
     arrays |= {f"module.{name}": array for name, array in state["module_"]["weights"].items()}
     content = library.numpy.save(arrays, {_KEY: document})
     _check_content(content, estimator_class, library)
@@ -119,8 +128,12 @@ def _check_header(
 def _expected(configuration: Any, module_class: type[Networks]) -> dict[str, tuple[str, list[int]]]:
     """Type and shape of every array."""
     (_, n_channels), (_, n_targets) = configuration.window_shape, configuration.future_shape
-    counts = (n_channels, n_channels, n_targets, n_targets)
-    expected = {name: ("F64", [count]) for name, count in zip(_SCALINGS, counts, strict=True)}
+    counts = n_channels, n_targets, configuration.n_covariates
+    expected = {
+        name: ("F64", [count])
+        for names, count in zip(_SCALINGS.values(), counts, strict=True)
+        for name in names
+    }
     for name, tensor in blank_module(module_class, configuration).state_dict().items():
         dtype = "F64" if tensor.is_floating_point() else "I64"
         expected[f"module.{name}"] = dtype, list(tensor.shape)
@@ -131,18 +144,19 @@ def _check_values(arrays: dict[str, np.ndarray], n_channels: int) -> None:
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ValueError(f"its array {name} holds NaN or infinity")
-        if name in ("x_scale", "y_scale") and (array <= 0).any():
+        if name in _SCALES and (array <= 0).any():
             raise ValueError(f"its array {name} must be positive")
         if array.dtype.kind == "i" and ((array < 0) | (array >= n_channels)).any():
             raise ValueError(f"its array {name} must hold numbers of channels")
 
 
 def _to_state(document: Document, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    x_loc, x_scale, y_loc, y_scale = (arrays.pop(name) for name in _SCALINGS)
+    scalings = {
+        scaling: tuple(arrays.pop(name) for name in names) for scaling, names in _SCALINGS.items()
+    }
     weights = {name.removeprefix("module."): array for name, array in arrays.items()}
     return {
         **to_state(document),
         "module_": {"configuration": asdict(document["configuration"]), "weights": weights},
-        "_x_scaling": (x_loc, x_scale),
-        "_y_scaling": (y_loc, y_scale),
+        **scalings,
     }

@@ -25,13 +25,13 @@ Networks = DeepDIVE | VAE
 
 # Raise it with every change that would make another model of an older state: a change of the state
 # itself, of a module's configuration or parameters, or of a constant in the networks.
-FORMAT = 1
+FORMAT = 2
 VERSIONS = {
     "_sklearn_version": sklearn.__version__,
     "_skdeepdive_version": __version__,
     "_skdeepdive_format": FORMAT,
 }
-_SCALINGS = ("_x_scaling", "_y_scaling")
+_SCALINGS = ("_x_scaling", "_y_scaling", "_covariate_scaling")
 
 
 def to_plain(attributes: dict[str, Any]) -> dict[str, Any]:

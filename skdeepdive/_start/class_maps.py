@@ -123,7 +123,7 @@ def _parts(module: DeepDIVE, forecast: LinearForecast, i: int, classes: slice, e
     """Yield the responses to some classes, the compressed inputs and the residuals of batches."""
     for batch, b in encoded.batches():
         responses = module.responses(b)
-        linear, scores = forecast.without_classes(batch.x, with_scores=True)
+        linear, scores = forecast.without_classes(batch.x, batch.covariates, with_scores=True)
         residuals = batch.y - forecast.add_classes(linear, scores, responses)
         yield (
             responses[i][:, classes],

@@ -166,14 +166,14 @@ def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:
         pairs.append((True, moments.pooled(), validation.pooled()))
 
     def fit(pooled, own, other):
-        penalty = _best_penalty(own.sketched(), other.sketched())
+        penalty = best_penalty(own.sketched(), other.sketched())
         error = other.squared_error(*own.ridge(penalty))
         return _Fit(error, design, penalty, pooled, moments)
 
     return min((fit(*pair) for pair in pairs), key=operator.attrgetter("error"))
 
 
-def _best_penalty(train: Moments, valid: Moments) -> float:
+def best_penalty(train: Moments, valid: Moments) -> float:
     """Return the best of the penalties, and then of those between it and its neighbours."""
 
     @functools.cache

@@ -14,6 +14,7 @@ from ..nn.module import DeepDIVE
 from ..nn.out_of_fold import OutOfFold
 from ..nn.pooled import FEWEST_TIMESTEPS, PooledFeatures
 from .class_maps import fit_class_maps
+from .covariates import fit_covariate_effect
 from .discriminants import best_discriminants, fit_discriminants
 from .pooled import fit_pooled_features
 from .ridge import fit_linear_forecast
@@ -124,6 +125,8 @@ def closed_form_start(
     device = train.device
     candidates = [c if c is None else torch.as_tensor(c, device=device) for c in source_channels]
     linear, fold_maps = fit_linear_forecast(train, valid, candidates)
+    if train.n_covariates:
+        linear, fold_maps = fit_covariate_effect(linear, fold_maps, train, valid, seed)
     class_counts = [len(classes) for classes in factors.classes]
     module = DeepDIVE(
         features,
@@ -134,6 +137,7 @@ def closed_form_start(
         n_hidden=sizes.n_hidden,
         generator=make_generator(seed, torch.device("cpu")),
         interleave=interleave,
+        n_covariates=train.n_covariates,
     ).to(device, torch.float32)
     refit = None
     if module.marginal_encoder is not None:
@@ -237,11 +241,15 @@ def make_out_of_fold(maps: list[LinearForecast], train: WindowData) -> OutOfFold
         return None
     folds = np.searchsorted(fold_bounds(len(train))[1:], np.arange(len(train)), side="right")
     forecasts = OutOfFold(maps, torch.from_numpy(folds).to(train.device))
-    first = forecasts.rows(torch.arange(1)).without_classes(train.batch(slice(1)).x)
+
+    def of_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        batch = train.batch(rows.numpy())
+        return forecasts.rows(rows).without_classes(batch.x, batch.covariates)
+
+    first = of_rows(torch.arange(1))
     if (1 + sum(part.numel() for part in first)) * len(train) > _MOST_KEPT:
         return forecasts
-    rows = torch.arange(len(train)).split(rows_per_batch(train))
-    parts = [forecasts.rows(r).without_classes(train.batch(r.numpy()).x) for r in rows]
+    parts = map(of_rows, torch.arange(len(train)).split(rows_per_batch(train)))
     forecast, scores = map(torch.cat, zip(*parts, strict=True))
     return OutOfFold(maps, forecasts.folds, (forecast, scores))
 

@@ -58,7 +58,7 @@ def update_conformal_errors(module: DeepDIVE, valid: WindowData) -> None:
         fit_conformal_errors(module, valid)
         return
     batch = valid.batch(slice(None))
-    forecast, scale = forecast_and_scale(module, batch.x)
+    forecast, scale = forecast_and_scale(module, batch.x, batch.covariates)
     latest = torch.cat([conformal.errors, (batch.y - forecast) / scale])[-_ENOUGH:]
     conformal.set_errors(latest[:: _step(latest, _KEPT)].clone())
 
@@ -74,7 +74,7 @@ def _errors(
     for batch in data.batches(rows_per_batch(data, module.n_classes)):
         window = module.features.of(batch)
         latents = module.infer(window)
-        linear, correction = module.forecast_given(latents, window)
+        linear, correction = module.forecast_given(latents, window, batch.covariates)
         log_scale = module.conformal.source_log_scale(window, channels)
         parts.append((batch.y - linear - correction, log_scale, *latents.responses))
     errors, log_scale, *responses = map(torch.cat, zip(*parts, strict=True))

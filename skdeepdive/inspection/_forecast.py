@@ -18,7 +18,7 @@ from ._axes import (
     time_label,
     to_dates,
 )
-from ._windows import count_windows, take_window, to_courses
+from ._windows import count_windows, take_covariates, take_window, to_courses
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,6 +105,7 @@ class ForecastDisplay:
         target_names: Sequence[str] | None = None,
         times: ArrayLike | None = None,
         unit: str | None = None,
+        future_covariates: ArrayLike | None = None,
         ax: "Axes | None" = None,
     ) -> "ForecastDisplay":
         """Forecast one of several windows, and draw it.
@@ -135,6 +136,8 @@ class ForecastDisplay:
             steps.
         unit : str, default=None
             Unit of `y` for the label of the axis. None: "value".
+        future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
+            What is known of the horizons of the windows; required if `fit` had it.
         ax : matplotlib Axes, default=None
             Where to draw. None: a new figure.
 
@@ -148,7 +151,7 @@ class ForecastDisplay:
             If the estimator is not fitted.
         ValueError
             If there is no such sample, target or channel, a level is not between 0 and 1, or
-            `X` or `y` have another shape than in `fit`.
+            `X`, `y` or `future_covariates` have another shape than in `fit`.
         ImportError
             If matplotlib is not installed.
         """
@@ -163,6 +166,7 @@ class ForecastDisplay:
         if channel is None and estimator.n_channels_ == estimator.n_targets_:
             channel = target
         window = take_window(X, sample)
+        known = take_covariates(future_covariates, sample, n_samples)
         past = None
         if channel is not None:
             channel = check_index("channel", channel, estimator.n_channels_)
@@ -174,11 +178,11 @@ class ForecastDisplay:
         widths, ends = ends_of(levels)
         intervals = None
         if widths and hasattr(estimator, "predict_quantiles"):
-            bounds = np.moveaxis(estimator.predict_quantiles(window, ends), -1, 0)
+            bounds = np.moveaxis(estimator.predict_quantiles(window, ends, **known), -1, 0)
             bounds = to_courses(bounds, estimator)[..., target]
             intervals = bounds.reshape(len(widths), 2, -1).swapaxes(1, 2)
         display = cls(
-            forecast=to_courses(estimator.predict(window), estimator)[0, :, target],
+            forecast=to_courses(estimator.predict(window, **known), estimator)[0, :, target],
             past=past,
             future=future,
             intervals=intervals,

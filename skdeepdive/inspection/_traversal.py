@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.checks import check_dimension, check_index, check_values
 from ._axes import check_matplotlib
-from ._windows import take_window, to_courses
+from ._windows import count_windows, take_covariates, take_window, to_courses
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap, Normalize
@@ -96,6 +96,7 @@ class TraversalDisplay:
         target: int = 0,
         channel: int | None = None,
         unit: str | None = None,
+        future_covariates: ArrayLike | None = None,
         cmap: Any = "viridis",
         ax: Any = None,
     ) -> "TraversalDisplay":
@@ -122,6 +123,8 @@ class TraversalDisplay:
             as many channels as targets, otherwise the first.
         unit : str, default=None
             Unit of the values of window and forecast for the labels of the axes. None: "value".
+        future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
+            What is known of the horizons of the windows; required if `fit` had it.
         cmap : str or matplotlib Colormap, default="viridis"
             Colours of the values, without its lightest part.
         ax : array of matplotlib Axes of shape (n_dimensions, 2), default=None
@@ -137,8 +140,8 @@ class TraversalDisplay:
             If the estimator is not fitted.
         ValueError
             If the estimator cannot be traversed, if there is no such dimension, sample, target or
-            channel, if `values` are not finite numbers in one dimension, `X` has another shape than
-            in `fit`, or there is another number of axes.
+            channel, if `values` are not finite numbers in one dimension, `X` or `future_covariates`
+            have another shape than in `fit`, or there is another number of axes.
         TypeError
             If a position is no integer.
         ImportError
@@ -154,9 +157,10 @@ class TraversalDisplay:
             channel = target if estimator.n_channels_ == estimator.n_targets_ else 0
         channel = check_index("channel", channel, estimator.n_channels_)
         one = take_window(X, sample)
+        known = take_covariates(future_covariates, sample, count_windows(X))
         names = estimator.get_feature_names_out().tolist()
         chosen = _choose(estimator, X, dimensions, names)
-        steps = [estimator.traverse(one, position, values) for position in chosen]
+        steps = [estimator.traverse(one, position, values, **known) for position in chosen]
 
         def course(windows: Any) -> np.ndarray:
             windows = np.moveaxis(np.asarray(windows), -1, 0)
@@ -171,7 +175,7 @@ class TraversalDisplay:
             values=values,
             dimension_names=[names[position] for position in chosen],
             window=course(np.asarray(one)[..., None])[0],
-            forecast=to_courses(estimator.predict(one), estimator)[0, :, target],
+            forecast=to_courses(estimator.predict(one, **known), estimator)[0, :, target],
         )
         return display.plot(ax, unit=unit, cmap=cmap)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .._data.checks import check_index
+from .._data.checks import check_index, check_length
 
 
 def take_window(values: Any, sample: Any) -> Any:
@@ -14,6 +14,17 @@ def take_window(values: Any, sample: Any) -> Any:
     if hasattr(values, "iloc"):
         return values.iloc[rows]
     return values[rows] if hasattr(values, "shape") else np.asarray(values)[rows]
+
+
+def take_covariates(future_covariates: Any, sample: Any, n_samples: int) -> dict[str, Any]:
+    """Return the covariates of one window by the name of their argument; nothing if there are none.
+
+    So an estimator that takes no covariates is not given any.
+    """
+    if future_covariates is None:
+        return {}
+    check_length("future_covariates", count_windows(future_covariates), n_samples)
+    return {"future_covariates": take_window(future_covariates, sample)}
 
 
 def count_windows(values: Any) -> int:

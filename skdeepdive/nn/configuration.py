@@ -30,11 +30,21 @@ class Configuration:
 
 
 @dataclass(frozen=True)
+class CovariateEffectConfiguration(Configuration):
+    """Options of :class:`CovariateEffect`."""
+
+    n_covariates: Size
+    n_hinges: Size
+    n_scores: Size
+    n_summary: Size
+
+
+@dataclass(frozen=True)
 class LinearForecastConfiguration(Configuration):
     """Options of :class:`LinearForecast`.
 
     `shared`: all targets share a single regression. `anchored`: there are source channels.
-    `class_maps`: which factors have maps.
+    `class_maps`: which factors have maps. `effect`: that of the covariates; empty without them.
     """
 
     joint: bool
@@ -42,6 +52,7 @@ class LinearForecastConfiguration(Configuration):
     anchored: bool
     n_components: Count
     class_maps: list[bool]
+    effect: list[CovariateEffectConfiguration]
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,7 @@ class DeepDIVEConfiguration(Configuration):
 
     window_shape: Shape
     future_shape: Shape
+    n_covariates: Count
     class_counts: list[Size]
     n_marginal: Count
     n_conditional: Count
@@ -69,6 +81,7 @@ class VAEConfiguration(Configuration):
 
     window_shape: Shape
     future_shape: Shape
+    n_covariates: Count
     n_latent: Size
     n_hidden: Size
 

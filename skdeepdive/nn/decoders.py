@@ -8,6 +8,7 @@ from torch import nn
 from torch.distributions import Distribution
 from torch.utils.checkpoint import checkpoint
 
+from .covariates import StepCorrection
 from .features import Window, WindowFeatures
 from .layers import BLOCK_ENTRIES, Linear, mlp
 from .likelihoods import SMALLEST_SCALE, BasisNormal, DiagonalNormal, bounded_exp
@@ -67,12 +68,19 @@ class ForecastDecoder(nn.Module):
     n_coefficients : int
         Number of coefficients of a source channel's shape; 0 where there are no source channels.
     n_hidden : int
+    n_covariates : int, default=0
+        Number of covariates of the horizon; they add a second network, see :class:`StepCorrection`.
     """
 
     shrinkage: torch.Tensor
 
     def __init__(
-        self, n_fused: int, future_shape: tuple[int, int], n_coefficients: int, n_hidden: int
+        self,
+        n_fused: int,
+        future_shape: tuple[int, int],
+        n_coefficients: int,
+        n_hidden: int,
+        n_covariates: int = 0,
     ):
         super().__init__()
         horizon, n_targets = future_shape
@@ -83,14 +91,35 @@ class ForecastDecoder(nn.Module):
         self.head = Linear(n_hidden, horizon, start_at_zero=True)
         self.log_scale = nn.Parameter(torch.zeros(horizon, n_targets))
         self.register_buffer("shrinkage", torch.ones(n_targets))
+        self.by_step = (
+            StepCorrection(n_covariates, n_fused, future_shape, n_hidden) if n_covariates else None
+        )
 
-    def forward(self, fused, linear, window: Window, source_channels) -> DiagonalNormal:
+    def forward(
+        self, fused, linear, window: Window, source_channels, covariates=None
+    ) -> DiagonalNormal:
         """Map fused features, linear forecasts and windows to p(y | a, b, x)."""
-        correction = self.correction(fused, linear, window, source_channels)
+        correction = self.correction(fused, linear, window, source_channels, covariates)
         return DiagonalNormal(linear + correction, self.log_scale)
 
-    def correction(self, fused, linear, window: Window, source_channels) -> torch.Tensor:
-        """Correction of a linear forecast, `(n, horizon, n_targets)`, block by block of windows."""
+    def correction(
+        self, fused, linear, window: Window, source_channels, covariates=None
+    ) -> torch.Tensor:
+        """Correction of a linear forecast, `(n, horizon, n_targets)`.
+
+        Without `covariates`, what they would add is left out.
+        """
+        correction = self._by_window(fused, linear, window, source_channels)
+        if self.by_step is None or covariates is None:
+            return correction
+        loc, unit = 0.0, 1.0
+        if source_channels is not None:
+            loc, unit = window.loc[..., source_channels], window.scale[..., source_channels]
+        by_step = self.by_step(covariates, fused, (linear - loc) / unit)
+        return correction + self.shrinkage * unit * by_step
+
+    def _by_window(self, fused, linear, window: Window, source_channels) -> torch.Tensor:
+        """Correct all steps at once, block by block of windows."""
         n_entries = self.target_offset.numel()
         size = max(1, BLOCK_ENTRIES // n_entries)
         parts = fused, linear, window.coefficients, window.loc, window.scale
@@ -122,6 +151,8 @@ class ForecastDecoder(nn.Module):
         """Set the correction back to zero, and unshrunk."""
         for parameter in (self.head.weight, self.head.bias, self.target_offset):
             parameter.zero_()
+        if self.by_step is not None:
+            self.by_step.restart()
         self.unshrink()
 
     @torch.no_grad()

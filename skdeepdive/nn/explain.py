@@ -11,7 +11,10 @@ from .module import DeepDIVE
 
 
 def intervene(
-    module: DeepDIVE, x: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]
+    module: DeepDIVE,
+    x: torch.Tensor,
+    change: Callable[[torch.Tensor], torch.Tensor],
+    covariates: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return windows and forecasts as they would be at changed embeddings.
 
@@ -21,7 +24,8 @@ def intervene(
     before = module.embed(x)
     after = change(before)
     changed = x + module.decode_embedding(after) - module.decode_embedding(before)
-    linear, correction = module.forecast_given(module.latents_at(after), module.features(changed))
+    latents, window = module.latents_at(after), module.features(changed)
+    linear, correction = module.forecast_given(latents, window, covariates)
     return changed, linear + correction
 
 
@@ -33,26 +37,31 @@ def set_factor(module: DeepDIVE, z: torch.Tensor, factor: int, label: int) -> to
     return changed
 
 
-def attribute_forecast(module: DeepDIVE, x: torch.Tensor) -> torch.Tensor:
+def attribute_forecast(
+    module: DeepDIVE, x: torch.Tensor, covariates: torch.Tensor | None = None
+) -> torch.Tensor:
     """Split forecasts into parts that add up to them, `(n, n_parts, horizon, n_targets)`.
 
-    Level, linear map and correction of a window of which neither a nor b is known; then the Shapley
-    values of every factor and of a, by what is known of the others. Where a factor is not known its
-    responses are the frequencies of its classes; where a is not, it is at its mean a priori.
+    Level, linear map and correction of a window of which neither a nor b nor covariates are known;
+    then the Shapley values of every factor, of a and of the covariates, by what is known of the
+    others. Where a factor is not known its responses are the frequencies of its classes; where a is
+    not, it is at its mean a priori; covariates that are not known add nothing.
     """
     window = module.features(x)
     latents = module.infer(window)
     known, a = latents.responses, latents.a
     unknown = [p.log_weights.exp().expand(len(x), -1) for p in module.priors]
-    n_players = len(known) + (a is not None)
+    player_a = len(known)
+    player_c = player_a + (a is not None)
+    n_players = player_c + (covariates is not None)
 
     def forecast(players: frozenset[int]) -> tuple[torch.Tensor, torch.Tensor]:
         given = replace(
             latents,
             responses=[known[i] if i in players else unknown[i] for i in range(len(known))],
-            a=a if a is None or len(known) in players else torch.zeros_like(a),
+            a=a if a is None or player_a in players else torch.zeros_like(a),
         )
-        return module.forecast_given(given, window)
+        return module.forecast_given(given, window, covariates if player_c in players else None)
 
     linear, correction = forecast(frozenset())
     channels = module.linear_forecast.source_channels

@@ -8,20 +8,28 @@ from .features import Window
 from .module import DeepDIVE, Latents
 
 
-def forecast_and_scale(module: DeepDIVE, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def forecast_and_scale(
+    module: DeepDIVE, x: torch.Tensor, covariates: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return forecasts and the scale of their errors, `(n, horizon, n_targets)` each."""
-    return _forecast_and_scale(module, module.features(x))
+    return _forecast_and_scale(module, module.features(x), covariates)
 
 
-def _forecast_and_scale(module: DeepDIVE, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
+def _forecast_and_scale(
+    module: DeepDIVE, window: Window, covariates: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
     latents = module.infer(window)
-    linear, correction = module.forecast_given(latents, window)
+    linear, correction = module.forecast_given(latents, window, covariates)
     channels = module.linear_forecast.source_channels
     return linear + correction, module.conformal.scale(window, channels, latents.responses)
 
 
 def draw_futures(
-    module: DeepDIVE, x: torch.Tensor, n_draws: int, generator: torch.Generator
+    module: DeepDIVE,
+    x: torch.Tensor,
+    n_draws: int,
+    generator: torch.Generator,
+    covariates: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Draw futures about the forecast, `(n, n_draws, horizon, n_targets)`.
 
@@ -29,11 +37,11 @@ def draw_futures(
     together have the variance of the errors.
     """
     window = module.features(x)
-    forecast, scale = _forecast_and_scale(module, window)
+    forecast, scale = _forecast_and_scale(module, window, covariates)
     draws = Draws(generator)
     drawn = torch.stack(
         [
-            torch.add(*module.forecast_given(module.infer(window, draws), window))
+            torch.add(*module.forecast_given(module.infer(window, draws), window, covariates))
             for _ in range(n_draws)
         ],
         dim=1,

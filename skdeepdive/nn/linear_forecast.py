@@ -1,4 +1,4 @@
-"""The linear forecast: a map from the window to its future, and maps of the classes."""
+"""The linear forecast: a map from the window, maps of the classes, the effect of covariates."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,13 @@ from torch import nn
 from torch.nn.functional import pad
 
 from .configuration import LinearForecastConfiguration
+from .covariates import CovariateEffect
 from .features import project
 from .mixing import apply_class_maps
 
 
 class LinearForecast(nn.Module):
-    """A fixed linear map from the window to its future, and what every class adds to it.
+    """A fixed linear map from the window to its future, and what classes and covariates add to it.
 
     Everything is fitted in closed form, by several regressions side by side: either a single one
     from all channels to all targets (joint), or one for each target from the channel it continues.
@@ -34,6 +35,8 @@ class LinearForecast(nn.Module):
     class_maps : sequence of tensors, default=()
         What the classes of each factor add, `(n_regressions, n_classes, n_components + 1,
         n_outputs)`; None for a factor whose classes add nothing. Empty where no factor has maps.
+    effect : CovariateEffect, optional
+        What covariates of the horizon add, given the scores.
     """
 
     weight: torch.Tensor
@@ -51,6 +54,7 @@ class LinearForecast(nn.Module):
         source_channels: torch.Tensor | None = None,
         components: torch.Tensor | None = None,
         class_maps: Sequence[torch.Tensor | None] = (),
+        effect: CovariateEffect | None = None,
     ):
         super().__init__()
         horizon, n_targets = future_shape
@@ -62,6 +66,7 @@ class LinearForecast(nn.Module):
         self.n_class_maps = len(class_maps)
         for i, maps in enumerate(class_maps):
             self.register_buffer(f"class_maps_{i}", maps)
+        self.effect = effect
 
     @classmethod
     def blank(
@@ -94,7 +99,26 @@ class LinearForecast(nn.Module):
             source_channels=torch.empty(n_targets, dtype=torch.int64) if anchored else None,
             components=torch.empty(n_inputs, n_components) if n_components else None,
             class_maps=maps,
+            effect=cls._blank_effect(future_shape, n_regressions, n_targets, configuration),
         )
+
+    @staticmethod
+    def _blank_effect(
+        future_shape: tuple[int, int],
+        n_regressions: int,
+        n_targets: int,
+        configuration: LinearForecastConfiguration,
+    ) -> CovariateEffect | None:
+        if not configuration.effect:
+            return None
+        effect = configuration.effect[0]
+        n_series = n_regressions if configuration.joint else n_targets
+        if (
+            len(configuration.effect) > 1
+            or effect.n_scores != n_series * configuration.n_components
+        ):
+            raise ValueError("there is one effect of covariates at most, of the scores there are")
+        return CovariateEffect.blank(future_shape, effect)
 
     @property
     def configuration(self) -> LinearForecastConfiguration:
@@ -105,19 +129,21 @@ class LinearForecast(nn.Module):
             anchored=self.source_channels is not None,
             n_components=0 if self.components is None else self.components.shape[1],
             class_maps=[maps is not None for maps in self.class_maps],
+            effect=[] if self.effect is None else [self.effect.configuration],
         )
 
     def with_class_maps(self, class_maps: Sequence[torch.Tensor | None]) -> "LinearForecast":
         """Return the same forecast, to which the classes add other maps."""
-        return LinearForecast(
-            self.weight,
-            self.intercept,
-            self.future_shape,
-            joint=self.joint,
-            source_channels=self.source_channels,
-            components=self.components,
-            class_maps=class_maps,
-        )
+        return self._replaced(class_maps=class_maps)
+
+    def with_effect(self, effect: CovariateEffect) -> "LinearForecast":
+        """Return the same forecast, to which covariates add another effect."""
+        return self._replaced(effect=effect)
+
+    def _replaced(self, **changes) -> "LinearForecast":
+        names = ("joint", "source_channels", "components", "class_maps", "effect")
+        options = {name: getattr(self, name) for name in names} | changes
+        return LinearForecast(self.weight, self.intercept, self.future_shape, **options)
 
     def set_class_maps(self, i: int, classes: slice, weight: torch.Tensor, n_classes: int) -> None:
         """Set the maps of some of the `n_classes` of factor i; the others add nothing at first."""
@@ -137,15 +163,19 @@ class LinearForecast(nn.Module):
         """Maps of every factor so far."""
         return [getattr(self, f"class_maps_{i}") for i in range(self.n_class_maps)]
 
-    def forward(self, x: torch.Tensor, responses=()) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, responses=(), covariates: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Map windows `(n, n_timesteps, n_channels)` to forecasts `(n, horizon, n_targets)`.
 
         `responses` holds the weights of the classes, `(n, n_classes_i)` for each factor.
+        `covariates` are those of the horizon, `(n, horizon, n_covariates)`; None: they are not
+        known.
         """
-        return self.add_classes(*self.without_classes(x), responses)
+        return self.add_classes(*self.without_classes(x, covariates), responses)
 
     def without_classes(
-        self, x: torch.Tensor, *, with_scores: bool = False
+        self, x: torch.Tensor, covariates: torch.Tensor | None = None, *, with_scores: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Forecast windows as if their classes added nothing; return the scores as well.
 
@@ -153,6 +183,13 @@ class LinearForecast(nn.Module):
         length where there are no class maps, unless `with_scores` asks for them.
         """
         with_scores = with_scores or self.has_class_maps
+        if self.effect is None or covariates is None:
+            return self._from_window(x, with_scores)
+        forecast, scores = self._from_window(x, with_scores=True)
+        forecast = forecast + self.effect(covariates, scores[:, :-1].flatten(1))
+        return forecast, scores if with_scores else scores[:, :0]
+
+    def _from_window(self, x: torch.Tensor, with_scores: bool) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.joint and len(self.weight) == 1:
             return self._by_shared_map(x, with_scores)
         inputs = regression_inputs(x, self.source_channels, self.joint)

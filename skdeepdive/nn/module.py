@@ -28,8 +28,9 @@ from .losses import ElboTerms
 from .pooled import PooledFeatures
 from .priors import make_priors
 
-# (windows, responses to the classes) -> linear forecasts, by a LinearForecast or an OutOfFold
-ForecastLinearly = Callable[[torch.Tensor, list[torch.Tensor]], torch.Tensor]
+# (windows, responses to the classes, covariates) -> linear forecasts, by a LinearForecast or an
+# OutOfFold
+ForecastLinearly = Callable[[torch.Tensor, list[torch.Tensor], torch.Tensor | None], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class DeepDIVE(nn.Module):
         Keep the decoders' gradient away from the marginal path. False where labels were
         discovered rather than given: then b must also serve the reconstruction, and the loss does
         not use the labels.
+    n_covariates : int, default=0
+        Number of covariates known for every step of the horizon.
     n_errors : int, default=0
         Number of futures whose conformal errors are kept.
     """
@@ -87,10 +90,11 @@ class DeepDIVE(nn.Module):
         n_hidden: int,
         generator: torch.Generator | None,
         interleave: bool = True,
+        n_covariates: int = 0,
         n_errors: int = 0,
     ):
         super().__init__()
-        self.interleave = interleave
+        self.interleave, self.n_covariates = interleave, n_covariates
         self.n_conditional, self.n_hidden = n_conditional, n_hidden
         self.features = features
         self.priors = make_priors(class_weights, n_marginal)
@@ -119,7 +123,9 @@ class DeepDIVE(nn.Module):
         self.linear_forecast = linear_forecast
         has_source = linear_forecast.source_channels is not None
         n_coefficients = features.n_coefficients if has_source else 0
-        self.forecast_decoder = ForecastDecoder(n_fused, future_shape, n_coefficients, n_hidden)
+        self.forecast_decoder = ForecastDecoder(
+            n_fused, future_shape, n_coefficients, n_hidden, n_covariates
+        )
         self.conformal = ConformalErrors(future_shape, class_counts, n_errors)
         initialise(self, generator)
 
@@ -129,19 +135,18 @@ class DeepDIVE(nn.Module):
         class_counts, window_shape = configuration.class_counts, configuration.window_shape
         if not (class_counts or configuration.n_conditional):
             raise ValueError("there must be marginal or conditional dimensions")
-        n_components = configuration.n_pooled_components
+        linear, n_components = configuration.linear, configuration.n_pooled_components
+        if any(e.n_covariates != configuration.n_covariates for e in linear.effect):
+            raise ValueError("the covariates must be those of their effect")
         pooled = PooledFeatures(*window_shape, n_components) if n_components else None
-        linear = configuration.linear
         return cls(
             WindowFeatures(*window_shape, pooled=pooled),
             LinearForecast.blank(window_shape, configuration.future_shape, class_counts, linear),
             [torch.ones(n_classes) for n_classes in class_counts],
             generator=None,
-            n_marginal=configuration.n_marginal,
-            n_conditional=configuration.n_conditional,
-            n_hidden=configuration.n_hidden,
-            interleave=configuration.interleave,
-            n_errors=configuration.n_errors,
+            **configuration.without(
+                "window_shape", "future_shape", "class_counts", "n_pooled_components", "linear"
+            ),
         )
 
     @property
@@ -205,16 +210,19 @@ class DeepDIVE(nn.Module):
         window: Window,
         out_of_fold: ForecastLinearly | None = None,
         dropout_draws: Draws | None = None,
+        covariates: torch.Tensor | None = None,
     ) -> tuple[Distribution, Distribution]:
-        """Decode p(x | a, b) and p(y | a, b, x).
+        """Decode p(x | a, b) and p(y | a, b, x, c).
 
         `out_of_fold` makes the linear forecasts of training windows; None: the module's own does.
         `dropout_draws` drop half of the fused features from the input of the correction; None: all
-        are kept.
+        are kept. `covariates` are c, `(n, horizon, n_covariates)`; None: they are not known, or
+        there are none.
         """
         fused = self.fuse(latents, len(window))
         px = self.decode_window(latents, fused)
-        return px, self.decode_future(latents, fused, window, out_of_fold, dropout_draws)
+        py = self.decode_future(latents, fused, window, out_of_fold, dropout_draws, covariates)
+        return px, py
 
     def fuse(self, latents: Latents, n_windows: int) -> torch.Tensor:
         """Fuse conditional dimensions with factors, `(n, n_fused)`."""
@@ -232,12 +240,14 @@ class DeepDIVE(nn.Module):
         window: Window,
         out_of_fold: ForecastLinearly | None = None,
         dropout_draws: Draws | None = None,
+        covariates: torch.Tensor | None = None,
     ) -> Distribution:
-        """Decode p(y | a, b, x), see :meth:`generate`."""
+        """Decode p(y | a, b, x, c), see :meth:`generate`."""
         if dropout_draws is not None:
             fused = 2.0 * dropout_draws.coins(fused) * fused
-        forecast = (out_of_fold or self.linear_forecast)(window.x, latents.responses)
-        return self.forecast_decoder(fused, forecast, window, self.linear_forecast.source_channels)
+        forecast = (out_of_fold or self.linear_forecast)(window.x, latents.responses, covariates)
+        channels = self.linear_forecast.source_channels
+        return self.forecast_decoder(fused, forecast, window, channels, covariates)
 
     # Loss
 
@@ -255,7 +265,8 @@ class DeepDIVE(nn.Module):
         """
         window = self.features.of(batch)
         latents = self.infer(window, draws)
-        px, py = self.generate(latents, window, out_of_fold, draws if dropout else None)
+        dropout_draws = draws if dropout else None
+        px, py = self.generate(latents, window, out_of_fold, dropout_draws, batch.covariates)
         # Discovered labels initialise the clusters; from there on the clusters may move.
         labels = batch.labels if self.interleave else torch.full_like(batch.labels, UNLABELLED)
         kl_b, cross_entropy = self.marginal_terms(latents, labels)
@@ -359,22 +370,24 @@ class DeepDIVE(nn.Module):
         latents = self.latents_at(z)
         return self.decode_window(latents, self.fuse(latents, len(z))).mean
 
-    def forecast(self, x: torch.Tensor) -> torch.Tensor:
-        """Mean of p(y | a, b, x) at the posterior means, `(n, horizon, n_targets)`."""
+    def forecast(self, x: torch.Tensor, covariates: torch.Tensor | None = None) -> torch.Tensor:
+        """Mean of p(y | a, b, x, c) at the posterior means, `(n, horizon, n_targets)`."""
         window = self.features(x)
-        return torch.add(*self.forecast_given(self.infer(window), window))
+        return torch.add(*self.forecast_given(self.infer(window), window, covariates))
 
     def forecast_parts(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linear forecast and its correction, at the posterior means."""
         window = self.features.of(batch)
-        return self.forecast_given(self.infer(window), window)
+        return self.forecast_given(self.infer(window), window, batch.covariates)
 
-    def forecast_given(self, latents: Latents, window: Window) -> tuple[torch.Tensor, torch.Tensor]:
+    def forecast_given(
+        self, latents: Latents, window: Window, covariates: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linear forecast and its correction, given latents."""
         fused = self.fuse(latents, len(window))
-        linear = self.linear_forecast(window.x, latents.responses)
+        linear = self.linear_forecast(window.x, latents.responses, covariates)
         channels = self.linear_forecast.source_channels
-        return linear, self.forecast_decoder.correction(fused, linear, window, channels)
+        return linear, self.forecast_decoder.correction(fused, linear, window, channels, covariates)
 
     def forecast_at_draws(
         self,
@@ -390,7 +403,9 @@ class DeepDIVE(nn.Module):
             latents = self.infer(window, draws)
             fused = self.fuse(latents, len(window))
         dropout_draws = draws if dropout else None
-        return self.decode_future(latents, fused, window, out_of_fold, dropout_draws).mean
+        return self.decode_future(
+            latents, fused, window, out_of_fold, dropout_draws, batch.covariates
+        ).mean
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Split the parameters into marginal path, discriminants, conditional path and forecast.

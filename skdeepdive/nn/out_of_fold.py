@@ -48,9 +48,14 @@ class OutOfFold:
             kept = kept[0].index_select(0, rows), kept[1].index_select(0, rows)
         return OutOfFold(self.maps, self.folds.index_select(0, rows), kept)
 
-    def __call__(self, x: torch.Tensor, responses: Sequence[torch.Tensor]) -> torch.Tensor:
+    def __call__(
+        self,
+        x: torch.Tensor,
+        responses: Sequence[torch.Tensor],
+        covariates: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Forecast windows `(n, n_timesteps, n_channels)`, `(n, horizon, n_targets)`."""
-        forecast, scores = self.before_classes or self.without_classes(x)
+        forecast, scores = self.before_classes or self.without_classes(x, covariates)
         if not self.maps[0].has_class_maps:
             return forecast
         completed = torch.empty_like(forecast)
@@ -59,9 +64,14 @@ class OutOfFold:
             completed[rows] = linear.add_classes(forecast[rows], scores[rows], own)
         return completed
 
-    def without_classes(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def without_classes(
+        self, x: torch.Tensor, covariates: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Forecast windows as if their classes added nothing; return the scores as well."""
-        parts = [(*linear.without_classes(x[rows]), rows) for linear, rows in self._by_fold()]
+        parts = []
+        for linear, rows in self._by_fold():
+            own = None if covariates is None else covariates[rows]
+            parts.append((*linear.without_classes(x[rows], own), rows))
         forecast, scores, rows = map(torch.cat, zip(*parts, strict=True))
         order = rows.argsort()
         return forecast[order], scores[order]

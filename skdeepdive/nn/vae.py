@@ -26,7 +26,8 @@ class VAE(nn.Module):
     """A variational autoencoder that decodes a window and its future from one latent code.
 
     q(z | x) and p(x | z) are DeepDIVE's encoder and decoder without factors, the prior is
-    N(0, I), and p(y | z) depends on the window through z alone.
+    N(0, I), and p(y | z, c) depends on the window through z alone; c are covariates of the horizon,
+    if there are any.
 
     Parameters
     ----------
@@ -40,6 +41,8 @@ class VAE(nn.Module):
         Width of every hidden layer.
     generator : torch.Generator or None
         Source of the initial parameters. None: they hold no values yet.
+    n_covariates : int, default=0
+        Number of covariates known for every step of the horizon.
     """
 
     Configuration: type[VAEConfiguration] = VAEConfiguration
@@ -53,13 +56,15 @@ class VAE(nn.Module):
         n_latent: int,
         n_hidden: int,
         generator: torch.Generator | None,
+        n_covariates: int = 0,
     ):
         super().__init__()
-        self.n_latent, self.n_hidden = n_latent, n_hidden
+        self.n_latent, self.n_hidden, self.n_covariates = n_latent, n_hidden, n_covariates
         self.features = features
         self.encoder = ConditionalEncoder(features.n_features, 0, n_latent, n_hidden)
         self.window_decoder = WindowDecoder(n_latent, features, n_hidden)
-        self.future_decoder = FutureDecoder(n_latent, future_shape, n_hidden)
+        n_known = future_shape[0] * n_covariates
+        self.future_decoder = FutureDecoder(n_latent + n_known, future_shape, n_hidden)
         initialise(self, generator)
 
     @classmethod
@@ -85,13 +90,13 @@ class VAE(nn.Module):
         """Posterior means, `(n, n_latent)`."""
         return self.infer(self.features(x)).loc
 
-    def forecast(self, x: torch.Tensor) -> torch.Tensor:
-        """Mean of p(y | z) at the posterior mean, `(n, horizon, n_targets)`."""
-        return self.future_decoder(self.embed(x)).mean
+    def forecast(self, x: torch.Tensor, covariates: torch.Tensor | None = None) -> torch.Tensor:
+        """Mean of p(y | z, c) at the posterior mean, `(n, horizon, n_targets)`."""
+        return self.future_decoder(self.embed(x), covariates).mean
 
     def forecast_parts(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the forecast and its correction, of which there is none."""
-        forecast = self.forecast(batch.x)
+        forecast = self.forecast(batch.x, batch.covariates)
         return forecast, torch.zeros_like(forecast)
 
     def decode_embedding(self, z: torch.Tensor) -> torch.Tensor:
@@ -108,7 +113,7 @@ class VAE(nn.Module):
         """
         q = self.infer(self.features(batch.x))
         z = draw(q, draws)
-        log_py = self.future_decoder(z).log_prob(batch.y)
+        log_py = self.future_decoder(z, batch.covariates).log_prob(batch.y)
         log_px = self.window_decoder(z, self.features.basis).log_prob(batch.x)
         return self._terms(log_py, log_px, q, z)
 
@@ -157,16 +162,22 @@ class BetaTCVAE(VAE):
 
 
 class FutureDecoder(nn.Module):
-    """p(y | z): a network for the mean, and one scale for every entry."""
+    """p(y | z, c): a network for the mean, and one scale for every entry.
 
-    def __init__(self, n_latent: int, future_shape: tuple[int, int], n_hidden: int):
+    Its inputs are z and, side by side, the covariates of all steps.
+    """
+
+    def __init__(self, n_inputs: int, future_shape: tuple[int, int], n_hidden: int):
         super().__init__()
-        self.network = mlp(n_latent, n_hidden, math.prod(future_shape))
+        self.network = mlp(n_inputs, n_hidden, math.prod(future_shape))
         self.log_scale = nn.Parameter(torch.zeros(future_shape))
 
-    def forward(self, z: torch.Tensor) -> DiagonalNormal:
-        """Map latent codes `(n, n_latent)` to p(y | z) over futures."""
-        return DiagonalNormal(self.network(z).unflatten(1, self.log_scale.shape), self.log_scale)
+    def forward(self, z: torch.Tensor, covariates: torch.Tensor | None = None) -> DiagonalNormal:
+        """Map latent codes `(n, n_latent)` and covariates to p(y | z, c) over futures."""
+        inputs = z if covariates is None else torch.cat([z, covariates.flatten(1)], dim=1)
+        return DiagonalNormal(
+            self.network(inputs).unflatten(1, self.log_scale.shape), self.log_scale
+        )
 
 
 def decompose_kl(

@@ -367,4 +367,5 @@ def test_factors_and_classes_are_requested_like_other_metadata():
     assert requests.get_metadata_routing().partial_fit.requests == {
         "factors": True,
         "classes": True,
+        "future_covariates": None,
     }

@@ -1,4 +1,4 @@
-"""Factors on their way through scikit-learn's meta-estimators, and where there is no way."""
+"""Factors and covariates on their way through scikit-learn, and where there is no way."""
 
 import numpy as np
 import pytest
@@ -230,7 +230,100 @@ def test_factors_may_be_routed_under_another_name(windows):
 def test_the_request_is_cloned_with_the_model():
     with sklearn.config_context(enable_metadata_routing=True):
         copied = sklearn.base.clone(make_routed())
-    assert copied.get_metadata_routing().fit.requests == {"factors": True}
+    requests = copied.get_metadata_routing().fit.requests
+    assert requests == {"factors": True, "future_covariates": None}
+
+
+# Where covariates are routed
+
+
+@pytest.fixture(scope="module")
+def known(windows):
+    """Two numbers for each of the three hours to come."""
+    return np.random.default_rng(0).standard_normal((*windows.y.shape, 2))
+
+
+def ask_for_covariates(model):
+    model.set_fit_request(future_covariates=True)
+    model.set_predict_request(future_covariates=True)
+    return model.set_score_request(future_covariates=True)
+
+
+def make_covariate_models():
+    small = {"n_hidden": 16, "max_epochs": 1, "batch_size": 128, "random_state": 0}
+    return [make_model(n_clusters=2), VAEForecaster(n_latent=2, **small)]
+
+
+every_model = pytest.mark.parametrize("model", make_covariate_models(), ids=["DeepDIVE", "VAE"])
+
+
+@every_model
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.usefixtures("routing")
+def test_a_search_routes_covariates_to_fits_forecasts_and_scores(model, name, windows, known):
+    model = ask_for_covariates(sklearn.base.clone(model))
+    X, y, _ = windows
+    search = SEARCHES[name](model)
+    if isinstance(model, VAEForecaster):
+        grid = "param_distributions" if "Random" in name else "param_grid"
+        search.set_params(**{grid: {"n_latent": [2, 3]}})
+    search.fit(X, y, future_covariates=known)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    best = search.best_estimator_  # a search's own `predict` takes windows alone
+    expected = sklearn.base.clone(best).fit(X, y, future_covariates=known)
+    np.testing.assert_array_equal(
+        best.predict(X, future_covariates=known), expected.predict(X, future_covariates=known)
+    )
+    assert search.score(X, y, future_covariates=known) == pytest.approx(
+        expected.score(X, y, future_covariates=known)
+    )
+
+
+@every_model
+@pytest.mark.usefixtures("routing")
+def test_a_pipeline_routes_covariates(model, windows, known):
+    X, y, _ = windows
+    model = ask_for_covariates(sklearn.base.clone(model))
+    pipeline = make_pipeline(StandardScaler(), model).fit(X, y, future_covariates=known)
+    scaled = pipeline[0].transform(X)
+    expected = sklearn.base.clone(model).fit(scaled, y, future_covariates=known)
+    np.testing.assert_array_equal(
+        pipeline.predict(X, future_covariates=known),
+        expected.predict(scaled, future_covariates=known),
+    )
+    assert pipeline.score(X, y, future_covariates=known) == pytest.approx(
+        expected.score(scaled, y, future_covariates=known)
+    )
+
+
+@pytest.mark.usefixtures("routing")
+def test_cross_validation_gives_every_fold_the_covariates_of_its_windows(windows, known):
+    model = ask_for_covariates(make_routed())
+    X, y, factors = windows
+    params = {"factors": factors, "future_covariates": known}
+    results = cross_validate(
+        model, X, y, params=params, cv=FOLDS, return_indices=True, error_score="raise"
+    )
+    indices = results["indices"]
+    for score, rows, left in zip(
+        results["test_score"], indices["train"], indices["test"], strict=True
+    ):
+        expected = make_model().fit(
+            X[rows], y[rows], factors=factors.iloc[rows], future_covariates=known[rows]
+        )
+        assert score == pytest.approx(
+            expected.score(X[left], y[left], future_covariates=known[left])
+        )
+
+
+@pytest.mark.usefixtures("routing")
+def test_covariates_that_nobody_asked_for_are_an_error_that_says_whom_to_ask(windows, known):
+    pipeline = make_pipeline(StandardScaler(), make_model())
+    with pytest.raises(
+        UnsetMetadataPassedError,
+        match=r"(?s)future_covariates.*DeepDIVEForecaster\.set_fit_request",
+    ):
+        pipeline.fit(windows.X, windows.y, future_covariates=known)
 
 
 # Where they are not
@@ -350,7 +443,7 @@ def test_fit_takes_no_weights_and_names_them(windows, estimator):
 
 @pytest.mark.usefixtures("routing")
 def test_weights_cannot_be_requested_for_fit_but_for_the_score(windows):
-    with pytest.raises(TypeError, match="sample_weight.*Accepted arguments are: {'factors'}"):
+    with pytest.raises(TypeError, match="sample_weight.*Accepted arguments are: {'f"):
         make_model().set_fit_request(sample_weight=True)
     X, y, factors = windows
     model = make_routed().set_score_request(sample_weight=True)
@@ -375,4 +468,4 @@ def test_embeddings_are_no_metadata(windows):
 
 def test_a_model_without_factors_requests_none():
     with sklearn.config_context(enable_metadata_routing=True):
-        assert not hasattr(VAEForecaster(), "set_fit_request")
+        assert set(VAEForecaster().get_metadata_routing().fit.requests) == {"future_covariates"}

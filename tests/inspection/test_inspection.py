@@ -810,3 +810,18 @@ def test_importance_names_what_it_refuses():
         channel_importance(fitted(), X, y, scoring="accurate")
     with pytest.raises(NotFittedError):
         channel_importance(make_model(), X, y)
+
+
+# Covariates of the horizon
+
+
+@pytest.mark.parametrize("display", [ForecastDisplay, TraversalDisplay])
+def test_displays_hand_covariates_on(display):
+    X, y, _ = make_windows()
+    known = np.random.default_rng(0).normal(size=(len(X), HORIZON))
+    model = make_model(max_epochs=1, n_clusters=2).fit(X, y, future_covariates=known)
+    drawn = display.from_estimator(model, X, sample=-2, target=1, future_covariates=known)
+    expected = model.predict(X[-2:-1], future_covariates=known[-2:-1])[0, :, 1]
+    np.testing.assert_allclose(drawn.forecast, expected)
+    with pytest.raises(ValueError, match="'future_covariates' must have one entry for each"):
+        display.from_estimator(model, X, future_covariates=known[1:])

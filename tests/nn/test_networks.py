@@ -497,7 +497,8 @@ def test_permuting_windows_permutes_everything(name):
 
 @pytest.mark.parametrize("source_channels", [SOURCE_CHANNELS, None])
 def test_windows_are_not_changed(source_channels):
-    module, batch = make_generic(source_channels=source_channels), make_batch()
+    module = make_generic(source_channels=source_channels, n_covariates=2)
+    batch = replace(make_batch(), covariates=make_batch().y)
     before = copy.deepcopy(vars(batch))
     module.loss(batch, make_draws()).objective().mean().backward()
     torch.testing.assert_close(vars(batch), before, rtol=0, atol=0)

@@ -28,12 +28,16 @@ from skdeepdive._saving import plain
 from skdeepdive._train import conformal
 from skdeepdive.baselines import BetaTCVAEForecaster, VAEForecaster
 from skdeepdive.nn import DeepDIVE
-from skdeepdive.nn.configuration import DeepDIVEConfiguration, LinearForecastConfiguration
+from skdeepdive.nn.configuration import (
+    CovariateEffectConfiguration,
+    DeepDIVEConfiguration,
+    LinearForecastConfiguration,
+)
 from skdeepdive.nn.linear_forecast import LinearForecast
 
 PERIOD = 12
 HERE = Path(__file__).parent
-FORMAT_1 = HERE / "files" / "deepdive_format_1.safetensors"
+CURRENT_FORMAT = HERE / "files" / "deepdive_format_2.safetensors"
 
 
 def make_windows(n_channels=None, horizon=3, n_timesteps=PERIOD, n_steps=150):
@@ -403,8 +407,9 @@ def test_another_version_with_the_same_format_raises_no_warning():
     set_state(fitted("VAE")[0], _skdeepdive_version="7.8")
 
 
+EFFECT = CovariateEffectConfiguration(n_covariates=6, n_hinges=7, n_scores=8, n_summary=5)
 LINEAR = [
-    LinearForecastConfiguration(**options)
+    LinearForecastConfiguration(**{"effect": [], **options})
     for options in (
         {"joint": True, "shared": True, "anchored": False, "n_components": 0, "class_maps": []},
         {"joint": True, "shared": True, "anchored": True, "n_components": 3, "class_maps": [True]},
@@ -415,6 +420,7 @@ LINEAR = [
             "anchored": True,
             "n_components": 2,
             "class_maps": [False, True],
+            "effect": [EFFECT],
         },
     )
 ]
@@ -426,6 +432,7 @@ def test_a_configuration_makes_a_module_of_that_configuration(linear, class_coun
     configuration = DeepDIVEConfiguration(
         window_shape=(5, 2),
         future_shape=(3, 4),
+        n_covariates=6 if linear.effect else 0,
         class_counts=class_counts,
         n_marginal=3,
         n_conditional=n_conditional,
@@ -445,6 +452,8 @@ def test_a_configuration_makes_a_module_of_that_configuration(linear, class_coun
         ({"joint": False}, "need source channels"),
         ({"class_maps": [True]}, "need a factor each"),
         ({"class_maps": [False]}, "need a factor each"),
+        ({"effect": [EFFECT]}, "one effect of covariates at most, of the scores there are"),
+        ({"effect": 2 * [EFFECT], "n_components": 8}, "one effect of covariates at most"),
     ],
 )
 def test_a_linear_forecast_that_cannot_be_is_rejected(changes, problem):
@@ -510,11 +519,11 @@ def test_a_file_is_an_ordinary_one_of_safetensors(tmp_path):
     assert os.listdir(tmp_path) == ["model"]
 
 
-def test_the_file_of_the_first_format_still_opens():
-    model = DeepDIVEForecaster.load(FORMAT_1)
+def test_a_file_of_the_current_format_still_opens():
+    model = DeepDIVEForecaster.load(CURRENT_FORMAT)
     X, _, _ = make_windows()
     found = [model.predict(X)[7], model.transform(X)[7], model.predict_cluster_proba(X)[0][7]]
-    expected = json.loads(FORMAT_1.with_suffix(".json").read_text())
+    expected = json.loads(CURRENT_FORMAT.with_suffix(".json").read_text())
     for values, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(values, wanted, rtol=1e-9)
     assert model.factor_names_ == ["hour", "half"]
@@ -807,9 +816,9 @@ def swap_offsets(parts):
 
 
 DAMAGED = {
-    "newer format": (changed(format=2, version="9.0"), "in format 2 of skdeepdive '9.0'.* reads"),
+    "newer format": (changed(format=3, version="9.0"), "in format 3 of skdeepdive '9.0'.* reads"),
     "format of another type": (changed(format="1"), "in format '1'"),
-    "format that is a flag": (changed(format=True), "'format' must be an integer"),
+    "format that is a float": (changed(format=2.0), "'format' must be an integer"),
     "another class of ours": (
         changed(**{"class": "VAEForecaster"}),
         "holds a VAEForecaster; open it with VAEForecaster.load",

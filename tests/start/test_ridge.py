@@ -215,7 +215,7 @@ def test_random_sums_of_many_outputs_choose_the_penalty_that_all_of_them_do(nois
     assert few[0].sketched() is few[0]
     errors, shown = ({p: s.squared_error(*f.ridge(p)) for p in PENALTIES}
                      for f, s in [(fitted, scored), few])  # fmt: skip
-    chosen = ridge._best_penalty(*few)
+    chosen = ridge.best_penalty(*few)
     assert scored.squared_error(*fitted.ridge(chosen)) <= 1.01 * min(errors.values())
     spread = max(errors.values()) - min(errors.values())
     for p in PENALTIES[1:]:

@@ -22,6 +22,7 @@ FITS = {
     "seed": {"random_state": None},
     "two fits": {"warm_start": True},
     "chunks": {},
+    "covariates": {},
 }
 
 
@@ -32,6 +33,12 @@ def make_windows():
     return X, y, origin % 24 // 6
 
 
+def covariates_of(name, X):
+    """Random covariates of the six steps to come, for the fit that has some."""
+    shape = len(X), 6, 2
+    return np.random.default_rng(1).normal(size=shape) if name == "covariates" else None
+
+
 def fit(name, X, y, labels):
     model = DeepDIVEForecaster(**{**SMALL, **FITS[name]})
     factors = labels if name not in ("clusters", "conditional") else None
@@ -39,13 +46,14 @@ def fit(name, X, y, labels):
         half = len(X) // 2
         model.partial_fit(X[:half], y[:half], labels[:half])
         return model.partial_fit(X[half:], y[half:], labels[half:])
-    model.fit(X, y, factors)
+    model.fit(X, y, factors, future_covariates=covariates_of(name, X))
     return model.fit(X, y, factors) if name == "two fits" else model
 
 
-def results(model, X):
+def results(name, model, X):
+    forecast = model.predict(X, future_covariates=covariates_of(name, X))
     losses = model.history_["validation_loss"]
-    return {"forecast": model.predict(X), "embedding": model.transform(X), "losses": losses}
+    return {"forecast": forecast, "embedding": model.transform(X), "losses": losses}
 
 
 def message_of(action):
@@ -62,7 +70,7 @@ def main(folder):
     rank, (X, y, labels) = distributed.get_rank(), make_windows()
     found = {}
     for name in FITS:
-        for key, value in results(fit(name, X, y, labels), X).items():
+        for key, value in results(name, fit(name, X, y, labels), X).items():
             found[f"{name}/{key}"] = value
     baseline = BetaTCVAEForecaster(n_hidden=8, max_epochs=2, random_state=0).fit(X, y)
     found["baseline"] = baseline.predict(X)

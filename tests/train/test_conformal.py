@@ -45,7 +45,7 @@ class ConstantForecast:
         responses = [one_hot(classes[:, i], n).float() for i, n in enumerate(self.class_counts)]
         return SimpleNamespace(responses=responses)
 
-    def forecast_given(self, latents, window):
+    def forecast_given(self, latents, window, covariates):
         return torch.tensor(LINEAR), torch.tensor(CORRECTION)
 
     def scale(self, data):

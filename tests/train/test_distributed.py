@@ -54,7 +54,7 @@ def test_all_processes_have_the_same_model_to_the_last_bit(together):
 @pytest.mark.parametrize("name", [name for name in FITS if name != "seed"])
 def test_two_processes_find_what_one_does(together, name):
     X, y, labels = make_windows()
-    for key, expected in results(fit(name, X, y, labels), X).items():
+    for key, expected in results(name, fit(name, X, y, labels), X).items():
         found = together[0][f"{name}/{key}"]
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4, err_msg=key)
 

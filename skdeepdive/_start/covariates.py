@@ -1,0 +1,173 @@
+"""The effect of covariates known for the horizon: a ridge regression for every step.
+
+Its inputs are the covariates about the step, hinges of them in random directions, and a summary of
+the window. It is fitted to the errors of out-of-fold forecasts. Because the window is among the
+inputs, what the linear forecast made of the window before covariates were known is taken back.
+"""
+
+import functools
+import math
+import operator
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.utils.extmath import randomized_svd
+
+from .._data.batches import WindowData, WindowSample, fold_bounds, rows_per_batch
+from ..nn.covariates import CovariateEffect, about_step, count_about
+from ..nn.linear_forecast import LinearForecast
+from .ridge import best_penalty
+from .sums import Moments
+
+# Hinges, and the covariates that one looks at, at most.
+_MOST_HINGES, _MOST_COVARIATES = 1024, 8
+# Windows to a hinge, at least.
+_WINDOWS = 4
+
+# Products of hinges that are summed (half a minute on one core), and errors and covariates that are
+# kept meanwhile (128 MB in single precision): windows overlap, so that a sample of them suffices.
+_PRODUCTS, _KEPT = 2**40, 2**25
+
+# Numbers that sum a window up.
+_MOST_SUMMARY = 128
+# Scores that vary by less, relative to those that vary most, are rounding errors.
+_LEAST_DEVIATION = 1e-4
+
+# Windows whose inputs are formed at once.
+_CHUNK = 2048
+
+
+class _Known(NamedTuple):
+    """Some windows: their covariates, the scores of their values, and the errors to explain."""
+
+    covariates: torch.Tensor  # (n, horizon, n_covariates)
+    scores: torch.Tensor  # (n, n_scores)
+    errors: torch.Tensor  # (n, horizon, n_targets)
+
+    @classmethod
+    def of(cls, linear: LinearForecast, data: WindowData, rows: np.ndarray) -> "_Known":
+        parts = []
+        for batch in WindowSample(data, rows).batches(rows_per_batch(data)):
+            forecast, scores = linear.without_classes(batch.x, with_scores=True)
+            parts.append((batch.covariates, scores[:, :-1].flatten(1), batch.y - forecast))
+        return cls(*map(torch.cat, zip(*parts, strict=True)))
+
+    def moments(self, effect: CovariateEffect, step: int) -> Moments:
+        return Moments.of(self._batches(effect, step))
+
+    def _batches(
+        self, effect: CovariateEffect, step: int
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        about, errors = about_step(self.covariates, step), self.errors[:, step]
+        for own, scores, error in zip(
+            *(part.split(_CHUNK) for part in (about, self.scores, errors)), strict=True
+        ):
+            inputs = effect.inputs(own, scores @ effect.summary)
+            yield inputs.double()[None], error.double()[None]
+
+
+@torch.no_grad()
+def fit_covariate_effect(
+    linear: LinearForecast,
+    fold_maps: list[LinearForecast],
+    train: WindowData,
+    valid: WindowData,
+    seed: int,
+) -> tuple[LinearForecast, list[LinearForecast]]:
+    """Add to a forecast what the covariates of the horizon tell beside the window.
+
+    The validation windows choose the penalty of every step, and whether its covariates add
+    anything. Without folds, the errors are those of the forecast itself.
+
+    Returns
+    -------
+    linear : LinearForecast
+        The forecast, with the effect of the covariates.
+    fold_maps : list of LinearForecast
+        The same, fitted without each of the folds.
+    """
+    rows = _sample(train, seed)
+    bounds = fold_bounds(len(train))[1:-1] if fold_maps else np.empty(0)
+    folds = [
+        _Known.of(forecast, train, own)
+        for forecast, own in zip(
+            fold_maps or [linear], np.split(rows, np.searchsorted(rows, bounds)), strict=True
+        )
+    ]
+    evaluated = _Known.of(linear, valid, _sample(valid, seed))
+    inputs = _draw_inputs(folds, len(rows), seed)
+    steps = [
+        _fit_step([fold.moments(inputs, step) for fold in folds], evaluated.moments(inputs, step))
+        for step in range(train.y.shape[1])
+    ]
+    of_all, *of_folds = (
+        inputs.with_weights(*(torch.cat(parts).float() for parts in zip(*solutions, strict=True)))
+        for solutions in zip(*steps, strict=True)
+    )
+    changed = [
+        forecast.with_effect(effect) for forecast, effect in zip(fold_maps, of_folds, strict=False)
+    ]
+    return linear.with_effect(of_all), changed
+
+
+def _sample(data: WindowData, seed: int) -> np.ndarray:
+    """Return the rows of a sample of the windows, in order."""
+    size = math.prod(data.y.shape[1:]) + data.y.shape[1] * data.n_covariates
+    n = min(len(data), max(_CHUNK, _KEPT // size))
+    return np.sort(np.random.default_rng(seed).choice(len(data), n, replace=False))
+
+
+def _draw_inputs(folds: list[_Known], n_windows: int, seed: int) -> CovariateEffect:
+    """Draw the hinges: each bends along a random direction, at a random window and step."""
+    random = np.random.default_rng(seed)
+    covariates = torch.cat([fold.covariates for fold in folds])
+    n, horizon, n_covariates = covariates.shape
+    affordable = math.isqrt(_PRODUCTS // (n_windows * horizon))
+    n_hinges = max(1, min(_MOST_HINGES, n_windows // _WINDOWS, affordable))
+    drawn = _draw_directions(n_covariates, n_hinges, random)
+    directions = torch.from_numpy(drawn).to(covariates)
+    windows, steps = random.integers(n, size=n_hinges), random.integers(horizon, size=n_hinges)
+    points = [about_step(covariates[i : i + 1], h) for i, h in zip(windows, steps, strict=True)]
+    thresholds = (torch.cat(points).T * directions).sum(0)
+    nothing = covariates.new_empty(0)
+    summary = _summary(torch.cat([fold.scores for fold in folds]))
+    return CovariateEffect(directions, thresholds, summary, nothing, nothing)
+
+
+def _draw_directions(n_covariates: int, n_hinges: int, random: np.random.Generator) -> np.ndarray:
+    """Draw unit vectors `(n_about, n_hinges)` with a few entries that are not zero.
+
+    Those of every other one are of the covariates of the step itself, as far as these suffice.
+    """
+    n_about = count_about(n_covariates)
+    n_entries = random.integers(1, min(_MOST_COVARIATES, n_about), n_hinges, endpoint=True)
+    priority = random.random((n_about, n_hinges))
+    priority[n_covariates:, ::2] += 1.0
+    rank = priority.argsort(axis=0).argsort(axis=0)
+    drawn = np.where(rank < n_entries, random.standard_normal(rank.shape), 0.0)
+    unit: np.ndarray = drawn / np.sqrt(np.square(drawn).sum(axis=0))
+    return unit
+
+
+def _summary(scores: torch.Tensor) -> torch.Tensor:
+    """Return the map from scores to their standardised values, or to these' components if many."""
+    deviation = scores.std(0, correction=0)
+    unit = torch.where(deviation > _LEAST_DEVIATION * deviation.max(), 1 / deviation, 0.0)
+    if scores.shape[1] <= _MOST_SUMMARY:
+        return unit.diag()
+    standardised = ((scores - scores.mean(0)) * unit).cpu().numpy()
+    _, _, components = randomized_svd(standardised, _MOST_SUMMARY, random_state=0)
+    return unit[:, None] * torch.from_numpy(components.T.copy()).to(scores)
+
+
+def _fit_step(folds: list[Moments], valid: Moments) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return weight and intercept of the regression, and of those without each fold."""
+    total = functools.reduce(operator.add, folds)
+    penalty = best_penalty(total.sketched(), valid.sketched())
+    parts = [total, *(total - fold for fold in folds)] if len(folds) > 1 else [total]
+    solutions = [part.ridge(penalty) for part in parts]
+    if valid.squared_error(*solutions[0]) < float(valid.yy):
+        return solutions
+    return [(torch.zeros_like(weight), torch.zeros_like(bias)) for weight, bias in solutions]

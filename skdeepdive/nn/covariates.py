@@ -1,0 +1,158 @@
+"""Covariates known for the horizon: what they add to the forecast, step by step."""
+
+import torch
+from torch import nn
+from torch.nn.functional import gelu
+
+from .configuration import CovariateEffectConfiguration
+from .layers import BLOCK_ENTRIES, Linear
+
+# Steps before a step of the horizon whose covariates bear on it, beside its own: weather acts with
+# a delay.
+_N_BEFORE = 3
+
+
+def about_step(covariates: torch.Tensor, step: int) -> torch.Tensor:
+    """Covariates `(n, horizon, n_covariates)` at a step and just before it, `(n, n_about)`.
+
+    Before the first step nothing is known; its own covariates stand in.
+    """
+    return covariates[:, [max(0, step - k) for k in range(_N_BEFORE + 1)]].flatten(1)
+
+
+def count_about(n_covariates: int) -> int:
+    """Count the covariates about a step."""
+    return (_N_BEFORE + 1) * n_covariates
+
+
+class CovariateEffect(nn.Module):
+    """What the covariates of the horizon add to the linear forecast, fitted in closed form.
+
+    Every step has a ridge regression of its own on the covariates about it, on hinges of them, and
+    on a summary of the window. A hinge is max(0, w'c - t): it bends along a direction w of a few
+    covariates, which makes responses nonlinear (heating and cooling) and lets them depend on each
+    other (weather and the hour). The summary makes up for what the window told of the covariates
+    before they were known.
+
+    Parameters
+    ----------
+    directions : tensor of shape (n_about, n_hinges)
+    thresholds : tensor of shape (n_hinges,)
+    summary : tensor of shape (n_scores, n_summary)
+        Map from the scores of a :class:`LinearForecast` to the summary.
+    weight : tensor of shape (horizon, n_inputs, n_targets)
+    intercept : tensor of shape (horizon, n_targets)
+    """
+
+    directions: torch.Tensor
+    thresholds: torch.Tensor
+    summary: torch.Tensor
+    weight: torch.Tensor
+    intercept: torch.Tensor
+
+    def __init__(self, directions, thresholds, summary, weight, intercept):
+        super().__init__()
+        self.register_buffer("directions", directions)
+        self.register_buffer("thresholds", thresholds)
+        self.register_buffer("summary", summary)
+        self.register_buffer("weight", weight)
+        self.register_buffer("intercept", intercept)
+
+    @classmethod
+    def blank(
+        cls, future_shape: tuple[int, int], configuration: CovariateEffectConfiguration
+    ) -> "CovariateEffect":
+        """Make an effect whose tensors hold no values yet."""
+        horizon, n_targets = future_shape
+        n_about = count_about(configuration.n_covariates)
+        n_hinges, n_summary = configuration.n_hinges, configuration.n_summary
+        return cls(
+            torch.empty(n_about, n_hinges),
+            torch.empty(n_hinges),
+            torch.empty(configuration.n_scores, n_summary),
+            torch.empty(horizon, n_about + n_hinges + n_summary, n_targets),
+            torch.empty(horizon, n_targets),
+        )
+
+    @property
+    def configuration(self) -> CovariateEffectConfiguration:
+        """The options that, with the shape of the futures, decide which tensors there are."""
+        n_about, n_hinges = self.directions.shape
+        n_scores, n_summary = self.summary.shape
+        return CovariateEffectConfiguration(
+            n_covariates=n_about // count_about(1),
+            n_hinges=n_hinges,
+            n_scores=n_scores,
+            n_summary=n_summary,
+        )
+
+    def with_weights(self, weight: torch.Tensor, intercept: torch.Tensor) -> "CovariateEffect":
+        """Return the same inputs with other regressions."""
+        return CovariateEffect(self.directions, self.thresholds, self.summary, weight, intercept)
+
+    def forward(self, covariates: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Map covariates `(n, horizon, n_covariates)` and scores `(n, n_scores)` of windows.
+
+        What is added to the forecasts is `(n, horizon, n_targets)`.
+        """
+        summary = scores @ self.summary
+        steps = [
+            self.inputs(about_step(covariates, step), summary) @ weight + intercept
+            for step, (weight, intercept) in enumerate(
+                zip(self.weight, self.intercept, strict=True)
+            )
+        ]
+        return torch.stack(steps, dim=1)
+
+    def inputs(self, about: torch.Tensor, summary: torch.Tensor) -> torch.Tensor:
+        """Return the inputs of the regression of a step, `(n, n_inputs)`."""
+        hinges = (about @ self.directions - self.thresholds).clamp(min=0.0)
+        return torch.cat([hinges, about, summary], dim=1)
+
+
+class StepCorrection(nn.Module):
+    """A network that corrects every step of the forecast by the covariates about it.
+
+    It sees the covariates about the step, the forecast of the step so far for all targets, and the
+    fused latent variables. One hidden layer serves all steps; an offset tells it which step it is.
+    The output starts at zero.
+
+    Parameters
+    ----------
+    n_covariates : int
+    n_fused : int
+        Length of the fused features.
+    future_shape : tuple of int
+        Horizon and number of targets.
+    n_hidden : int
+    """
+
+    def __init__(self, n_covariates: int, n_fused: int, future_shape: tuple[int, int], n_hidden):
+        super().__init__()
+        horizon, n_targets = future_shape
+        self.from_fused = Linear(n_fused, n_hidden)
+        self.from_step = Linear(count_about(n_covariates) + n_targets, n_hidden, bias=False)
+        self.step_offset = nn.Parameter(torch.zeros(horizon, n_hidden))
+        self.head = Linear(n_hidden, n_targets, start_at_zero=True)
+
+    def forward(
+        self, covariates: torch.Tensor, fused: torch.Tensor, relative: torch.Tensor
+    ) -> torch.Tensor:
+        """Correct forecasts, given relative to the window, `(n, horizon, n_targets)`."""
+        size = max(1, BLOCK_ENTRIES // self.step_offset.numel())
+        parts = covariates, fused, relative
+        blocks = zip(*(part.split(size) for part in parts), strict=True)
+        return torch.cat([self._of_block(*block) for block in blocks])
+
+    def _of_block(self, covariates, fused, relative) -> torch.Tensor:
+        steps = range(covariates.shape[1])
+        about = torch.stack([about_step(covariates, step) for step in steps], dim=1)
+        hidden = self.from_step(torch.cat([about, relative], dim=2))
+        hidden = hidden + self.from_fused(fused).unsqueeze(1) + self.step_offset
+        return self.head(gelu(hidden))
+
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Set the correction back to zero."""
+        for parameter in (self.head.weight, self.head.bias, self.step_offset):
+            parameter.zero_()

@@ -1,0 +1,128 @@
+"""The effect of covariates in closed form: laws that it finds, and what it leaves alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from skdeepdive._data.batches import WindowData
+from skdeepdive._data.scaling import Scaling
+from skdeepdive._start import covariates as under_test
+from skdeepdive._start.covariates import fit_covariate_effect
+from skdeepdive._start.ridge import fit_linear_forecast
+from skdeepdive._start.start import make_out_of_fold
+
+N_TIMESTEPS, HORIZON, NOISE = 8, 3, 0.1
+SOURCE_CHANNELS = torch.tensor([0])
+
+
+def make_data(law, n=1200, seed=0, n_targets=1):
+    """Windows, and futures that are linear in them, plus a law of two covariates, plus noise."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, N_TIMESTEPS, n_targets))
+    known = rng.normal(size=(n, HORIZON, 2))
+    weight = np.random.default_rng(1).normal(size=(N_TIMESTEPS, HORIZON)) / 3
+    y = np.einsum("ntc,th->nhc", X, weight) + law(known)[..., None]
+    y = y + NOISE * rng.normal(size=y.shape)
+    unit = Scaling(np.zeros(n_targets), np.ones(n_targets))
+    data = WindowData(
+        X,
+        y,
+        np.empty((n, 0), dtype=np.int64),
+        unit,
+        unit,
+        torch.device("cpu"),
+        covariates=known,
+        covariate_scaling=Scaling(np.zeros(2), np.ones(2)),
+    )
+    return data.part(slice(0, n * 3 // 4)), data.part(slice(n * 3 // 4, None))
+
+
+def fit(train, valid, seed=0):
+    linear, fold_maps = fit_linear_forecast(train, valid, [SOURCE_CHANNELS, None])
+    return fit_covariate_effect(linear, fold_maps, train, valid, seed)
+
+
+def error(linear, data):
+    batch = data.batch(slice(None))
+    return (linear(batch.x, (), batch.covariates) - batch.y).square().mean().sqrt().item()
+
+
+LAWS = {
+    "linear": lambda c: c @ [1.0, -2.0],
+    "V": lambda c: 2 * np.abs(c[..., 0]),
+    "V by another covariate": lambda c: np.abs(c[..., 0]) * np.where(c[..., 1] > 0, 2.0, 0.5),
+    "product": lambda c: c[..., 0] * c[..., 1],
+    "delayed": lambda c: np.abs(np.concatenate([c[:, :1], c[:, :-1]], axis=1)[..., 0]),
+}
+
+
+@pytest.mark.parametrize(("law", "most"), [*zip(LAWS, (1.2, 2.0, 3.5, 2.5, 2.5), strict=True)])
+def test_laws_are_found_nearly_to_their_noise(law, most):
+    train, valid = make_data(LAWS[law], n=4000)
+    linear, _ = fit(train, valid)
+    assert error(linear, make_data(LAWS[law], n=500, seed=7)[0]) < most * NOISE
+
+
+def test_of_covariates_that_say_nothing_there_is_hardly_an_effect():
+    train, valid = make_data(lambda c: 0 * c[..., 0])
+    linear, _ = fit(train, valid)
+    assert error(linear, valid) <= error(linear.with_effect(None), valid)
+    assert error(linear, make_data(lambda c: 0 * c[..., 0], seed=7)[0]) < 1.1 * NOISE
+
+
+def test_out_of_fold_forecasts_have_the_effect_of_their_fold():
+    train, valid = make_data(LAWS["V"], n=600)
+    linear, fold_maps = fit(train, valid)
+    weights = [forecast.effect.weight for forecast in [linear, *fold_maps]]
+    assert len(weights) == 7
+    assert all(not torch.equal(one, weights[0]) for one in weights[1:])
+    batch = train.batch(slice(None))
+    found = make_out_of_fold(fold_maps, train)(batch.x, (), batch.covariates)
+    first = slice(0, len(train) // 6)
+    expected = fold_maps[0](batch.x, (), batch.covariates)
+    torch.testing.assert_close(found[first], expected[first])
+    assert not torch.isclose(found, linear(batch.x, (), batch.covariates)).all()
+
+
+def test_the_seed_decides_the_hinges():
+    train, valid = make_data(LAWS["V"], n=300)
+    one, same, other = (fit(train, valid, seed)[0].effect for seed in (0, 0, 1))
+    assert torch.equal(one.weight, same.weight)
+    assert not torch.equal(one.directions, other.directions)
+
+
+def test_a_hinge_looks_at_few_covariates_and_every_other_at_its_own_step_first():
+    train, valid = make_data(LAWS["V"], n=600)
+    directions = fit(train, valid)[0].effect.directions
+    assert ((directions != 0).sum(0) <= under_test._MOST_COVARIATES).all()
+    torch.testing.assert_close(directions.square().sum(0), torch.ones(directions.shape[1]))
+    own, before = directions[:2, ::2] != 0, directions[2:, ::2] != 0
+    assert own.all(0)[before.any(0)].all()
+
+
+@pytest.mark.parametrize("n_targets", [1, 40])
+def test_a_window_of_many_scores_is_summed_up(n_targets, monkeypatch):
+    monkeypatch.setattr(under_test, "_MOST_SUMMARY", 4)
+    train, valid = make_data(LAWS["V"], n=300, n_targets=n_targets)
+    channels = torch.arange(n_targets)
+    linear, fold_maps = fit_linear_forecast(train, valid, [channels])
+    effect = fit_covariate_effect(linear, fold_maps, train, valid, 0)[0].effect
+    assert effect.summary.shape[1] == 4
+    assert effect.weight.shape[2] == n_targets
+
+
+def test_a_sample_of_the_windows_is_enough(monkeypatch):
+    train, valid = make_data(LAWS["V"], n=4000)
+    monkeypatch.setattr(under_test, "_KEPT", 1)
+    monkeypatch.setattr(under_test, "_CHUNK", 900)
+    linear, _ = fit(train, valid)
+    assert linear.effect.directions.shape[1] == 900 // 4
+    assert error(linear, valid) < 4 * NOISE
+
+
+def test_without_folds_the_errors_are_those_of_the_forecast_itself():
+    train, valid = make_data(LAWS["V"], n=1200)
+    linear, _ = fit_linear_forecast(train, valid, [SOURCE_CHANNELS])
+    found, changed = fit_covariate_effect(linear, [], train, valid, 0)
+    assert changed == []
+    assert error(found, valid) < 0.5 * error(found.with_effect(None), valid)
