@@ -59,6 +59,9 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
     calendar : sequence of str, default=None
         Factors of every window, from the local time of its last row, among those of
         :func:`~skdeepdive.calendar_factors`.
+    step_calendar : sequence of str, default=None
+        What every step to come is described by, from its local time, among the names of
+        :func:`~skdeepdive.calendar_features`. It needs a forecaster as `future_covariates` do.
     id, time : column name, default=None
         Columns of a long table that hold what tells its series apart, and the time of rows. None:
         the index has them. Its levels are the id and the time, or the time alone.
@@ -138,6 +141,7 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         targets: Any = None,
         future_covariates: Any = None,
         calendar: Sequence[str] | None = None,
+        step_calendar: Sequence[str] | None = None,
         id: Any = None,
         time: Any = None,
         freq: Any = None,
@@ -152,6 +156,7 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         self.targets = targets
         self.future_covariates = future_covariates
         self.calendar = calendar
+        self.step_calendar = step_calendar
         self.id = id
         self.time = time
         self.freq = freq
@@ -450,9 +455,10 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         if self.calendar is not None or self.id_as_factor:
             parameter = "calendar" if self.calendar is not None else "id_as_factor"
             self._demand("factors", parameter, self.forecaster.fit)
-        if self.future_covariates is not None:
-            for method in (self.forecaster.fit, self.forecaster.predict):
-                self._demand("future_covariates", "future_covariates", method)
+        for parameter in ("future_covariates", "step_calendar"):
+            if getattr(self, parameter) is not None:
+                for method in (self.forecaster.fit, self.forecaster.predict):
+                    self._demand("future_covariates", parameter, method)
 
     def _demand(self, argument: str, parameter: str, method: Callable) -> None:
         """Raise unless a method of the forecaster takes an argument."""
@@ -499,8 +505,9 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
             known = check_columns("future_covariates", known, columns)
         others = [name for name in columns if name not in known]
         targets = check_columns("targets", others if self.targets is None else self.targets, others)
-        positions = ([columns.index(name) for name in names] for names in (targets, known))
-        return Design(self.n_timesteps, self.horizon, self.stride, *positions)
+        at = [[columns.index(name) for name in names] for names in (targets, known)]
+        calendar = () if self.step_calendar is None else tuple(self.step_calendar)
+        return Design(self.n_timesteps, self.horizon, self.stride, at[0], at[1], calendar)
 
     def _labels(self, windows: WindowSet, series: list[DatedSeries]) -> Any:
         """Return the factors of windows as a DataFrame."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from .._data.calendar import calendar_features
 from .._data.rows import location_and_scale
 from .reading import DatedSeries
 
@@ -41,13 +42,28 @@ class Scaling(NamedTuple):
 
 @dataclass(frozen=True)
 class Design:
-    """Lengths of windows in steps, and the channels that are forecast or known in advance."""
+    """Lengths of windows in steps, and the channels that are forecast or known in advance.
+
+    `step_calendar` names what is read off the local time of every step to come.
+    """
 
     n_timesteps: int
     horizon: int
     stride: int
     targets: list[int]
     known: list[int]
+    step_calendar: tuple[str, ...] = ()
+
+    @property
+    def has_covariates(self) -> bool:
+        """Whether something is known of every step to come."""
+        return bool(self.known or self.step_calendar)
+
+    def step_features(self, index: Any) -> np.ndarray:
+        """Return numbers of the calendar for every step of an index, `(n_steps, n_features)`."""
+        if not self.step_calendar:
+            return np.empty((len(index), 0))
+        return calendar_features(index, self.step_calendar).to_numpy()
 
     def origins(self, series: DatedSeries) -> np.ndarray:
         """Return the origins of all windows whose futures end within a series."""
@@ -143,15 +159,23 @@ def cut(
             (
                 _windows(values, first - design.n_timesteps, design.n_timesteps),
                 _windows(values[:, _as_slice(design.targets)], first, design.horizon),
-                _windows(values[:, _as_slice(design.known)], first, design.horizon),
+                _windows(_known(values, one.index, design), first, design.horizon),
             )
         )
     stamps = series[0].index[origins[0]]
     stamps = stamps.append([s.index[rows] for s, rows in zip(series[1:], origins[1:], strict=True)])
     number = np.repeat(np.arange(len(series)), [len(rows) for rows in origins])
     X, y, known = map(_join, zip(*parts, strict=True))
-    windows = WindowSet(X, y, known if design.known else None, stamps, number)
+    windows = WindowSet(X, y, known if design.has_covariates else None, stamps, number)
     return windows if len(series) == 1 else windows.take(np.argsort(stamps.asi8, kind="stable"))
+
+
+def _known(values: np.ndarray, index: Any, design: Design) -> np.ndarray:
+    """Return what is known of every step: columns, and numbers of the calendar."""
+    columns = values[:, _as_slice(design.known)]
+    if not design.step_calendar:
+        return columns
+    return np.concatenate([columns, design.step_features(index)], axis=1).astype(values.dtype)
 
 
 def _windows(values: np.ndarray, first: np.ndarray, length: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .calibration import SeriesErrors, forecast_and_scale
 from .cutting import Design, Scaling, cut
+from .dates import future_index
 from .reading import DatedSeries
 from .training import TrainingSet
 
@@ -100,6 +101,11 @@ class SeriesModel:
             every = Scaling(*(np.stack(part)[:, None] for part in zip(*scalings, strict=True)))
             X, scaling = every.apply(X), every.of_channels(self.design.targets)
             known = known if known is None else every.of_channels(self.design.known).apply(known)
+        if self.design.step_calendar:
+            indexes = [future_index(one.index, self.design.horizon) for one in series]
+            features = np.stack([self.design.step_features(index) for index in indexes])
+            parts = [features] if known is None else [known, features]
+            known = np.concatenate(parts, axis=2).astype(X.dtype)
         return X, {} if known is None else {"future_covariates": known}, scaling
 
     def _scalings_of(self, series: Sequence[DatedSeries]) -> list[Scaling] | None:

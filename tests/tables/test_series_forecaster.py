@@ -14,6 +14,7 @@ from skdeepdive import (
     DeepDIVEForecaster,
     SeriesForecaster,
     calendar_factors,
+    calendar_features,
     sliding_windows,
 )
 from skdeepdive.baselines import VAEForecaster
@@ -340,6 +341,30 @@ def test_missing_covariates_are_named_with_their_hours(future, match):
         forecaster.predict(future=future(table))
 
 
+def test_every_step_to_come_is_described_by_the_calendar():
+    table = make_table(zone="Europe/Lisbon")
+    forecaster = make_forecaster(
+        KnownForecaster(), future_covariates=["wind"], step_calendar=["weekday"]
+    )
+    fitted = forecaster.fit(table[:-HORIZON]).forecaster_
+    features = calendar_features(table.index, ["weekday"]).to_numpy()
+    _, known, _ = sliding_windows(
+        np.column_stack([table["wind"], features])[:-HORIZON], N_TIMESTEPS, HORIZON
+    )
+    np.testing.assert_array_equal(fitted.known_, known)
+    options = forecaster._model._inputs(*forecaster._inputs(None, table))[1]
+    np.testing.assert_array_equal(options["future_covariates"][0, :, 1:], features[-HORIZON:])
+
+
+def test_the_calendar_of_steps_alone_needs_no_future():
+    table = make_table()
+    forecaster = make_forecaster(make_model(), step_calendar=["hour"]).fit(table)
+    assert forecaster.predict().shape == (HORIZON, 2)
+    assert forecaster.predict_quantiles([0.1]).shape == (HORIZON, 2)
+    backtest = forecaster.backtest(table, "2014-10-29", every=24)
+    assert np.isfinite(backtest.forecasts.to_numpy()).all()
+
+
 def test_a_future_that_no_one_asked_for_is_refused():
     forecaster = make_forecaster().fit(make_table())
     with pytest.raises(ValueError, match="'future' must be None"):
@@ -360,6 +385,11 @@ def test_a_future_that_no_one_asked_for_is_refused():
         ({"forecaster": Ridge()}, TypeError, "validation windows, such as DeepDIVEForecaster"),
         ({"calendar": ["century"]}, ValueError, "'names' must be among"),
         ({"scale_ids": 1}, TypeError, "'scale_ids' must be True or False"),
+        (
+            {"step_calendar": ["hour"]},
+            TypeError,
+            "'step_calendar' needs a forecaster whose fit takes 'future_covariates'",
+        ),
         (
             {"future_covariates": "wind"},
             TypeError,
