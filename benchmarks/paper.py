@@ -47,7 +47,10 @@ def fit(make, data, seed, max_epochs):
         max_epochs=max_epochs,
     )
     known = slice(validation.stop)
-    labels = {"factors": data.factors.iloc[known]} if hasattr(model, "predict_cluster") else {}
+    labels = {}
+    if hasattr(model, "predict_cluster"):
+        groups = None if data.subjects is None else data.subjects[known]
+        labels = {"factors": data.factors.iloc[known], "groups": groups}
     return model.fit(data.X[known], data.y[known], **labels)
 
 
@@ -104,11 +107,11 @@ def write_table(arguments, rows, width):
             Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
 
 
-def make_parser(description, dataset):
+def make_parser(description, dataset, choices=LOADERS):
     """Return a parser of what all tables are told."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", help="folder of the data files; see benchmark_data.py")
-    parser.add_argument("--dataset", choices=LOADERS, default=dataset)
+    parser.add_argument("--dataset", choices=choices, default=dataset)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--max-epochs", type=int, default=20)
     parser.add_argument("--json", help="where to write the results, after every row")

@@ -28,7 +28,7 @@ def check_rows(series: Any, lengths: tuple[int, int, int]) -> np.ndarray:
     values = check_series(series)
     check_spacing(getattr(series, "index", None))
     if len(values) < sum(lengths):
-        is_list = isinstance(series, list | tuple) and hasattr(series[0], "shape")
+        is_list = isinstance(series, list | tuple) and hasattr(next(iter(series), None), "shape")
         advice = " Recordings of one channel have shape (n_steps, 1)." if is_list else ""
         raise ValueError(
             "'series' must have at least n_timesteps + gap + horizon = "

@@ -11,16 +11,19 @@ from .checks import check_length, naming
 _N_PAIRS, _PART = 32, 1 / 3
 
 
-def share_steps(windows: np.ndarray) -> bool:
-    """Whether windows (n, n_timesteps, n_channels) go on where those before them do.
+def share_steps(windows: np.ndarray, futures: np.ndarray) -> bool:
+    """Whether windows, or their futures, begin with steps that those before them end with.
 
     Then they are cut from a series; otherwise they are cases of their own. Of single steps it
-    cannot be told, so they count as steps of a series.
+    cannot be told, so they count as steps of a series. A scaler in front may have changed the
+    windows, but not the futures.
     """
-    n, n_timesteps, _ = windows.shape
-    if n < 2 or n_timesteps == 1:
-        return True
-    first = np.unique(np.linspace(0, n - 2, _N_PAIRS).astype(int))
+    parts = [part for part in (windows, futures) if part.shape[1] > 1]
+    return len(windows) < 2 or not parts or any(map(_overlap, parts))
+
+
+def _overlap(windows: np.ndarray) -> bool:
+    first = np.unique(np.linspace(0, len(windows) - 2, _N_PAIRS).astype(int))
     return bool(np.mean([_goes_on(windows[i], windows[i + 1]) for i in first]) >= _PART)
 
 
@@ -31,13 +34,15 @@ def _goes_on(window: np.ndarray, later: np.ndarray) -> bool:
     return any((window[step:] == later[: n_timesteps - step]).all() for step in steps)
 
 
-def check_groups(groups: Any, n_samples: int) -> np.ndarray:
+def check_groups(groups: Any, n_samples: int) -> np.ndarray | None:
     """Return the groups of windows as codes, in the order in which the groups appear.
+
+    None where there is a single one.
 
     Raises
     ------
     ValueError
-        If there is not one for each window, or less than two, or one is missing.
+        If there is not one for each window, or one is missing.
     """
     with naming("groups"):
         groups = np.asarray(groups)
@@ -47,11 +52,7 @@ def check_groups(groups: Any, n_samples: int) -> np.ndarray:
         if (groups != groups).any():
             raise ValueError("'groups' must be known for every window, but some are NaN.")
         _, first, codes = np.unique(groups, return_index=True, return_inverse=True)
-    if len(first) < 2:
-        raise ValueError(
-            "'groups' must hold at least two groups, one of them for validation, got one."
-        )
-    return np.argsort(np.argsort(first))[codes]
+    return np.argsort(np.argsort(first))[codes] if len(first) > 1 else None
 
 
 def last_groups(groups: np.ndarray, fraction: float) -> np.ndarray:

@@ -411,12 +411,12 @@ class BaseForecaster(
         else:
             covariates = self._check_first_covariates(future_covariates, len(windows))
         n_samples, fraction = len(windows), self.validation_fraction
+        groups = None if groups is None else check_groups(groups, n_samples)
         if groups is not None:
-            groups = check_groups(groups, n_samples)
             n_valid = int(last_groups(groups, fraction).sum())
             counts = n_samples - n_valid, n_valid
             return Windows(windows, futures, covariates, *counts, False, groups)
-        share = share_steps(windows)
+        share = share_steps(windows, futures)
         default_gap = self.horizon_ - 1 if share else 0
         counts = check_validation_split(n_samples, fraction, self.validation_gap, default_gap)
         return Windows(windows, futures, covariates, *counts, share)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -197,6 +197,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
     module_: DeepDIVE
     _sums: dict[str, Any] | None
     _SIZES = (*BaseForecaster._SIZES, "n_clusters", "n_marginal", "n_conditional")
+    __metadata_request__fit: ClassVar = {"groups": True}
 
     def __init__(
         self,
@@ -275,7 +276,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
             need them too.
         groups : array-like of shape (n_samples,), default=None
             The person or recording of every window, where labels are to be read of new ones. The
-            groups that come last are for validation, as a whole, and folds do not divide any.
+            groups that come last are for validation, as a whole, and folds do not divide any. A
+            single group is as none. scikit-learn's tools hand on `groups` unasked.
 
         Returns
         -------

@@ -28,6 +28,9 @@ DEFAULT_PENALTY = 1e-2
 # Most of the gain of unlabelled windows comes with the first two or three rounds.
 MAX_ROUNDS = 8
 
+# A round gains where it lowers the cross-entropy by more than a twentieth: few windows decide.
+_CLEARLY_LESS = 0.95
+
 # Training windows take turns in validation, unless there are many.
 _N_FOLDS, _MANY = 5, 10_000
 
@@ -36,23 +39,25 @@ _MOST_ENTRIES = 2**25
 
 
 class _Discriminants(NamedTuple):
-    """Logits f @ weight + bias of one factor's classes, given features f."""
+    """Logits f @ weight + bias + log_prior of one factor's classes, given features f."""
 
     weight: torch.Tensor  # (n_features, n_classes)
     bias: torch.Tensor  # (n_classes,)
+    log_prior: torch.Tensor  # (n_classes,), logarithms of the frequencies
     present: torch.Tensor  # (n_classes,), whether a training window belongs to the class
 
-    def logits(self, f: torch.Tensor) -> torch.Tensor:
+    def likelihood(self, f: torch.Tensor) -> torch.Tensor:
+        """Log density of features given the classes, up to a constant."""
         return f @ self.weight + self.bias
 
     def posterior(self, f: torch.Tensor) -> torch.Tensor:
         """Posterior of the classes, `(n, n_classes)`; 0 for a class without training windows."""
-        return self.logits(f).masked_fill(~self.present, -torch.inf).softmax(1)
+        logits = self.likelihood(f) + self.log_prior
+        return logits.masked_fill(~self.present, -torch.inf).softmax(1)
 
     def divided_by(self, temperature: float) -> "_Discriminants":
-        """Divide the logits, but not those of classes without training windows."""
-        bias = torch.where(self.present, self.bias / temperature, self.bias)
-        return _Discriminants(self.weight / temperature, bias, self.present)
+        """Divide the log density, whose features are correlated more than the model knows."""
+        return self._replace(weight=self.weight / temperature, bias=self.bias / temperature)
 
 
 class _Setting(NamedTuple):
@@ -100,7 +105,8 @@ class Discriminants(NamedTuple):
     def of(cls, factors: list[_Discriminants]) -> "Discriminants":
         """Put those of factors together."""
         weight = torch.cat([factor.weight for factor in factors], dim=1)
-        return cls(weight.T.float(), torch.cat([factor.bias for factor in factors]).float())
+        bias = torch.cat([factor.bias + factor.log_prior for factor in factors])
+        return cls(weight.T.float(), bias.float())
 
 
 def fit_discriminants(
@@ -114,10 +120,10 @@ def fit_discriminants(
 
     For each factor, the lowest cross-entropy on windows that are left out decides on the kind of
     features, on how far the within-class covariance is shrunk towards a multiple of the identity,
-    and on a temperature of the logits. Left out are the validation windows and, where training
-    windows are few, each fold of these. Windows without a label of a factor take part with their
-    posteriors, in rounds of EM that go on as long as the cross-entropy of the validation windows
-    falls.
+    and on a temperature of the log densities. Left out are the validation windows and, where
+    training windows are few, each fold of these. Windows without a label of a factor take part with
+    their posteriors, in rounds of EM that go on as long as the cross-entropy of the validation
+    windows clearly falls.
 
     Parameters
     ----------
@@ -238,7 +244,7 @@ def _learn_from_unlabelled(train, valid, features, classes, best):
     """Improve the best discriminants of some factors by rounds of EM, each until it gains no more.
 
     Rounds are chosen by the validation windows, not by the likelihood: the clusters of the windows
-    need not be the classes. So what gains is not fitted to these windows as well.
+    need not be the classes.
     """
     settings = _settings(features.kinds)
     for _ in range(MAX_ROUNDS):
@@ -248,13 +254,15 @@ def _learn_from_unlabelled(train, valid, features, classes, best):
         sums = _sum_classes(train, features, classes, current)
         candidates = _solve_all(sums, classes, settings)
         losses = _losses(candidates, valid, features)
-        for j in list(classes):
+        everything = sums + _sum_classes(valid, features, classes, current)
+        gained = {}
+        for j in classes:
             fitted, i, t = _least(candidates[j], losses[j])
             loss = float(losses[j][i, t])
-            if loss < best[j].loss:
-                best = best | {j: Best(fitted, fitted, loss, best[j].by_kind)}
-            else:
-                classes = {other: k for other, k in classes.items() if other != j}
+            if loss < _CLEARLY_LESS * best[j].loss:
+                refitted = _solve(everything, classes, settings[i])[j].divided_by(TEMPERATURES[t])
+                gained[j] = Best(fitted, refitted, loss, best[j].by_kind)
+        best, classes = best | gained, {j: classes[j] for j in gained}
     return best
 
 
@@ -277,10 +285,10 @@ def _solve(sums: ClassSums, classes, setting: _Setting) -> dict[int, _Discrimina
     parts = (p.split(list(classes.values())) for p in (means, directions.T, counts))
     found = {}
     for j, m, d, c in zip(classes, *parts, strict=True):
-        weight, bias = _fisher_logits(m, d.T, c, mean)
+        weight, bias, log_prior = _fisher_logits(m, d.T, c, mean)
         whole = weight.new_zeros(len(sums.total), len(c))
         whole[columns] = weight
-        found[j] = _Discriminants(whole, bias, c > 0)
+        found[j] = _Discriminants(whole, bias, log_prior, c > 0)
     return found
 
 
@@ -331,8 +339,8 @@ def _fisher_logits(means, directions, counts, overall_mean):
     else:
         between = frequencies[:, None] * (means @ directions)
         weight = directions @ torch.linalg.inv(torch.eye(len(counts)).to(means) - between)
-    bias = -0.5 * (means * weight.T).sum(1) + frequencies.clamp(min=1e-6).log()
-    return weight, bias - overall_mean @ weight
+    bias = -0.5 * (means * weight.T).sum(1) - overall_mean @ weight
+    return weight, bias, frequencies.clamp(min=1e-6).log()
 
 
 def _losses(candidates, data, features) -> dict[int, torch.Tensor]:
@@ -345,8 +353,9 @@ def _losses(candidates, data, features) -> dict[int, torch.Tensor]:
         f = features.of(batch).with_pooled.double()
         for j, some in candidates.items():
             for i, discriminants in enumerate(some):
-                logits = discriminants.logits(f)
-                found = [_cross_entropy(logits / t, batch.labels[:, j]) for t in TEMPERATURES]
+                likelihood = discriminants.likelihood(f)
+                logits = [likelihood / t + discriminants.log_prior for t in TEMPERATURES]
+                found = [_cross_entropy(some, batch.labels[:, j]) for some in logits]
                 losses[j][i] += torch.stack(found).cpu()
     return losses
 

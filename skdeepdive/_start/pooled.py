@@ -15,6 +15,9 @@ _MOST_COMPONENTS = 256
 # Deviations below it, in units of the features, are rounding errors.
 _SMALLEST_SCALE = 1e-5
 
+# What features that do not vary are divided by.
+_NO_SCALE = 1e30
+
 # Width of the ramp from 0 to 1 at a threshold, relative to the deviation of the responses.
 _RAMP = 0.1
 
@@ -27,13 +30,13 @@ def fit_pooled_features(train: WindowData, seed: int) -> PooledFeatures:
     sample = train.sample(_N_SAMPLED, seed)
     n_components = max(1, min(_MOST_COMPONENTS, len(sample) - 1))
     _, n_timesteps, n_channels = train.X.shape
-    pooled = PooledFeatures(n_timesteps, n_channels, n_components).to(train.device)
+    pooled = PooledFeatures(n_timesteps, n_channels, n_components).to(train.device, torch.float32)
     pooled.mixing.copy_(_mixing(sample, pooled.n_mixed))
     _fit_kernels(pooled, train.sample(_N_RESPONDING, seed), np.random.default_rng(seed))
     raw = torch.cat([pooled.raw(batch.x) for batch in sample.batches(rows_per_batch(train))])
     pooled.loc.copy_(raw.double().mean(0))
     deviation = raw.double().std(0, unbiased=False)
-    pooled.scale.copy_(torch.where(deviation > _SMALLEST_SCALE, deviation, torch.inf))
+    pooled.scale.copy_(torch.where(deviation > _SMALLEST_SCALE, deviation, _NO_SCALE))
     responses = ((raw - pooled.loc) / pooled.scale)[:, pooled.n_statistics :].cpu().numpy()
     _, lengths, components = randomized_svd(responses, n_components, random_state=seed)
     unit = max(np.sqrt(np.square(lengths).sum() / responses.shape[0] / n_components), 1e-6)

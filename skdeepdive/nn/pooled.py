@@ -72,7 +72,7 @@ class PooledFeatures(nn.Module):
         self.n_statistics = self.n_mixed * self._n_channel_statistics
         self.n_statistics += self.n_mixed * (self.n_mixed - 1) // 2
         self.n_features = self.n_statistics + n_components
-        self.register_buffer("mixing", torch.eye(n_channels, self.n_mixed))
+        self.register_buffer("mixing", torch.zeros(n_channels, self.n_mixed))
         self.register_buffer("channels", torch.ones(*shape, self.n_mixed))
         self.register_buffer("thresholds", torch.zeros(*shape, n_thresholds))
         self.register_buffer("loc", torch.zeros(self.n_statistics + self.n_responses))

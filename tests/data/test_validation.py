@@ -11,26 +11,32 @@ from skdeepdive.windows import sliding_windows
 @pytest.mark.parametrize("stride", [1, 3, 11])
 def test_windows_cut_from_a_series_share_steps(stride):
     series = np.random.default_rng(0).normal(size=(400, 2))
-    X, *_ = sliding_windows(series, 12, 1, stride=stride)
-    assert share_steps(X)
-    assert share_steps(X.copy())
+    X, y, _ = sliding_windows(series, 12, 1, stride=stride)
+    assert share_steps(X, y)
+    assert share_steps(X.copy(), y)
+
+
+def test_futures_tell_where_windows_were_scaled():
+    X, y, _ = sliding_windows(np.random.default_rng(0).normal(size=(400, 2)), 12, 6)
+    assert share_steps(X * np.arange(1, 13)[:, None], y)
 
 
 @pytest.mark.parametrize("stride", [12, 20])
 def test_windows_that_do_not_overlap_share_none(stride):
-    X, *_ = sliding_windows(np.random.default_rng(0).normal(size=(400, 2)), 12, 1, stride=stride)
-    assert not share_steps(X)
+    series = np.random.default_rng(0).normal(size=(400, 2))
+    X, y, _ = sliding_windows(series, 12, 1, stride=stride)
+    assert not share_steps(X, y)
 
 
 def test_cases_of_their_own_share_none_though_some_values_are_equal():
     X = np.random.default_rng(0).integers(10, size=(50, 30, 1)).astype(float)
     X[1:, 0] = X[:-1, 7]
-    assert not share_steps(X)
+    assert not share_steps(X, X[:, :1])
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 1), (20, 1, 1), (20, 8, 1)])
 def test_where_it_cannot_be_told_steps_count_as_shared(shape):
-    assert share_steps(np.zeros(shape))
+    assert share_steps(np.zeros(shape), np.zeros((shape[0], 1, 1)))
 
 
 # Groups
@@ -40,12 +46,15 @@ def test_groups_are_numbered_as_they_appear():
     np.testing.assert_array_equal(check_groups(["b", "b", "a", "c", "a"], 5), [0, 0, 1, 2, 1])
 
 
+def test_a_single_group_is_as_none():
+    assert check_groups([7, 7, 7], 3) is None
+
+
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
         ([1, 2, 3], r"'groups' must have one entry for each of the 4 windows"),
         ([[1, 2], [3, 4]], r"'groups' must have shape \(n_samples,\), got \(2, 2\)"),
-        ([1, 1, 1, 1], "'groups' must hold at least two groups"),
         ([1, 1, np.nan, 2], "'groups' must be known for every window"),
     ],
 )

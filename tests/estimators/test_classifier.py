@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sklearn
+from matplotlib.figure import Figure
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
@@ -90,7 +91,8 @@ def test_it_is_calibrated(fitted):
 
 def test_its_confusion_is_displayed(fitted):
     X, _, kind = make_cases(seed=3)
-    display = ConfusionMatrixDisplay.from_estimator(fitted.as_classifier("kind"), X, kind)
+    ax = Figure().subplots()
+    display = ConfusionMatrixDisplay.from_estimator(fitted.as_classifier("kind"), X, kind, ax=ax)
     assert display.confusion_matrix.sum() == len(X)
     assert display.display_labels.tolist() == NAMES
 

@@ -1238,7 +1238,7 @@ def test_tensors_that_require_gradients_are_taken_as_values(dtype):
 
 @pytest.mark.parametrize(("n_windows", "batch_size"), [(20, 16), (1000, 25), (20_000, 256)])
 def test_few_windows_are_trained_in_small_batches(n_windows, batch_size):
-    run = FitRun(DeepDIVEForecaster(), None, None, None, Plan.ANEW, Processes())
+    run = FitRun(DeepDIVEForecaster(), None, None, Plan.ANEW, Processes())
     assert run._batch_size(int(0.8 * n_windows)) == batch_size
 
 

@@ -52,6 +52,9 @@ WRONG = {
     "beta": NUMBER,
     "early_stopping": FLAG,
     "warm_start": FLAG,
+    "priors": [
+        (ValueError, "one of 'observed', 'uniform'", ["all", "", b"uniform", None, 1, True, NAN])
+    ],
     "validation_fraction": [
         (TypeError, "a number", NOT_NUMBERS),
         (ValueError, "between 0 and 1, exclusive", [*NOT_POSITIVE, 1, 1.0, np.float64(1.5)]),
@@ -92,6 +95,7 @@ EQUAL = {
     "n_iter_no_change": (2, [np.int8(2), np.uint64(2)]),
     "batch_size": (100, [np.int8(100), np.uint8(100), np.uint64(100), np.int64(100)]),
     "latent": ("conditional", [np.str_("conditional")]),
+    "priors": ("uniform", [np.str_("uniform")]),
     "learning_rate": (0.25, [np.float32(0.25), np.float64(0.25)]),
     "beta": (2.0, [2, np.float32(2), np.int8(2)]),
     "early_stopping": (False, [np.False_]),

@@ -231,7 +231,7 @@ def test_the_request_is_cloned_with_the_model():
     with sklearn.config_context(enable_metadata_routing=True):
         copied = sklearn.base.clone(make_routed())
     requests = copied.get_metadata_routing().fit.requests
-    assert requests == {"factors": True, "future_covariates": None}
+    assert requests == {"factors": True, "future_covariates": None, "groups": True}
 
 
 # Where covariates are routed
@@ -443,7 +443,7 @@ def test_fit_takes_no_weights_and_names_them(windows, estimator):
 
 @pytest.mark.usefixtures("routing")
 def test_weights_cannot_be_requested_for_fit_but_for_the_score(windows):
-    with pytest.raises(TypeError, match="sample_weight.*Accepted arguments are: {'f"):
+    with pytest.raises(TypeError, match="sample_weight.*Accepted arguments are: {.*'factors'"):
         make_model().set_fit_request(sample_weight=True)
     X, y, factors = windows
     model = make_routed().set_score_request(sample_weight=True)

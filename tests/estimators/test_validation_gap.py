@@ -100,8 +100,7 @@ def test_separate_cases_lose_no_window(trained):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_a_default_that_leaves_few_windows_warns(estimator):
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(50, 20)), rng.normal(size=(50, 25))
+    X, y, _ = count_up(94, n_timesteps=20, horizon=25)
     message = r"\(horizon - 1 by default\) leaves out 24 of the 40 windows.*validation_gap=0"
     with pytest.warns(UserWarning, match=message):
         estimator(**SMALL).fit(X, y)
@@ -110,10 +109,16 @@ def test_a_default_that_leaves_few_windows_warns(estimator):
         estimator(validation_gap=24, **SMALL).fit(X, y)
 
 
+def test_cases_of_their_own_have_no_gap(trained):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(50, 20)), rng.normal(size=(50, 25))
+    data, valid = trained(DeepDIVEForecaster(**SMALL), X, y)
+    assert (len(data), len(valid)) == (40, 10)
+
+
 @pytest.mark.parametrize("gap", [None, 40])
 def test_a_gap_that_leaves_nothing_to_train_on_is_an_error(gap):
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(50, 20)), rng.normal(size=(50, 41))
+    X, y, _ = count_up(110, n_timesteps=20, horizon=41)
     with pytest.raises(ValueError, match="'validation_gap' .*leaves out 40 of the 40 windows"):
         DeepDIVEForecaster(validation_gap=gap, **SMALL).fit(X, y)
 

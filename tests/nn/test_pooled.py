@@ -42,7 +42,7 @@ def test_on_fitted_windows_they_are_centred_and_have_unit_scale(pooled):
     features = describe(pooled, make_waves().astype(np.float32))
     statistics, scores = features.split([pooled.n_statistics, pooled.n_components], dim=1)
     torch.testing.assert_close(features.mean(0), torch.zeros_like(features[0]), atol=1e-3, rtol=0)
-    varying = statistics.std(0, unbiased=False) > 0
+    varying = statistics.std(0, unbiased=False) > 1e-3
     spread = statistics[:, varying].std(0, unbiased=False)
     torch.testing.assert_close(spread, torch.ones_like(spread), atol=2e-2, rtol=0)
     assert float(scores.square().mean()) == pytest.approx(1, abs=2e-2)
@@ -58,6 +58,7 @@ def test_a_window_that_moves_changes_them_less_than_another_window(pooled):
 def test_sums_over_steps_do_not_change_when_a_whole_period_moves():
     """Means over all steps: quantiles and moments, which no border touches."""
     pooled = PooledFeatures(64, 1, 1).double()
+    pooled.mixing.fill_(1.0)
     X = torch.from_numpy(make_waves(n_channels=1))
     own, moved = (pooled.raw(some)[:, :9] for some in (X, X.roll(13, dims=1)))
     torch.testing.assert_close(own, moved)
@@ -105,7 +106,7 @@ def test_constant_windows_and_few_of_them_are_fitted(n):
     features = describe(double(fit_pooled_features(make_data(X), seed=0)), X)
     assert features.isfinite().all()
     flat = fit_pooled_features(make_data(np.ones((n, 16, 2))), seed=0)
-    assert not describe(double(flat), np.ones((n, 16, 2))).any()
+    assert describe(double(flat), np.ones((n, 16, 2))).abs().max() < 1e-20
 
 
 def test_the_same_seed_chooses_the_same_kernels():

@@ -430,7 +430,7 @@ LINEAR = [
 @pytest.mark.parametrize(("class_counts", "n_conditional"), [([2, 7], 3), ([4, 2], 0)])
 def test_a_configuration_makes_a_module_of_that_configuration(linear, class_counts, n_conditional):
     configuration = DeepDIVEConfiguration(
-        window_shape=(5, 2),
+        window_shape=(9, 2),
         future_shape=(3, 4),
         n_covariates=6 if linear.effect else 0,
         class_counts=class_counts,
@@ -439,6 +439,7 @@ def test_a_configuration_makes_a_module_of_that_configuration(linear, class_coun
         n_hidden=10**8,
         interleave=False,
         n_errors=5,
+        n_pooled_components=0 if linear.joint else 4,
         linear=linear,
     )
     module = plain.blank_module(DeepDIVE, configuration)

@@ -239,7 +239,8 @@ def test_labels_throughout_take_no_rounds(monkeypatch):
     fit_discriminants(data, data, flat, [3])
 
 
-def test_factors_may_be_labelled_on_different_windows():
+def test_factors_may_be_labelled_on_different_windows(monkeypatch):
+    monkeypatch.setattr(discriminants, "_MANY", 0)  # no folds: they depend on all factors
     X, labels = make_classes()
     half, third = labels.copy(), np.arange(len(X)) % 2
     half[::2], third[100:200] = UNLABELLED, UNLABELLED
@@ -323,3 +324,47 @@ def test_the_size_of_the_batches_does_not_matter(n_rows, monkeypatch):
     monkeypatch.setattr(discriminants, "rows_per_batch", lambda data, n_classes: n_rows)
     for found, expected in zip(fit_discriminants(data, valid, flat, [3, 3]), whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+# Cross-validation, and the fit to all windows
+
+
+def cut(data, n_train):
+    return data.part(slice(0, n_train)), data.part(slice(n_train, None))
+
+
+def test_few_windows_take_turns_in_validation(monkeypatch):
+    """Validation windows of a single class say that it is the likeliest of all."""
+    X, labels = make_classes(n=3000)
+    few = np.argsort(labels[:60], kind="stable")
+    train, valid = cut(make_data(X[:60][few], labels[:60][few]), 50)
+    test = make_data(X[60:], labels[60:])
+    with_folds = cross_entropy(test, *fit_discriminants(train, valid, flat, [3]))
+    monkeypatch.setattr(discriminants, "_MANY", 0)
+    assert with_folds < cross_entropy(test, *fit_discriminants(train, valid, flat, [3]))
+
+
+def test_the_refit_is_that_of_all_windows_in_the_same_setting(monkeypatch):
+    monkeypatch.setattr(discriminants, "PENALTIES", (1e-2,))
+    monkeypatch.setattr(discriminants, "TEMPERATURES", (2.0,))
+    data = make_data(*make_classes())
+    refit = discriminants.fit_discriminants(*cut(data, 400), flat, [3])[1]
+    expected = fit_discriminants(data, data, flat, [3])
+    for found, of_all in zip(refit, expected, strict=True):
+        torch.testing.assert_close(found, of_all)
+
+
+def test_groups_are_not_divided_among_folds(monkeypatch):
+    """Features that tell the group as well are of no use for new groups."""
+    groups = np.arange(200) // 20
+    chosen = []
+
+    def record(labels, n_folds, given):
+        chosen.append(given)
+        return np.zeros(len(labels), dtype=int)
+
+    monkeypatch.setattr(discriminants, "label_folds", record)
+    X, labels = make_classes(n=250)
+    train, valid = cut(make_data(X, labels), 200)
+    fit_discriminants(train, valid, flat, [3], groups)
+    np.testing.assert_array_equal(chosen[0], groups)

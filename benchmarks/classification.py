@@ -1,0 +1,144 @@
+"""How well labels of new people are read from sensor windows, beside other classifiers.
+
+    python benchmarks/classification.py --data FOLDER --dataset watch [--seeds 0 1 2] [--json FILE]
+
+The watch and gait windows are split by person; DeepDIVE is told who is who by `groups`. The three
+archive sets come with aeon, with their published split; the first four fifths of a case are the
+window, the rest is its future, which only DeepDIVE uses. The other methods are fitted to training
+and validation windows together, as DeepDIVE is in the end, a model for each factor:
+
+- extra trees on six statistics of every channel (mean, deviation, extremes, quartiles)
+- MiniRocket and MultiRocket-Hydra with their usual ridge classifiers (requirements-classifiers.txt)
+
+Accuracies and balanced accuracies are of the test windows, with the mean and standard deviation
+over seeds.
+"""
+
+import numpy as np
+import pandas as pd
+import torch
+from benchmark_data import LOADERS, Windows
+from paper import make_parser, write_table
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+from skdeepdive import DeepDIVEForecaster
+
+ARCHIVE = {
+    "gunpoint": "load_gunpoint",
+    "basic_motions": "load_basic_motions",
+    "italy_power_demand": "load_italy_power_demand",
+}
+
+
+def archive(name):
+    """Load cases of the archive, cut into windows and futures."""
+    from aeon import datasets
+
+    load = getattr(datasets, ARCHIVE[name])
+    (X, labels), (X_test, labels_test) = load("train"), load("test")
+    cases = np.concatenate([X, X_test]).transpose(0, 2, 1).astype(np.float32)
+    cut, n_train = cases.shape[1] * 4 // 5, len(X)
+    return Windows(
+        name=name,
+        X=cases[:, :cut],
+        y=cases[:, cut:],
+        factors=pd.DataFrame({"class": np.concatenate([labels, labels_test])}),
+        parts=(slice(0, n_train), slice(n_train, n_train), slice(n_train, len(cases))),
+        channels=[str(j) for j in range(cases.shape[2])],
+        mean=np.zeros(cases.shape[2]),
+        scale=np.ones(cases.shape[2]),
+    )
+
+
+def load(name, folder):
+    return archive(name) if name in ARCHIVE else LOADERS[name](folder)
+
+
+def deepdive(priors):
+    """Return a reader of labels with assumed frequencies of the classes."""
+
+    def read(data, seed, max_epochs):
+        known, test = slice(0, data.parts[1].stop), data.parts[2]
+        n_valid = data.parts[1].stop - data.parts[1].start
+        options = {"validation_fraction": n_valid / known.stop} if n_valid else {}
+        model = DeepDIVEForecaster(
+            priors=priors, max_epochs=max_epochs, random_state=seed, **options
+        )
+        groups = None if data.subjects is None else data.subjects[known]
+        model.fit(data.X[known], data.y[known], data.factors.iloc[known], groups=groups)
+        found = model.predict_cluster(data.X[test])
+        return found.reshape(len(found), -1)
+
+    return read
+
+
+def statistics(X):
+    quartiles = np.quantile(X, [0.25, 0.75], axis=1)
+    return np.concatenate([X.mean(1), X.std(1), X.min(1), X.max(1), *quartiles], axis=1)
+
+
+def extra_trees(seed):
+    return ExtraTreesClassifier(500, random_state=seed)
+
+
+def mini_rocket(seed):
+    from aeon.classification.convolution_based import MiniRocketClassifier
+
+    return MiniRocketClassifier(random_state=seed)
+
+
+def multi_rocket_hydra(seed):
+    from aeon.classification.convolution_based import MultiRocketHydraClassifier
+
+    return MultiRocketHydraClassifier(random_state=seed)
+
+
+def peer(make, features=lambda X: X.transpose(0, 2, 1)):
+    """Return a reader of labels that fits a classifier for every factor."""
+
+    def read(data, seed, max_epochs):
+        known, test = slice(0, data.parts[1].stop), data.parts[2]
+        X, X_test = (features(np.asarray(data.X[part])) for part in (known, test))
+        columns = [data.factors[name].to_numpy()[known] for name in data.factors]
+        return np.stack([make(seed).fit(X, own).predict(X_test) for own in columns], axis=1)
+
+    return read
+
+
+READERS = {
+    "DeepDIVE": deepdive("observed"),
+    "DeepDIVE, uniform priors": deepdive("uniform"),
+    "extra trees on statistics": peer(extra_trees, statistics),
+    "MiniRocket": peer(mini_rocket),
+    "MultiRocket-Hydra": peer(multi_rocket_hydra),
+}
+
+
+def scores(data, found):
+    factors = data.factors.iloc[data.parts[2]]
+    measured = {}
+    for j, name in enumerate(factors):
+        pair = factors[name].to_numpy(), found[:, j]
+        measured[f"accuracy of {name}"] = accuracy_score(*pair)
+        measured[f"balanced accuracy of {name}"] = balanced_accuracy_score(*pair)
+    return measured
+
+
+def main(arguments):
+    data = load(arguments.dataset, arguments.data)
+
+    def runs(name):
+        return [
+            scores(data, READERS[name](data, seed, arguments.max_epochs))
+            for seed in arguments.seeds
+        ]
+
+    write_table(arguments, ((name, runs(name)) for name in arguments.rows), 28)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    parser = make_parser(__doc__.splitlines()[0], "watch", choices=[*LOADERS, *ARCHIVE])
+    parser.add_argument("--rows", nargs="+", choices=READERS, default=list(READERS), metavar="ROW")
+    main(parser.parse_args())
