@@ -328,15 +328,13 @@ class DeepDIVE(nn.Module):
     def read_labels(self, window: Window, *, uniform: bool = False) -> list[torch.Tensor]:
         """Return p(k | b) at the mean of b, `(n, n_classes_i)` for each factor.
 
-        `uniform`: as if all classes of a factor had the same frequency. Then these frequencies are
-        taken out of q(b | x), whose logits are those of a posterior, and of the RBF layer.
+        `uniform`: as if all classes of a factor had the same frequency.
         """
-        encoder = self.marginal_encoder
-        if encoder is None or not uniform:
-            return self.infer_marginal(window).responses
-        offsets = [-prior.log_weights for prior in self.priors]
-        log_joints = self.log_joints(encoder(window, self.priors, torch.cat(offsets)).loc)
-        return [(pair[0] + pair[1]).softmax(-1) for pair in zip(log_joints, offsets, strict=True)]
+        latents = self.infer_marginal(window)
+        if not uniform:
+            return latents.responses
+        pairs = zip(latents.log_joints, self.priors, strict=True)
+        return [(log_joint - prior.log_weights).softmax(-1) for log_joint, prior in pairs]
 
     @property
     def class_counts(self) -> list[int]:

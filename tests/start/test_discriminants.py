@@ -333,15 +333,18 @@ def cut(data, n_train):
     return data.part(slice(0, n_train)), data.part(slice(n_train, None))
 
 
-def test_few_windows_take_turns_in_validation(monkeypatch):
-    """Validation windows of a single class say that it is the likeliest of all."""
-    X, labels = make_classes(n=3000)
-    few = np.argsort(labels[:60], kind="stable")
-    train, valid = cut(make_data(X[:60][few], labels[:60][few]), 50)
-    test = make_data(X[60:], labels[60:])
-    with_folds = cross_entropy(test, *fit_discriminants(train, valid, flat, [3]))
-    monkeypatch.setattr(discriminants, "_MANY", 0)
-    assert with_folds < cross_entropy(test, *fit_discriminants(train, valid, flat, [3]))
+@pytest.mark.parametrize(("many", "expected"), [(0, [100]), (401, [100, 80, 80, 80, 80, 80])])
+def test_few_windows_take_turns_in_validation(many, expected, monkeypatch):
+    monkeypatch.setattr(discriminants, "_MANY", many)
+    evaluate, sizes = discriminants._losses, []
+
+    def record(candidates, data, features):
+        sizes.append(len(data))
+        return evaluate(candidates, data, features)
+
+    monkeypatch.setattr(discriminants, "_losses", record)
+    fit_discriminants(*cut(make_data(*make_classes(n=500)), 400), flat, [3])
+    assert sizes[: len(expected)] == pytest.approx(expected, abs=3)
 
 
 def test_the_refit_is_that_of_all_windows_in_the_same_setting(monkeypatch):
