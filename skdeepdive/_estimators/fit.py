@@ -20,10 +20,10 @@ from .._start.continuation import WindowSums, continued_start
 from .._start.start import (
     Sizes,
     Start,
-    choose_pooled_features,
     closed_form_start,
     fit_features,
     forecast_scale,
+    with_helpful_pooled,
     with_pooled,
 )
 from .._train.conformal import fit_conformal_errors, update_conformal_errors
@@ -151,11 +151,15 @@ def fit_deepdive(
         )
     covariate_scaling = windows.covariate_scaling()
     data, valid = split(windows, factors.codes, x_scaling, y_scaling, covariate_scaling, device)
-    groups = None if windows.groups is None else windows.groups[:n_train]
+    groups = rows_of(windows.groups, slice(n_train))
     class_counts = [len(classes) for classes in factors.classes]
+    features = first(lambda: fit_features(data, seed, pooled))
     if class_counts and not discovered:
-        pooled = first(lambda: choose_pooled_features(data, valid, class_counts, seed, groups))
-    features = first(lambda: fit_features(data, seed, pooled)).to(device)  # made by the first one
+        shape = features
+        features = first(
+            lambda: with_helpful_pooled(shape, data, valid, class_counts, seed, groups)
+        )
+    features = features.to(device)  # the first process may have another one
     data, valid = with_pooled(data, features), with_pooled(valid, features)
     start = first(
         lambda: closed_form_start(

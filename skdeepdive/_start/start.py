@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from .._data.batches import WindowData, fold_bounds, rows_per_batch
+from .._data.batches import WindowData, fold_bounds, rows_of, rows_per_batch
 from .._data.draws import make_generator
 from .._data.labels import Factors
 from ..nn.features import WindowFeatures
@@ -168,31 +168,32 @@ def fit_features(
 
 
 @torch.no_grad()
-def choose_pooled_features(
+def with_helpful_pooled(
+    features: WindowFeatures,
     train: WindowData,
     valid: WindowData,
     class_counts: list[int],
     seed: int,
     groups: np.ndarray | None = None,
-) -> PooledFeatures | None:
-    """Fit pooled features, if a label is read clearly better with them.
+) -> WindowFeatures:
+    """Return features beside pooled ones, if a label is read clearly better with these.
 
     A sample of the windows decides.
     """
-    if train.X.shape[1] < FEWEST_TIMESTEPS:
-        return None
-    pooled = fit_pooled_features(train, seed)
+    if features.n_timesteps < FEWEST_TIMESTEPS:
+        return features
+    both = features.beside(fit_pooled_features(train, seed))
     n = min(_MOST_COMPARED, max(1, _BASIS_ENTRIES // train.window_size))
     rows = np.sort(np.random.default_rng(seed).permutation(len(train))[:n])
     best = best_discriminants(
         train.take(rows),
         valid.sample(n, seed),
-        fit_features(train, seed, pooled),
+        both,
         class_counts,
-        None if groups is None else groups[rows],
+        rows_of(groups, rows),
     )
     helps = any(of.by_kind.min() < _CLEARLY_LESS * of.by_kind[1] for of in best.values())
-    return pooled if helps else None
+    return both if helps else features
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Features of a window: shape, level and scale of every channel, and what has no phase."""
 
+import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -70,6 +71,12 @@ class WindowFeatures(nn.Module):
     def basis(self) -> torch.Tensor:
         """The components that compress windows, `(n_timesteps, n_components)`."""
         return self.vectors[:, : self.n_components]
+
+    def beside(self, pooled: PooledFeatures) -> "WindowFeatures":
+        """Return the same features beside pooled ones."""
+        both = copy.deepcopy(self)
+        both.pooled, both.n_pooled = pooled, pooled.n_features
+        return both
 
     def of(self, batch: Batch) -> "Window":
         """Describe the windows of a batch, which may have their pooled features already."""
