@@ -19,6 +19,7 @@ from benchmark_data import LOADERS
 from paper import fit, make_parser, scores, write_table
 
 from skdeepdive import DeepDIVEForecaster
+from skdeepdive._start.discriminants import Discriminants
 from skdeepdive._train.phases import deepdive_phases
 from skdeepdive.nn import DeepDIVE
 from skdeepdive.nn.linear_forecast import LinearForecast
@@ -82,10 +83,11 @@ def no_forecast_phase(module, *duration, **options):
     return deepdive_phases(module, *duration, **options)[:-1]
 
 
-def no_discriminants(train, valid, features, class_counts):
+def no_discriminants(train, valid, features, class_counts, groups=None):
     """Start without knowledge of the labels: all windows have the same logits."""
-    n_logits = sum(class_counts)
-    return torch.zeros(n_logits, features.n_features), torch.zeros(n_logits)
+    n_logits, n_features = sum(class_counts), features.n_features + features.n_pooled
+    nothing = Discriminants(torch.zeros(n_logits, n_features), torch.zeros(n_logits))
+    return nothing, nothing
 
 
 def last_value(train, valid, candidates):
