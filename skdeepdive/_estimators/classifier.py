@@ -122,6 +122,28 @@ class FactorClassifier(ClassifierMixin, BaseEstimator):
         names = self.forecaster_.factor_names_
         return proba if len(names) == 1 else proba[names.index(self.factor)]
 
+    def score(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy of the labels.
+
+        Parameters
+        ----------
+        X : array-like of the shape given to `fit`, n_samples aside
+        y : array-like of shape (n_samples,)
+            The true labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the windows.
+
+        Returns
+        -------
+        accuracy : float
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        return super().score(X, y, sample_weight)
+
     def _take(self, fitted: Any) -> "FactorClassifier":
         """Classify by a fitted forecaster."""
         self.forecaster_ = fitted
