@@ -1,6 +1,6 @@
 """Windows, futures, labels and covariates: gathered in batches, cut into folds and parts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -19,6 +19,8 @@ _N_FOLDS = 6
 N_BLOCKS = 8
 # Values that are gathered at once: few enough for the cache (1 MB in single precision).
 _GATHERED_ENTRIES = 2**18
+# Futures that are looked at together.
+_CHUNK = 1024
 # Values of a series that is standardised as a whole (64 MB in single precision).
 _MOST_COPIED = 2**24
 # Responses of a batch of windows to classes, at most (64 MB in double precision).
@@ -32,15 +34,20 @@ class Batch:
     Attributes
     ----------
     x : tensor of shape (n, n_timesteps, n_channels)
-        Standardised windows.
+        Standardised windows; what is missing in them is filled.
     y : tensor of shape (n, horizon, n_targets)
-        Their futures, in units of the model.
+        Their futures, in units of the model; what is missing is filled.
     labels : tensor of shape (n, n_factors)
         Codes of classes, -1 where unlabelled.
     covariates : tensor of shape (n, horizon, n_covariates), default=None
         Standardised covariates, known for the horizon; None where there are none.
     pooled : tensor of shape (n, n_pooled), default=None
         Pooled features of the windows; None where they were not computed before.
+    observed : tensor of shape (n, n_timesteps, n_channels), default=None
+        Whether values of the windows were observed; None: all were.
+    weights : tensor of shape (n, horizon, n_targets), default=None
+        Of the values of the futures: 0 for those that are missing, and for the others such that the
+        mean of the weights over all windows is 1; None: all were observed.
     """
 
     x: torch.Tensor
@@ -48,14 +55,26 @@ class Batch:
     labels: torch.Tensor
     covariates: torch.Tensor | None = None
     pooled: torch.Tensor | None = None
+    observed: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
+    def weigh(self, values: torch.Tensor) -> torch.Tensor:
+        """Weigh values of the futures, so that sums over windows are of what was observed."""
+        return values if self.weights is None else values * self.weights
+
 
 @dataclass(frozen=True)
 class WindowData:
-    """Windows and what belongs to them, gathered and standardised when a batch is asked for."""
+    """Windows and what belongs to them, gathered and standardised when a batch is asked for.
+
+    Where `X` has gaps, `complete` fills standardised windows, and `completed` are these, if they
+    are kept. Where `y` has gaps, `shares` are the parts of the futures that were observed,
+    `(horizon, n_targets)`, and `expect` says what to fill gaps with, given windows and covariates:
+    without it, zeros.
+    """
 
     X: np.ndarray
     y: np.ndarray
@@ -67,6 +86,15 @@ class WindowData:
     covariates: np.ndarray | None = None
     covariate_scaling: Scaling = STANDARDISED
     pooled: np.ndarray | None = None
+    complete: Callable[[torch.Tensor], torch.Tensor] | None = None
+    completed: np.ndarray | None = None
+    shares: torch.Tensor | None = None
+    expect: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor] | None = None
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether values of windows or futures are missing."""
+        return self.complete is not None or self.shares is not None
 
     @property
     def n_covariates(self) -> int:
@@ -98,14 +126,34 @@ class WindowData:
         """Gather rows, a slice or an index array, as standardised tensors on the device."""
         x = self._gather(self.X, self.x_scaling, rows)
         y = self._gather(self.y, self.y_scaling, rows)
-        covariates = pooled = None
+        covariates = pooled = observed = weights = None
         if self.covariates is not None:
             gathered = self._gather(self.covariates, self.covariate_scaling, rows)
             covariates = to_tensor(gathered, self.device)
         if self.pooled is not None:
             pooled = to_tensor(self.pooled[rows], self.device)
         x, y, labels = (to_tensor(part, self.device) for part in (x, y, self.labels[rows]))
-        return Batch(x, y, labels, covariates, pooled)
+        if self.complete is not None:
+            observed, x = ~x.isnan(), self._complete(x, rows)
+        if self.shares is not None:
+            known = ~y.isnan()
+            weights = known / self.shares
+            expected = torch.zeros_like(y) if self.expect is None else self.expect(x, covariates)
+            y = torch.where(known, y, expected)
+        return Batch(x, y, labels, covariates, pooled, observed, weights)
+
+    def with_gaps_weighed(self) -> "WindowData":
+        """Return the same windows; what is missing in their futures has no weight."""
+        observed = np.zeros(self.y.shape[1:])
+        for start in range(0, len(self), _CHUNK):
+            observed += (~np.isnan(self.y[start : start + _CHUNK])).sum(axis=0)
+        shares = np.maximum(observed, 1.0) / len(self)
+        return replace(self, shares=torch.as_tensor(shares, dtype=torch.float32).to(self.device))
+
+    def _complete(self, x: torch.Tensor, rows: slice | np.ndarray) -> torch.Tensor:
+        if self.completed is not None:
+            return to_tensor(self.completed[rows], self.device)
+        return self.complete(x)  # type: ignore[misc]  # there are gaps
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield consecutive batches of all rows."""
@@ -132,6 +180,7 @@ class WindowData:
             labels=self.labels[rows],
             covariates=rows_of(self.covariates, rows),
             pooled=rows_of(self.pooled, rows),
+            completed=rows_of(self.completed, rows),
         )
 
     def _gather(self, values: np.ndarray, scaling: Scaling, rows: Any) -> np.ndarray:

@@ -233,8 +233,11 @@ def shape_text(of_one: tuple[int, ...]) -> str:
     return str(("n_samples", *of_one)).replace("'", "")
 
 
-def check_numeric(name: str, values: Any) -> Any:
-    """Return an array-like with a shape, and raise if it holds something else than real numbers."""
+def check_numeric(name: str, values: Any, *, gaps: bool = False) -> Any:
+    """Return an array-like with a shape, and raise if it holds something else than real numbers.
+
+    With `gaps`, what is missing in tables is let pass.
+    """
     _refuse_masked(name, values)
     array: Any = values
     if not hasattr(values, "shape"):
@@ -244,11 +247,11 @@ def check_numeric(name: str, values: Any) -> Any:
         raise ValueError(f"'{name}' must be an array, got the single value {values!r}.")
     columns = hasattr(array, "columns") and hasattr(array, "dtypes")
     for dtype in array.dtypes if columns else [getattr(array, "dtype", None)]:
-        _check_kind(name, array, dtype)
+        _check_kind(name, array, dtype, gaps)
     return array
 
 
-def _check_kind(name: str, array: Any, dtype: Any) -> None:
+def _check_kind(name: str, array: Any, dtype: Any, gaps: bool) -> None:
     kind = getattr(dtype, "kind", "f")  # other libraries' dtypes have no kind
     if kind == "c":
         raise ValueError(f"'{name}' must hold real numbers. Complex data not supported.")
@@ -257,16 +260,18 @@ def _check_kind(name: str, array: Any, dtype: Any) -> None:
             np.asarray(array, dtype=np.float64)
     elif kind not in "iufb":
         raise ValueError(f"'{name}' must hold numbers, got values of dtype {dtype}.")
-    elif hasattr(dtype, "na_value") and np.asarray(array.isna()).any():
+    elif not gaps and hasattr(dtype, "na_value") and np.asarray(array.isna()).any():
         raise ValueError(f"'{name}' must be finite, but it contains NaN. Impute or drop it.")
 
 
 def check_futures(y: Any, n_samples: int) -> np.ndarray:
     """Return y of one to three dimensions; its length must be `n_samples`."""
     with naming("y"):
-        y = np.asarray(y)
-        if y.dtype.kind == "O":  # as pandas makes of nullable columns
-            y = y.astype(np.float64)
+        values = np.asarray(y)
+        if values.dtype.kind == "O":  # as pandas makes of nullable columns
+            is_table = hasattr(y, "iloc")
+            values = y.to_numpy(np.float64, na_value=np.nan) if is_table else values.astype(float)
+        y = values
     if not 1 <= y.ndim <= 3 or 0 in y.shape:
         raise ValueError(
             "'y' must have shape (n_samples,), (n_samples, horizon) or (n_samples, horizon, "

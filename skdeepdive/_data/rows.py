@@ -50,22 +50,55 @@ def _n_holders(rows: np.ndarray, windows: np.ndarray) -> np.ndarray:
     return (last - first + 1).astype(np.float64)
 
 
-def check_finite(name: str, windows: np.ndarray) -> None:
-    """Raise if windows (n, n_timesteps, n_channels) hold NaN, infinity or what is close to it.
+def check_finite(name: str, windows: np.ndarray, *, gaps: bool = False) -> bool:
+    """Raise if windows (n, n_timesteps, n_channels) hold infinity or what is close to it.
 
-    They are not copied.
+    With `gaps` they may hold NaN, and whether they do is returned. They are not copied.
     """
     if windows.dtype.kind not in "fc":
-        return
+        return False
     largest = min(_LARGEST, float(np.finfo(windows.dtype).max))
+    found = False
     for chunk, _ in iterate_rows(windows):
         if -largest <= chunk.min() and chunk.max() <= largest:  # false where there is NaN
             continue
-        kind = "NaN" if np.isnan(chunk).any() else "infinity (inf)"
+        observed = chunk[~np.isnan(chunk)]
+        found = found or observed.size < chunk.size
+        if gaps and (np.abs(observed) <= largest).all():
+            continue
+        kind = "NaN" if found and not gaps else "infinity (inf)"
         kind = f"values beyond {_LARGEST:g}" if np.isfinite(chunk).all() else kind
+        advice = (
+            "Replace them by NaN, which counts as missing, or drop the windows that hold them."
+            if gaps
+            else "Impute the missing values or drop the windows that hold them."
+        )
+        raise ValueError(f"'{name}' must be finite, but it contains {kind}. {advice}")
+    return found
+
+
+def check_observed(name: str, windows: np.ndarray) -> None:
+    """Raise if a channel of windows has no value that is not NaN."""
+    missing = np.ones(windows.shape[2], dtype=bool)
+    for chunk, _ in iterate_rows(windows):
+        missing &= np.isnan(chunk).all(axis=0)
+        if not missing.any():
+            return
+    raise ValueError(
+        f"'{name}' must have values in every channel of the windows to train on, but channel "
+        f"{missing.argmax()} has only NaN there. Drop the channel."
+    )
+
+
+def check_futures_observed(futures: np.ndarray) -> None:
+    """Raise if a step of futures (n, horizon, n_targets) has no value that is not NaN."""
+    missing = np.isnan(futures).all(axis=0)
+    if missing.any():
+        step, target = np.argwhere(missing)[0]
         raise ValueError(
-            f"'{name}' must be finite, but it contains {kind}. Impute the missing values or drop "
-            "the windows that hold them."
+            "'y' must have values at every step, both in the windows to train on and in those for "
+            f"validation, but step {step} of target {target} has only NaN in one of them. Give "
+            "more windows, or leave the target out."
         )
 
 
@@ -73,7 +106,7 @@ def check_reach(name: str, windows: np.ndarray, loc: np.ndarray, scale: np.ndarr
     """Raise if windows are too far from those that location and scale are taken from."""
     for chunk, _ in iterate_rows(windows):
         with np.errstate(over="ignore"):
-            far = np.abs(chunk - loc).max(axis=0) / scale
+            far = np.fmax.reduce(np.abs(chunk - loc), axis=0, initial=0.0) / scale
         if not (far <= _FARTHEST).all():
             raise ValueError(
                 f"'{name}' must not be farther than {_FARTHEST:g} standard deviations from the "
@@ -82,21 +115,36 @@ def check_reach(name: str, windows: np.ndarray, loc: np.ndarray, scale: np.ndarr
             )
 
 
+def _first_values(windows: np.ndarray) -> np.ndarray:
+    """First value of every channel that is not NaN, in double precision."""
+    first = np.full(windows.shape[2], np.nan)
+    for chunk, _ in iterate_rows(windows):
+        where = ~np.isnan(chunk)
+        found = chunk[where.argmax(axis=0), np.arange(len(first))]
+        first = np.where(np.isnan(first), found, first)
+        if not np.isnan(first).any():
+            break
+    return first
+
+
 def location_and_scale(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of every channel; the deviation of a constant channel is 1.
 
-    Deviations are taken from the first row and in units of the largest one, so that neither a
-    large offset nor extreme magnitudes cost precision.
+    Deviations are taken from the first value and in units of the largest one, so that neither a
+    large offset nor extreme magnitudes cost precision. NaN takes no part.
     """
-    reference = windows[0, 0].astype(np.float64)
+    reference = _first_values(windows)
     largest = np.zeros_like(reference)
     for chunk, _ in iterate_rows(windows):
-        np.maximum(largest, np.abs(chunk - reference).max(axis=0), out=largest)
+        np.fmax(largest, np.fmax.reduce(np.abs(chunk - reference), axis=0), out=largest)
     unit = np.where(largest > 0, largest, 1.0)
-    n, total, squares = 0.0, np.zeros_like(unit), np.zeros_like(unit)
+    n, total, squares = np.zeros_like(unit), np.zeros_like(unit), np.zeros_like(unit)
     for chunk, weight in iterate_rows(windows):
         deviation = (chunk - reference) / unit
-        n += weight.sum()
+        missing = np.isnan(deviation)
+        if missing.any():
+            deviation[missing] = 0.0
+        n += (weight * ~missing).sum(axis=0) if missing.any() else weight.sum()
         total += (weight * deviation).sum(axis=0)
         squares += (weight * np.square(deviation)).sum(axis=0)
     variance = np.maximum(squares / n - (total / n) ** 2, 0.0)

@@ -30,8 +30,13 @@ def _overlap(windows: np.ndarray) -> bool:
 def _goes_on(window: np.ndarray, later: np.ndarray) -> bool:
     """Whether the end of a window, from its second step on, is the beginning of a later one."""
     n_timesteps = len(window)
-    steps = 1 + np.flatnonzero((window[1:] == later[0]).all(axis=1))
-    return any((window[step:] == later[: n_timesteps - step]).all() for step in steps)
+    steps = 1 + np.flatnonzero(_equal(window[1:], later[0]).all(axis=1))
+    return any(_equal(window[step:], later[: n_timesteps - step]).all() for step in steps)
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Compare values; NaN equals NaN."""
+    return (one == other) | ((one != one) & (other != other))
 
 
 def check_groups(groups: Any, n_samples: int) -> np.ndarray | None:

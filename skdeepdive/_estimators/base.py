@@ -30,7 +30,7 @@ from .._data.checks import (
 )
 from .._data.covariates import check_covariates, check_known_covariates
 from .._data.devices import to_array, to_numpy_dtype, to_tensor
-from .._data.rows import check_finite
+from .._data.rows import check_finite, check_futures_observed, check_observed
 from .._data.threads import threads_for
 from .._data.validation import check_groups, last_groups, share_steps
 from .._saving import file
@@ -156,17 +156,27 @@ class BaseForecaster(
             decoded = self.module_.decode_embedding(embedding).cpu().numpy()
         return _match_precision("Z", self._to_windows(decoded), array)
 
-    def reconstruct(self, X: ArrayLike) -> np.ndarray:
-        """Decode windows from their own embeddings.
+    def reconstruct(
+        self, X: ArrayLike, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Decode windows from their own embeddings, and fill their gaps.
 
         Parameters
         ----------
         X : array-like of the shape given to `fit`, n_samples aside
+            NaN is missing.
+        return_std : bool, default=False
+            Whether to return how far values are expected to be from the result.
 
         Returns
         -------
         X_reconstructed : ndarray of the shape of `X`
-            In the units of `X`.
+            In the units of `X`. Where a value is missing, it is the mean given all that was
+            observed of the window, which is closer than what is decoded from few latent dimensions:
+            ``np.where(np.isnan(X), model.reconstruct(X), X)`` fills the gaps and keeps the rest.
+        X_std : ndarray of the same shape
+            Standard deviation in the units of `X`: of what is missing, given what was observed; of
+            the likelihood elsewhere. Only with `return_std`.
 
         Raises
         ------
@@ -175,9 +185,24 @@ class BaseForecaster(
         ValueError
             If `X` has another shape than in `fit`, or holds NaN or infinity.
         """
-        return self._infer(
-            X, lambda x: self.module_.decode_embedding(self.module_.embed(x)), self._to_windows
-        )
+        check_is_fitted(self)
+        completion = self.module_.features.completion
+
+        def mean(x: torch.Tensor) -> torch.Tensor:
+            decoded = self.module_.decode_embedding(self.module_.embed(x))
+            return torch.where(x.isnan(), completion(x), decoded)
+
+        def deviation(x: torch.Tensor) -> torch.Tensor:
+            return torch.where(x.isnan(), completion.deviation(x), self.module_.window_scale)
+
+        def in_units(values: np.ndarray) -> np.ndarray:
+            scaled = values * self._x_scaling.scale
+            return scaled.reshape(len(values), *self._window_shape)
+
+        found = self._infer(X, mean, self._to_windows)
+        if not check_flag("return_std", return_std):
+            return found
+        return found, self._infer(X, deviation, in_units)
 
     def score(
         self,
@@ -214,7 +239,7 @@ class BaseForecaster(
         from sklearn.metrics import r2_score  # half of what importing this package would take
 
         forecast = self.predict(X, future_covariates=future_covariates)
-        y = _to_futures("y", y, len(forecast))
+        y, has_gaps = _to_futures("y", y, len(forecast))
         if y.shape != forecast.shape:
             raise ValueError(
                 f"'y' must have shape {forecast.shape}, as the forecasts, got {y.shape}."
@@ -225,7 +250,10 @@ class BaseForecaster(
         # first future as zero, futures that equal it are exactly 0.
         true, found = (self._in_model_units(futures, y[:1]) for futures in (y, forecast))
         with naming("sample_weight"), np.errstate(over="ignore", invalid="ignore"):
-            score = r2_score(true, found, sample_weight=sample_weight)
+            if has_gaps:
+                score = _mean_r2(true, found, sample_weight)
+            else:
+                score = r2_score(true, found, sample_weight=sample_weight)
         if not np.isfinite(score):
             raise ValueError("'y' is too far from the forecasts for R² to be a number.")
         return score
@@ -392,13 +420,14 @@ class BaseForecaster(
         self, X: Any, y: Any, future_covariates: Any, groups: Any, plan: Plan
     ) -> Windows:
         """Check windows and what belongs to them, note their shapes, and split them."""
-        windows = self._check_windows(X) if plan.goes_on else self._check_first_windows(X)
+        check = self._check_windows if plan.goes_on else self._check_first_windows
+        windows, X_has_gaps = check(X)
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        y = _to_futures("y", y, len(windows))
+        y, y_has_gaps = _to_futures("y", y, len(windows))
         if plan.goes_on and y.shape[1:] != self._future_shape:
             expected = shape_text(self._future_shape)
             raise ValueError(f"'y' must have shape {expected} as before, got {y.shape}.")
@@ -414,24 +443,30 @@ class BaseForecaster(
         groups = None if groups is None else check_groups(groups, n_samples)
         if groups is not None:
             n_valid = int(last_groups(groups, fraction).sum())
-            counts = n_samples - n_valid, n_valid
-            return Windows(windows, futures, covariates, *counts, False, groups)
-        share = share_steps(windows, futures)
-        default_gap = self.horizon_ - 1 if share else 0
-        counts = check_validation_split(n_samples, fraction, self.validation_gap, default_gap)
-        return Windows(windows, futures, covariates, *counts, share)
+            counts, share = (n_samples - n_valid, n_valid), False
+        else:
+            share = share_steps(windows, futures)
+            default_gap = self.horizon_ - 1 if share else 0
+            counts = check_validation_split(n_samples, fraction, self.validation_gap, default_gap)
+        has_gaps = X_has_gaps, y_has_gaps
+        if X_has_gaps and not plan.goes_on:
+            check_observed("X", windows[: counts[0]])
+        if y_has_gaps and not plan.goes_on:
+            for part in (futures[: counts[0]], futures[-counts[1] :]):
+                check_futures_observed(part)
+        return Windows(windows, futures, covariates, *counts, share, groups, *has_gaps)
 
-    def _check_first_windows(self, X: Any) -> np.ndarray:
-        X = check_numeric("X", to_array("X", X))
+    def _check_first_windows(self, X: Any) -> tuple[np.ndarray, bool]:
+        X = check_numeric("X", to_array("X", X), gaps=True)
         if len(X.shape) != 2:
             check_window_shape(X, self.n_channels)
         with naming("X"):
             X = validate_data(self, X, **_X_CHECKS, ensure_min_samples=2)
         check_window_shape(X, self.n_channels)
         windows = to_windows(X, self.n_channels)
-        check_finite("X", windows)
+        has_gaps = check_finite("X", windows, gaps=True)
         self._window_shape = X.shape[1:]
-        return windows
+        return windows, has_gaps
 
     def _check_first_covariates(self, values: Any, n_samples: int) -> np.ndarray | None:
         self.n_covariates_, self._covariate_columns = 0, []
@@ -467,7 +502,7 @@ class BaseForecaster(
         cache; windows are their first axis.
         """
         return self._in_batches(
-            self._check_windows(X), None, lambda x, covariates: compute(x), finish
+            self._check_windows(X)[0], None, lambda x, covariates: compute(x), finish
         )
 
     def _infer_futures(
@@ -478,7 +513,7 @@ class BaseForecaster(
         finish: Callable[[np.ndarray], np.ndarray],
     ) -> np.ndarray:
         """Check windows and covariates, and compute something of their futures, as `_infer`."""
-        windows = self._check_windows(X)
+        windows, _ = self._check_windows(X)
         covariates = self._check_covariates(future_covariates, len(windows))
         return self._in_batches(windows, covariates, compute, finish)
 
@@ -506,15 +541,15 @@ class BaseForecaster(
         """Count the classes that every window has a response to."""
         return 0
 
-    def _check_windows(self, X: Any) -> np.ndarray:
+    def _check_windows(self, X: Any) -> tuple[np.ndarray, bool]:
+        """Return windows, and whether they have gaps."""
         check_is_fitted(self)
-        X = check_numeric("X", to_array("X", X))
+        X = check_numeric("X", to_array("X", X), gaps=True)
         check_fitted_shape(X, self._window_shape)
         with naming("X"):
             X = validate_data(self, X, reset=False, **_X_CHECKS)
         windows = to_windows(X, self.n_channels_)
-        check_finite("X", windows)
-        return windows
+        return windows, check_finite("X", windows, gaps=True)
 
     def _to_tensor(self, windows: np.ndarray) -> torch.Tensor:
         like = self._parameter
@@ -542,6 +577,7 @@ class BaseForecaster(
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -553,11 +589,26 @@ class BaseForecaster(
         super().__setstate__(from_plain(state, type(self)))
 
 
-def _to_futures(name: str, y: Any, n_samples: int) -> np.ndarray:
-    """Return the futures of some windows as an array of finite numbers."""
-    y = check_futures(check_numeric(name, to_array(name, y)), n_samples)
-    check_finite(name, y.reshape(len(y), -1, 1))
-    return y
+def _to_futures(name: str, y: Any, n_samples: int) -> tuple[np.ndarray, bool]:
+    """Return the futures of some windows as an array of numbers, and whether some are NaN."""
+    y = check_futures(check_numeric(name, to_array(name, y), gaps=True), n_samples)
+    return y, check_finite(name, y.reshape(len(y), -1, 1), gaps=True)
+
+
+def _mean_r2(true: np.ndarray, found: np.ndarray, sample_weight: Any) -> float:
+    """Mean of R² over columns, each from the rows in which its true value is known."""
+    from sklearn.metrics import r2_score
+
+    weight = np.ones(len(true)) if sample_weight is None else np.asarray(sample_weight)
+    known = ~np.isnan(true)
+    scores = [
+        r2_score(true[rows, j], found[rows, j], sample_weight=weight[rows])
+        for j, rows in enumerate(known.T)
+        if rows.sum() > 1
+    ]
+    if not scores:
+        raise ValueError("'y' must hold at least two windows with the same step known.")
+    return float(np.mean(scores))
 
 
 def _match_precision(name: str, values: np.ndarray, inputs: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from .._data.rows import check_reach, location_and_scale
 from .._data.scaling import Scaling
 from .._start.channels import find_source_channels
 from .._start.clusters import discover_clusters
+from .._start.completion import fit_completion, with_gaps_filled
 from .._start.continuation import WindowSums, continued_start
 from .._start.start import (
     Sizes,
@@ -30,6 +31,7 @@ from .._train.conformal import fit_conformal_errors, update_conformal_errors
 from .._train.loop import Settings, train
 from .._train.phases import deepdive_phases, interleaved_phase, warmed_up
 from .._train.shrinkage import calibrate_forecast
+from ..nn.completion import WindowCompletion
 from ..nn.module import DeepDIVE
 from ..nn.vae import VAE
 
@@ -65,7 +67,8 @@ class Windows:
     Covariates of the futures are `(n, horizon, n_covariates)`, or None. The first `n_train` windows
     are trained on and the last `n_valid` are for validation; those between share steps of their
     futures with validation windows, and are left out. `share_steps` says whether windows are cut
-    from a series. `groups` are codes of groups that are not to be divided, `(n,)`.
+    from a series. `groups` are codes of groups that are not to be divided, `(n,)`. In windows and
+    futures that have gaps, NaN is missing.
     """
 
     X: np.ndarray
@@ -75,6 +78,8 @@ class Windows:
     n_valid: int
     share_steps: bool = True
     groups: np.ndarray | None = None
+    X_has_gaps: bool = False
+    y_has_gaps: bool = False
 
     def with_last(self, last: np.ndarray, codes: np.ndarray) -> tuple["Windows", np.ndarray]:
         """Move some windows to the end, with the codes of their labels."""
@@ -142,18 +147,18 @@ def fit_deepdive(
     channels, y_scaling = find_source_channels(X[:n_train], y[:n_train], x_scaling, y_scaling)
     first, seed = settings.processes.first, settings.seed
     discovered, pooled = bool(sizes.n_marginal) and factors is None, None
+    covariate_scaling = windows.covariate_scaling()
+    both = gather(windows, x_scaling, y_scaling, covariate_scaling, device)
+    completion = first(lambda: fit_completion(*split(both, windows), seed)).to(device)
+    both = fill_gaps(both, windows, completion)
     if not sizes.n_marginal:
         factors = no_factors(len(X))
     elif factors is None:
-        unlabelled = WindowData(X, y, no_factors(len(X)).codes, x_scaling, y_scaling, device)
-        factors, pooled = first(
-            lambda: discover_clusters(unlabelled.standardised(), n_train, sizes.n_clusters, seed)
-        )
-    covariate_scaling = windows.covariate_scaling()
-    data, valid = split(windows, factors.codes, x_scaling, y_scaling, covariate_scaling, device)
+        factors, pooled = first(lambda: discover_clusters(both, n_train, sizes.n_clusters, seed))
+    data, valid = split(replace(both, labels=factors.codes), windows)
     groups = rows_of(windows.groups, slice(n_train))
     class_counts = [len(classes) for classes in factors.classes]
-    features = first(lambda: fit_features(data, seed, pooled))
+    features = first(lambda: fit_features(data, seed, pooled, completion))
     if class_counts and not discovered:
         shape = features
         features = first(
@@ -198,7 +203,8 @@ def fit_deepdive_further(
     module: Any = copy.deepcopy(before.module).to(device, torch.float32)
     module.requires_grad_(True).train()
     scalings = before.x_scaling, before.y_scaling, before.covariate_scaling
-    data, valid = split(windows, factors.codes, *scalings, device)
+    both = fill_gaps(gather(windows, *scalings, device), windows, module.features.completion)
+    data, valid = split(replace(both, labels=factors.codes), windows)
     data, valid = with_pooled(data, module.features), with_pooled(valid, module.features)
 
     def start_again() -> tuple[Start, WindowSums]:
@@ -267,8 +273,10 @@ def fit_vae(
     x_scaling, y_scaling = (Scaling(*location_and_scale(part[:n_train])) for part in (X, y))
     factors = no_factors(len(X))
     covariate_scaling = windows.covariate_scaling()
-    data, valid = split(windows, factors.codes, x_scaling, y_scaling, covariate_scaling, device)
-    features = fit_features(data, settings.seed)
+    both = gather(windows, x_scaling, y_scaling, covariate_scaling, device)
+    completion = fit_completion(*split(both, windows), settings.seed)
+    data, valid = split(fill_gaps(both, windows, completion), windows)
+    features = fit_features(data, settings.seed, completion=completion)
     generator = make_generator(settings.seed, torch.device("cpu"))
     module = make_module(features, y.shape[1:], data.n_covariates, n_train, generator)
     module = module.to(device, torch.float32)
@@ -281,15 +289,14 @@ def fit_vae(
     return train(module, data, valid, phases, settings, finish)
 
 
-def split(
+def gather(
     windows: Windows,
-    codes: np.ndarray,
     x_scaling: Scaling,
     y_scaling: Scaling,
     covariate_scaling: Scaling,
     device: torch.device,
-) -> tuple[WindowData, WindowData]:
-    """Return training and validation windows.
+) -> WindowData:
+    """Return all windows, without labels.
 
     Raises
     ------
@@ -301,14 +308,26 @@ def split(
     if windows.covariates is not None:
         scaling = covariate_scaling
         check_reach("future_covariates", windows.covariates, scaling.loc, scaling.scale)
-    data = WindowData(
+    return WindowData(
         windows.X,
         windows.y,
-        codes,
+        no_factors(len(windows.X)).codes,
         x_scaling,
         y_scaling,
         device,
         covariates=windows.covariates,
         covariate_scaling=covariate_scaling,
     ).standardised()
-    return data.part(slice(0, windows.n_train)), data.part(slice(-windows.n_valid, None))
+
+
+def fill_gaps(data: WindowData, windows: Windows, completion: WindowCompletion) -> WindowData:
+    """Return all windows with their gaps filled, where they have any."""
+    return with_gaps_filled(data, completion) if windows.X_has_gaps else data
+
+
+def split(data: WindowData, windows: Windows) -> tuple[WindowData, WindowData]:
+    """Return training and validation windows."""
+    parts = data.part(slice(0, windows.n_train)), data.part(slice(-windows.n_valid, None))
+    if not windows.y_has_gaps:
+        return parts
+    return parts[0].with_gaps_weighed(), parts[1].with_gaps_weighed()

@@ -26,8 +26,9 @@ def find_source_channels(
     """
     n_channels, n_targets = X.shape[2], y.shape[2]
     rows = np.unique(np.linspace(0, len(X) - 1, 2000).astype(int))
-    last = x_scaling.apply(X[rows, -1], np.float64)
-    first = y_scaling.apply(y[rows, 0], np.float64)
+    # What is missing is put at the mean.
+    last = np.nan_to_num(x_scaling.apply(X[rows, -1], np.float64))
+    first = np.nan_to_num(y_scaling.apply(y[rows, 0], np.float64))
     correlation = _correlation(first, last)
     matched = correlation.argmax(axis=1)
     channels = np.arange(n_targets) if n_targets == n_channels else matched

@@ -124,7 +124,7 @@ def _parts(module: DeepDIVE, forecast: LinearForecast, i: int, classes: slice, e
     for batch, b in encoded.batches():
         responses = module.responses(b)
         linear, scores = forecast.without_classes(batch.x, batch.covariates, with_scores=True)
-        residuals = batch.y - forecast.add_classes(linear, scores, responses)
+        residuals = batch.weigh(batch.y - forecast.add_classes(linear, scores, responses))
         yield (
             responses[i][:, classes],
             scores.movedim(2, 0),

@@ -136,7 +136,7 @@ def _error_moments(module: DeepDIVE, linear: LinearForecast, data: WindowData) -
     def batches():
         for batch in data.batches(rows_per_batch(data, module.n_classes)):
             responses = module.infer_marginal(module.features.of(batch)).responses
-            errors = batch.y - linear(batch.x, responses, batch.covariates)
+            errors = batch.weigh(batch.y - linear(batch.x, responses, batch.covariates))
             inputs = regression_inputs(batch.x, linear.source_channels, linear.joint).double()
             yield inputs, regression_outputs(errors, linear.joint).double()
 

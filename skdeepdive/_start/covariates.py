@@ -51,7 +51,8 @@ class _Known(NamedTuple):
         parts = []
         for batch in WindowSample(data, rows).batches(rows_per_batch(data)):
             forecast, scores = linear.without_classes(batch.x, with_scores=True)
-            parts.append((batch.covariates, scores[:, :-1].flatten(1), batch.y - forecast))
+            errors = batch.weigh(batch.y - forecast)
+            parts.append((batch.covariates, scores[:, :-1].flatten(1), errors))
         return cls(*map(torch.cat, zip(*parts, strict=True)))
 
     def moments(self, effect: CovariateEffect, step: int) -> Moments:

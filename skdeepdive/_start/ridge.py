@@ -6,7 +6,7 @@ of: windows are never in memory together. Validation windows choose the regulari
 
 import functools
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +24,9 @@ MAX_JOINT_ENTRIES = 4096
 # Rounding errors that subtracting last values leaves in the moments, for each of the inputs,
 # relative to the squares before. The windows of a straight line have no other variance.
 _LOST = 100 * ROUNDING
+
+# Rounds in which missing futures are filled by what the regression so far expects.
+_N_ROUNDS = 2
 
 # Ratios of the penalties halfway to the neighbours of the best one.
 _HALF_STEPS = (10**-0.5, 10**0.5)
@@ -52,7 +55,7 @@ class _Design:
 
     def _moments_of_part(self, data: WindowData) -> Moments:
         past, future = series_of(data.X), series_of(data.y)
-        if past is None or future is None:
+        if past is None or future is None or data.has_gaps:
             return Moments.of(self._batches(data))
         past = data.x_scaling.apply(past, np.float64).T
         future = data.y_scaling.apply(future, np.float64).T
@@ -146,7 +149,8 @@ def fit_linear_forecast(
         The same, fitted without each of the consecutive folds of the training windows.
     """
     designs = _designs(candidates, train.X[0].size)
-    best = min((_best_of(design, train, valid) for design in designs), key=lambda fit: fit.error)
+    train, valid = _with_expected_futures(designs, train, valid)
+    best = _best(designs, train, valid)
     components = principal_components(best.moments).to(train.device)
 
     def forecast(moments):
@@ -156,6 +160,36 @@ def fit_linear_forecast(
         forecast(best.moments - best.design.moments(fold)) for fold in consecutive_folds(train)
     ]
     return forecast(best.moments), fold_maps
+
+
+def _with_expected_futures(
+    designs: list[_Design], train: WindowData, valid: WindowData
+) -> tuple[WindowData, WindowData]:
+    """Fill gaps of futures by their expectation under the regression: the EM algorithm.
+
+    Zeros, the first filling, shrink the regression by the share that was observed.
+    """
+    if train.shares is None:
+        return train, valid
+    unit = train.shares
+    for _ in range(_N_ROUNDS):
+        best = _best(designs, train, valid)
+        solution = best.solve(best.moments)
+        linear = best.design.forecast(*solution, None, train.y.shape[1:]).to(train.device)
+        expect = functools.partial(_expect, linear, unit)
+        train, valid = (replace(data, expect=expect) for data in (train, valid))
+        unit = torch.ones_like(unit)
+    return train, valid
+
+
+def _expect(
+    linear: LinearForecast, unit: torch.Tensor, x: torch.Tensor, covariates: torch.Tensor | None
+) -> torch.Tensor:
+    return linear(x) / unit
+
+
+def _best(designs: list[_Design], train: WindowData, valid: WindowData) -> _Fit:
+    return min((_best_of(design, train, valid) for design in designs), key=lambda fit: fit.error)
 
 
 def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:

@@ -8,6 +8,7 @@ import torch
 from .._data.batches import WindowData, fold_bounds, rows_of, rows_per_batch
 from .._data.draws import make_generator
 from .._data.labels import Factors
+from ..nn.completion import WindowCompletion
 from ..nn.features import WindowFeatures
 from ..nn.linear_forecast import LinearForecast
 from ..nn.module import DeepDIVE
@@ -157,11 +158,14 @@ def closed_form_start(
 
 @torch.no_grad()
 def fit_features(
-    train: WindowData, seed: int, pooled: PooledFeatures | None = None
+    train: WindowData,
+    seed: int,
+    pooled: PooledFeatures | None = None,
+    completion: WindowCompletion | None = None,
 ) -> WindowFeatures:
-    """Fit the features of windows, beside pooled ones."""
+    """Fit the features of windows, beside pooled ones and what fills their gaps."""
     _, n_timesteps, n_channels = train.X.shape
-    features = WindowFeatures(n_timesteps, n_channels, pooled=pooled)
+    features = WindowFeatures(n_timesteps, n_channels, pooled=pooled, completion=completion)
     features = features.to(train.device, torch.float32)
     features.vectors.copy_(fit_basis(train, features, seed))
     return features
@@ -227,9 +231,8 @@ def forecast_scale(module: DeepDIVE, valid: WindowData) -> torch.Tensor:
     sample = valid.sample(_MOST_EVALUATED, seed=0)
     squares = torch.zeros((), dtype=torch.float64, device=valid.device)
     for batch in sample.batches(rows_per_batch(valid, module.n_classes)):
-        squares = squares + (
-            torch.add(*module.forecast_parts(batch)) - batch.y
-        ).double().square().sum(0)
+        errors = torch.add(*module.forecast_parts(batch)) - batch.y
+        squares = squares + batch.weigh(errors.double().square()).sum(0)
     return (squares / len(sample)).sqrt().float()
 
 

@@ -5,8 +5,8 @@ import sys
 
 import torch
 
-from .._data.batches import N_BLOCKS, WindowData, rows_per_batch
-from ..nn.forecast import forecast_and_scale
+from .._data.batches import N_BLOCKS, Batch, WindowData, rows_per_batch
+from ..nn.forecast import forecast_and_scale, widening
 from ..nn.module import DeepDIVE
 
 # Powers of a window's own deviation that the errors may scale with.
@@ -58,8 +58,10 @@ def update_conformal_errors(module: DeepDIVE, valid: WindowData) -> None:
         fit_conformal_errors(module, valid)
         return
     batch = valid.batch(slice(None))
-    forecast, scale = forecast_and_scale(module, batch.x, batch.covariates)
-    latest = torch.cat([conformal.errors, (batch.y - forecast) / scale])[-_ENOUGH:]
+    windows = module.features.of(batch).with_gaps
+    forecast, scale = forecast_and_scale(module, windows, batch.covariates)
+    errors = _with_gaps((batch.y - forecast) / scale, batch)
+    latest = _filled(torch.cat([conformal.errors, errors]))[-_ENOUGH:]
     conformal.set_errors(latest[:: _step(latest, _KEPT)].clone())
 
 
@@ -76,9 +78,28 @@ def _errors(
         latents = module.infer(window)
         linear, correction = module.forecast_given(latents, window, batch.covariates)
         log_scale = module.conformal.source_log_scale(window, channels)
-        parts.append((batch.y - linear - correction, log_scale, *latents.responses))
+        errors = _with_gaps(batch.y - linear - correction, batch)
+        if batch.observed is not None:
+            errors = errors / widening(module, window, batch.covariates)
+        parts.append((errors, log_scale, *latents.responses))
     errors, log_scale, *responses = map(torch.cat, zip(*parts, strict=True))
-    return errors, log_scale, responses
+    return _filled(errors), log_scale, responses
+
+
+def _with_gaps(errors: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Put NaN where the true value is missing."""
+    return errors if batch.weights is None else errors.where(batch.weights > 0, torch.nan)
+
+
+def _filled(errors: torch.Tensor) -> torch.Tensor:
+    """Put the error of the last window that has one in the place of NaN, or of the first."""
+    missing = errors.isnan()
+    if not missing.any():
+        return errors
+    numbers = torch.arange(len(errors), device=errors.device)[:, None, None]
+    last = torch.where(missing, -1, numbers).cummax(0).values
+    first = missing.byte().argmin(0, keepdim=True)
+    return errors.gather(0, torch.where(last < 0, first, last)).nan_to_num(0.0)
 
 
 def _log_factors(errors: torch.Tensor, response: torch.Tensor) -> torch.Tensor:

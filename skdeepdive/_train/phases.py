@@ -155,7 +155,7 @@ def forecast_loss(
 ) -> tuple[torch.Tensor, Means]:
     """Mean squared error of the futures, given latent variables that stay as they are."""
     forecast = module.forecast_at_draws(batch, draws, **options)
-    squared_error = (forecast - batch.y).square().mean()
+    squared_error = batch.weigh((forecast - batch.y).square()).mean()
     return squared_error, {"squared_error": squared_error.detach()}
 
 

@@ -53,9 +53,10 @@ def _sums_for_shrinkage(module: Module, batch: Batch):
     """
     forecast, correction = (part.double() for part in module.forecast_parts(batch))
     residual = batch.y - forecast
-    linear, quadratic = residual * correction, correction.square()
+    linear, quadratic = batch.weigh(residual * correction), correction.square()
     gains = torch.stack([linear.sum(1), quadratic.sum(1)])
-    return gains, torch.stack([residual.square().sum(0), quadratic.sum(0)]), linear.sum(0)
+    squared = batch.weigh(residual.square())
+    return gains, torch.stack([squared.sum(0), quadratic.sum(0)]), linear.sum(0)
 
 
 def _sure_factor(linear: torch.Tensor, quadratic: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,6 @@ from functools import partial
 
 import torch
 from torch import nn
-from torch.distributions import Distribution
 from torch.utils.checkpoint import checkpoint
 
 from .covariates import StepCorrection
@@ -42,7 +41,9 @@ class WindowDecoder(nn.Module):
         self.network = mlp(n_fused, n_hidden, n_coordinates, start_at_zero=start_at_zero)
         self.log_scale = nn.Parameter(torch.zeros(n_channels))
 
-    def forward(self, fused: torch.Tensor, basis: torch.Tensor, linear=0.0) -> Distribution:
+    def forward(
+        self, fused: torch.Tensor, basis: torch.Tensor, linear=0.0
+    ) -> DiagonalNormal | BasisNormal:
         """Map fused features `(n, n_fused)` to p(x | a, b) over windows."""
         decoded = linear + self.network(fused).unflatten(1, self.shape)
         if not self.compressed:

@@ -21,6 +21,7 @@ def intervene(
     A window changes by the difference of what is decoded from both embeddings, so it keeps what its
     embedding leaves out. The forecast is that of the changed window and latent variables.
     """
+    x = module.features(x).x
     before = module.embed(x)
     after = change(before)
     changed = x + module.decode_embedding(after) - module.decode_embedding(before)
@@ -65,7 +66,8 @@ def attribute_forecast(
 
     linear, correction = forecast(frozenset())
     channels = module.linear_forecast.source_channels
-    level = torch.zeros_like(linear) if channels is None else x[:, -1:, channels].expand_as(linear)
+    last = None if channels is None else window.x[:, -1:, channels]
+    level = torch.zeros_like(linear) if last is None else last.expand_as(linear)
     shares = shapley_values(lambda players: torch.add(*forecast(players)), n_players)
     return torch.stack([level, linear - level, correction, *shares], dim=1)
 

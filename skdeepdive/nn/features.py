@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from .._data.batches import Batch
+from .completion import WindowCompletion
 from .layers import BLOCK_ENTRIES, initial_values
 from .pooled import PooledFeatures
 
@@ -28,6 +29,8 @@ class WindowFeatures(nn.Module):
         Number of shape entries (time steps times channels) that are kept as they are.
     pooled : PooledFeatures or None, default=None
         Features that do not depend on where the window was cut.
+    completion : WindowCompletion or None, default=None
+        Fills the gaps of windows; None: one that holds no values yet.
     """
 
     # Variation below this part of a channel's overall deviation counts as noise.
@@ -43,11 +46,13 @@ class WindowFeatures(nn.Module):
         n_channels: int,
         max_features: int = 2048,
         pooled: PooledFeatures | None = None,
+        completion: WindowCompletion | None = None,
     ):
         super().__init__()
         self.n_timesteps, self.n_channels = n_timesteps, n_channels
         self.n_components = min(n_timesteps, max(1, max_features // n_channels))
         self.pooled = pooled
+        self.completion = completion or WindowCompletion(n_timesteps, n_channels)
         self.n_features = n_channels * (self.n_components + 2)
         self.n_pooled = pooled.n_features if pooled else 0
         self.n_coefficients = min(n_timesteps, self._N_CHANNEL_COMPONENTS)
@@ -80,20 +85,27 @@ class WindowFeatures(nn.Module):
 
     def of(self, batch: Batch) -> "Window":
         """Describe the windows of a batch, which may have their pooled features already."""
-        return self(batch.x, batch.pooled)
+        return self._describe(batch.x, batch.pooled, batch.observed)
 
-    def forward(self, x: torch.Tensor, pooled: torch.Tensor | None = None) -> "Window":
-        """Describe windows `(n, n_timesteps, n_channels)`.
+    def forward(self, x: torch.Tensor) -> "Window":
+        """Describe windows `(n, n_timesteps, n_channels)`, and fill what is NaN in them."""
+        if not x.sum().isnan():
+            return self._describe(x)
+        return self._describe(self.completion(x), observed=~x.isnan())
 
-        `pooled` are their pooled features, `(n, pooled.n_features)`, if they are known.
-        """
+    def _describe(
+        self,
+        x: torch.Tensor,
+        pooled: torch.Tensor | None = None,
+        observed: torch.Tensor | None = None,
+    ) -> "Window":
         size = max(1, BLOCK_ENTRIES // (self.n_timesteps * self.n_channels))
         blocks = [self._of_block(block) for block in x.split(size)]
         parts = blocks[0] if len(blocks) == 1 else map(torch.cat, zip(*blocks, strict=True))
         features, coefficients, loc, scale = parts
         if pooled is None and self.pooled is not None:
             pooled = self.pooled(x)
-        return Window(x, features, coefficients, loc, scale, pooled)
+        return Window(x, features, coefficients, loc, scale, pooled, observed)
 
     def _of_block(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         shape, loc, scale = self.standardise(x)
@@ -151,6 +163,7 @@ class Window:
     Attributes
     ----------
     x : tensor of shape (n, n_timesteps, n_channels)
+        Without gaps.
     features : tensor of shape (n, n_features)
         Input of the encoders.
     coefficients : tensor of shape (n, n_coefficients, n_channels)
@@ -159,6 +172,8 @@ class Window:
         Mean and deviation of every channel over the time steps.
     pooled : tensor of shape (n, n_pooled) or None
         Pooled features.
+    observed : tensor of shape (n, n_timesteps, n_channels) or None
+        Whether values were observed, not filled; None: all were.
     """
 
     x: torch.Tensor
@@ -167,9 +182,15 @@ class Window:
     loc: torch.Tensor
     scale: torch.Tensor
     pooled: torch.Tensor | None = None
+    observed: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def with_gaps(self) -> torch.Tensor:
+        """The windows as they came, with NaN for what is missing."""
+        return self.x if self.observed is None else self.x.where(self.observed, torch.nan)
 
     @property
     def with_pooled(self) -> torch.Tensor:

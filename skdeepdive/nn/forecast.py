@@ -1,11 +1,17 @@
 """Forecasts as distributions, and the lower bound of a window's log density."""
 
+import math
+
 import torch
 
 from .._data.draws import Draws, make_generator
 from .._data.labels import UNLABELLED
 from .features import Window
+from .likelihoods import bounded_exp
 from .module import DeepDIVE, Latents
+
+# Fillings of a window whose forecasts are compared.
+_N_FILLINGS = 8
 
 
 def forecast_and_scale(
@@ -21,7 +27,28 @@ def _forecast_and_scale(
     latents = module.infer(window)
     linear, correction = module.forecast_given(latents, window, covariates)
     channels = module.linear_forecast.source_channels
-    return linear + correction, module.conformal.scale(window, channels, latents.responses)
+    scale = module.conformal.scale(window, channels, latents.responses)
+    if window.observed is not None:
+        scale = scale * widening(module, window, covariates)
+    return linear + correction, scale
+
+
+def widening(module: DeepDIVE, window: Window, covariates: torch.Tensor | None) -> torch.Tensor:
+    """How much larger errors are for what is missing in windows, `(n, horizon, n_targets)`.
+
+    The variance of forecasts from fillings of the gaps, drawn given what was observed, adds to the
+    mean squared error of the forecasts.
+    """
+    gaps = window.with_gaps
+    completion = module.features.completion
+    generator = make_generator(0, torch.device("cpu"))
+    forecasts = []
+    for _ in range(_N_FILLINGS):
+        noise = torch.randn(len(completion.mean), generator=generator).to(gaps)
+        filled = window.x + completion.deviate(gaps, noise)
+        forecasts.append(module.forecast(filled, covariates))
+    variance = torch.stack(forecasts).var(0)
+    return (1 + variance / bounded_exp(module.forecast_decoder.log_scale).square()).sqrt()
 
 
 def draw_futures(
@@ -73,5 +100,10 @@ def bound_terms(module: DeepDIVE, x: torch.Tensor, n_draws: int = 8) -> list[tor
 
 
 def _log_px(module: DeepDIVE, latents: Latents, window: Window) -> torch.Tensor:
+    """Log p(x | a, b), `(n,)`; what is missing counts with the expectation of its log density."""
     px = module.decode_window(latents, module.fuse(latents, len(window)))
-    return module.log_likelihood(px, window)
+    log_px = module.log_likelihood(px, window)
+    if window.observed is None:
+        return log_px
+    expected = -px.stddev.log() - 0.5 * (1 + math.log(2 * math.pi))
+    return log_px + (~window.observed * expected).flatten(1).sum(1)

@@ -49,8 +49,14 @@ class DiagonalNormal(Distribution):
         """Standard deviation of every entry, `event_shape`."""
         return self.log_scale.exp().expand(self.event_shape)
 
-    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
-        """Log density of arrays `(n, *event_shape)`, summed over entries, `(n,)`."""
+    def log_prob(self, value: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        """Log density of arrays `(n, *event_shape)`, summed over entries, `(n,)`.
+
+        With weights `(n, *event_shape)`, such as 0 for what is missing, the sum is weighted.
+        """
+        if weights is not None:
+            normal = Normal(self._mean, self.stddev, validate_args=False)
+            return (weights * normal.log_prob(value)).flatten(1).sum(1)
         distance = ((value - self._mean) * (-self.log_scale).exp()).square().flatten(1).sum(1)
         log_norm = self.log_scale + 0.5 * math.log(2 * math.pi)
         return -0.5 * distance - log_norm.expand(self.event_shape).sum()
@@ -81,8 +87,19 @@ class BasisNormal(Distribution):
         """Mean windows `(n, n_timesteps, n_channels)`."""
         return torch.einsum("nkc,tk->ntc", self.coefficients, self.basis) + self.level
 
-    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
-        """Log density of windows `(n, n_timesteps, n_channels)`, `(n,)`."""
+    @property
+    def stddev(self) -> torch.Tensor:
+        """Standard deviation of every entry, `(n_timesteps, n_channels)`."""
+        return self.scale.expand(self.event_shape)
+
+    def log_prob(self, x: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+        """Log density of windows `(n, n_timesteps, n_channels)`, `(n,)`.
+
+        With weights of the same shape, such as 0 for what is missing, the sum over entries is
+        weighted.
+        """
+        if weights is not None:
+            return DiagonalNormal(self.mean, self.scale.log()).log_prob(x, weights)
         level = x.mean(dim=1, keepdim=True)
         centred = x - level
         coordinates = torch.cat([level, project(centred, self.basis)], dim=1)

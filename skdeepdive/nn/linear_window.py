@@ -52,14 +52,22 @@ class LinearWindow(nn.Module):
         return sum((response @ mean for response, mean in means), self.mean.unsqueeze(0))
 
     def encode(
-        self, coordinates: torch.Tensor, responses: list[torch.Tensor]
+        self,
+        coordinates: torch.Tensor,
+        responses: list[torch.Tensor],
+        observed: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Map coordinates `(n, *shape)` to mean and log scale of q(a | b, x).
 
-        They are `(n, n_conditional)` and `(n_conditional,)`.
+        They are `(n, n_conditional)` and `(n_conditional,)`, or `(n, n_conditional)` too where only
+        some of the values were observed: a window tells as much less as there are fewer.
         """
         loc = (coordinates.flatten(1) - self.expect(responses)) @ self.projection.T
-        return loc, self.log_scale
+        if observed is None:
+            return loc, self.log_scale
+        told = (-2 * self.log_scale).exp() - 1  # beside the prior, whose precision is 1
+        share = observed.flatten(1).to(loc).mean(1, keepdim=True)
+        return loc, -0.5 * (share * told).clamp(min=0.0).log1p()
 
     def decode(self, a: torch.Tensor | None, responses: list[torch.Tensor]) -> torch.Tensor:
         """Mean of p(x | a, b), `(n or 1, *shape)`."""

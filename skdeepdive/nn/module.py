@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
-from torch.distributions import Distribution, Normal
+from torch.distributions import Normal
 
 from .._data.batches import Batch
 from .._data.draws import Draws
@@ -21,7 +21,7 @@ from .encoders import ConditionalEncoder, MarginalEncoder
 from .features import Window, WindowFeatures
 from .fusion import CrossAttentionFusion
 from .layers import initialise
-from .likelihoods import BasisNormal, draw, kl_to_standard
+from .likelihoods import BasisNormal, DiagonalNormal, bounded_exp, draw, kl_to_standard
 from .linear_forecast import LinearForecast
 from .linear_window import LinearWindow
 from .losses import ElboTerms
@@ -171,7 +171,7 @@ class DeepDIVE(nn.Module):
         if self.conditional_encoder is None:
             return latents
         coordinates = self.features.coordinates(window)
-        linear = self.linear_window.encode(coordinates, latents.responses)
+        linear = self.linear_window.encode(coordinates, latents.responses, window.observed)
         qa = self.conditional_encoder(window.features, self._shield(latents.b), linear)
         return replace(latents, qa=qa, a=draw(qa, draws))
 
@@ -211,7 +211,7 @@ class DeepDIVE(nn.Module):
         out_of_fold: ForecastLinearly | None = None,
         dropout_draws: Draws | None = None,
         covariates: torch.Tensor | None = None,
-    ) -> tuple[Distribution, Distribution]:
+    ) -> tuple[DiagonalNormal | BasisNormal, DiagonalNormal]:
         """Decode p(x | a, b) and p(y | a, b, x, c).
 
         `out_of_fold` makes the linear forecasts of training windows; None: the module's own does.
@@ -228,7 +228,7 @@ class DeepDIVE(nn.Module):
         """Fuse conditional dimensions with factors, `(n, n_fused)`."""
         return self.fusion(latents.a, latents.responses, n_windows)[0]
 
-    def decode_window(self, latents: Latents, fused: torch.Tensor) -> Distribution:
+    def decode_window(self, latents: Latents, fused: torch.Tensor) -> DiagonalNormal | BasisNormal:
         """Decode p(x | a, b)."""
         linear = self.linear_window.decode(latents.a, latents.responses)
         return self.window_decoder(fused, self.features.basis, linear)
@@ -241,7 +241,7 @@ class DeepDIVE(nn.Module):
         out_of_fold: ForecastLinearly | None = None,
         dropout_draws: Draws | None = None,
         covariates: torch.Tensor | None = None,
-    ) -> Distribution:
+    ) -> DiagonalNormal:
         """Decode p(y | a, b, x, c), see :meth:`generate`."""
         if dropout_draws is not None:
             fused = 2.0 * dropout_draws.coins(fused) * fused
@@ -271,15 +271,17 @@ class DeepDIVE(nn.Module):
         labels = batch.labels if self.interleave else torch.full_like(batch.labels, UNLABELLED)
         kl_b, cross_entropy = self.marginal_terms(latents, labels)
         return ElboTerms(
-            log_py=py.log_prob(batch.y),
+            log_py=py.log_prob(batch.y, batch.weights),
             log_px=self.log_likelihood(px, window),
             kl_a=self.kl_a(latents, like=kl_b),
             kl_b=kl_b,
             cross_entropy=cross_entropy,
         )
 
-    def log_likelihood(self, px: Distribution, window: Window) -> torch.Tensor:
+    def log_likelihood(self, px: DiagonalNormal | BasisNormal, window: Window) -> torch.Tensor:
         """Log p(x | a, b), `(n,)`."""
+        if window.observed is not None:
+            return px.log_prob(window.x, window.observed)
         if isinstance(px, BasisNormal):
             coordinates = self.features.coordinates(window)
             return px.log_density(coordinates, self.features.squared_deviation(window))
@@ -367,6 +369,11 @@ class DeepDIVE(nn.Module):
         """Decode windows from embeddings [b | a] of shape `(n, n_marginal + n_conditional)`."""
         latents = self.latents_at(z)
         return self.decode_window(latents, self.fuse(latents, len(z))).mean
+
+    @property
+    def window_scale(self) -> torch.Tensor:
+        """Scale of p(x | a, b), `(n_channels,)`."""
+        return bounded_exp(self.window_decoder.log_scale)
 
     def forecast(self, x: torch.Tensor, covariates: torch.Tensor | None = None) -> torch.Tensor:
         """Mean of p(y | a, b, x, c) at the posterior means, `(n, horizon, n_targets)`."""

@@ -18,7 +18,7 @@ from .decoders import WindowDecoder
 from .encoders import ConditionalEncoder
 from .features import Window, WindowFeatures
 from .layers import initialise, mlp
-from .likelihoods import SMALLEST_SCALE, DiagonalNormal, draw, kl_to_standard
+from .likelihoods import SMALLEST_SCALE, DiagonalNormal, bounded_exp, draw, kl_to_standard
 from .losses import TCVAETerms, Terms, VAETerms
 
 
@@ -90,13 +90,19 @@ class VAE(nn.Module):
         """Posterior means, `(n, n_latent)`."""
         return self.infer(self.features(x)).loc
 
+    @property
+    def window_scale(self) -> torch.Tensor:
+        """Scale of p(x | z), `(n_channels,)`."""
+        return bounded_exp(self.window_decoder.log_scale)
+
     def forecast(self, x: torch.Tensor, covariates: torch.Tensor | None = None) -> torch.Tensor:
         """Mean of p(y | z, c) at the posterior mean, `(n, horizon, n_targets)`."""
         return self.future_decoder(self.embed(x), covariates).mean
 
     def forecast_parts(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the forecast and its correction, of which there is none."""
-        forecast = self.forecast(batch.x, batch.covariates)
+        z = self.infer(self.features.of(batch)).loc
+        forecast = self.future_decoder(z, batch.covariates).mean
         return forecast, torch.zeros_like(forecast)
 
     def decode_embedding(self, z: torch.Tensor) -> torch.Tensor:
@@ -111,10 +117,10 @@ class VAE(nn.Module):
         It ignores the labels, and also `out_of_fold` and `dropout`, which the training loop passes
         to every module: there is no linear forecast and no correction.
         """
-        q = self.infer(self.features(batch.x))
+        q = self.infer(self.features.of(batch))
         z = draw(q, draws)
-        log_py = self.future_decoder(z, batch.covariates).log_prob(batch.y)
-        log_px = self.window_decoder(z, self.features.basis).log_prob(batch.x)
+        log_py = self.future_decoder(z, batch.covariates).log_prob(batch.y, batch.weights)
+        log_px = self.window_decoder(z, self.features.basis).log_prob(batch.x, batch.observed)
         return self._terms(log_py, log_px, q, z)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:

@@ -100,7 +100,7 @@ def test_fits_in_threads_that_fail_leave_global_state_alone():
 
     def fail(seed):
         with pytest.raises(ValueError, match="'X' must be finite"):
-            DeepDIVEForecaster().fit(np.where(X > 1, np.nan, X), y)
+            DeepDIVEForecaster().fit(np.where(X > 1, np.inf, X), y)
 
     before = global_state()
     with ThreadPoolExecutor(N_THREADS) as pool:

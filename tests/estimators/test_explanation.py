@@ -286,8 +286,8 @@ def test_discovered_clusters_can_be_asked_for():
         (lambda m, X: m.traverse(X, 0, []), ValueError, "'values' must be finite"),
         (lambda m, X: m.traverse(X, 0, [np.inf]), ValueError, "'values' must be finite"),
         (lambda m, X: m.traverse(X, 0, "many"), TypeError, "'values' must be real numbers"),
-        (lambda m, X: m.attribute(np.where(X > 1, np.nan, X)), ValueError, "'X' must be finite"),
-        (lambda m, X: m.attention(np.where(X > 1, np.nan, X)), ValueError, "'X' must be finite"),
+        (lambda m, X: m.attribute(np.where(X > 1, np.inf, X)), ValueError, "'X' must be finite"),
+        (lambda m, X: m.attention(np.where(X > 1, np.inf, X)), ValueError, "'X' must be finite"),
     ],
 )
 def test_bad_input_is_refused(call, error, message):
