@@ -58,7 +58,7 @@ def update_conformal_errors(module: DeepDIVE, valid: WindowData) -> None:
         fit_conformal_errors(module, valid)
         return
     batch = valid.batch(slice(None))
-    forecast, scale = forecast_and_scale(module, batch.x, batch.covariates)
+    forecast, scale = forecast_and_scale(module, batch.x, covariates=batch.covariates)
     latest = torch.cat([conformal.errors, (batch.y - forecast) / scale])[-_ENOUGH:]
     conformal.set_errors(latest[:: _step(latest, _KEPT)].clone())
 

@@ -103,6 +103,10 @@ class VAE(nn.Module):
         """Decode windows from embeddings `(n, n_latent)`."""
         return self.window_decoder(z, self.features.basis).mean
 
+    def reconstruct(self, x: torch.Tensor) -> torch.Tensor:
+        """Mean of p(x | z) at the posterior mean, `(n, n_timesteps, n_channels)`."""
+        return self.decode_embedding(self.embed(x))
+
     def loss(
         self, batch: Batch, draws: Draws, *, out_of_fold: object = None, dropout: bool = False
     ) -> Terms:
