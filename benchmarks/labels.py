@@ -37,7 +37,7 @@ from skdeepdive.nn.module import Latents
 class Softmax(DeepDIVE):
     """Read the labels from the logits of the marginal encoder, which stand in the place of b."""
 
-    def infer_marginal(self, window, draws=None):
+    def infer_marginal(self, window, draws=None, labels=None):
         encoder = self.marginal_encoder
         logits = encoder.discriminant(window.with_pooled)
         logits = logits + encoder.logits(encoder.trunk(window.features))

@@ -20,6 +20,13 @@ FOUND = "cluster"
 # NumPy's kinds of flags, numbers, strings, dates and spans of time; objects can be any of them.
 _KINDS = "biufUMmO"
 
+# What to do about a label that is no class.
+_KEPT_CLASSES = (
+    "A model that learns further keeps its classes: name all of them in 'classes' of its first "
+    "partial_fit, or fit a new one."
+)
+_UNKNOWN = "Mark it with -1, None or NaN to have the label read from the window."
+
 # Above it not every integer is among the floats.
 _MOST_INTEGER = 2**53
 
@@ -117,6 +124,25 @@ def check_known_factors(factors: Any, n_samples: int, known: Factors) -> Factors
         )
     classes = dict(zip(names, known.classes, strict=True))
     return _encode_columns(columns, n_samples, classes)
+
+
+def check_labels_of_windows(factors: Any, n_samples: int, known: Factors) -> np.ndarray | None:
+    """Return labels of some of the known factors as codes of all, `(n_samples, n_factors)`.
+
+    None where no label is known.
+    """
+    columns = _factor_columns(factors)
+    codes = np.full((n_samples, len(known.names)), UNLABELLED, dtype=np.int64)
+    for name, labels, _ in columns:
+        if name not in known.names:
+            raise ValueError(
+                f"'factors' must have columns among {known.names}, as in fit, got {name!r}."
+            )
+        check_length("factors", len(labels), n_samples)
+        j = known.names.index(name)
+        subject = f"Factor '{name}' of 'factors'"
+        codes[:, j] = _encode(subject, labels, known.classes[j], advice=_UNKNOWN)[1]
+    return codes if (codes != UNLABELLED).any() else None
 
 
 def check_same_classes(classes: Any, known: Factors) -> None:
@@ -221,6 +247,7 @@ def _encode(
     column: np.ndarray,
     classes: np.ndarray | None = None,
     order: list | None = None,
+    advice: str = _KEPT_CLASSES,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the classes of a column of labels, or those given, and the column's codes."""
     unknown = np.array([_is_unlabelled(label) for label in column.tolist()], dtype=bool)
@@ -232,7 +259,7 @@ def _encode(
             known = known.astype(np.int64)  # as where NaN came among them, or might have
         classes, codes[~unknown] = _distinct(subject, known, order)
     else:
-        codes[~unknown] = _codes(subject, known, classes)
+        codes[~unknown] = _codes(subject, known, classes, advice)
     return classes, codes
 
 
@@ -292,15 +319,14 @@ def _check_values(subject: str, known: np.ndarray) -> None:
         )
 
 
-def _codes(subject: str, labels: np.ndarray, classes: np.ndarray) -> list[int]:
+def _codes(subject: str, labels: np.ndarray, classes: np.ndarray, advice: str) -> list[int]:
     code = {label: k for k, label in enumerate(classes.tolist())}
     with naming(subject, "must hold labels that are strings or integers"):
         new = [label for label in labels.tolist() if label not in code]
     if new:
         raise ValueError(
             f"{subject} has the label {shortened(new[0])}, which is not among its classes: "
-            f"{shortened(classes.tolist())}. A model that learns further keeps its classes: name "
-            "all of them in 'classes' of its first partial_fit, or fit a new one."
+            f"{shortened(classes.tolist())}. {advice}"
         )
     return [code[label] for label in labels.tolist()]
 

@@ -72,7 +72,7 @@ class BaseForecaster(
     # Parameters that are positive integers; estimators add their own.
     _SIZES: tuple[str, ...] = ("n_hidden", "max_epochs", "n_iter_no_change")
 
-    def predict(self, X: ArrayLike, future_covariates: ArrayLike | None = None) -> np.ndarray:
+    def predict(self, X: ArrayLike, *, future_covariates: ArrayLike | None = None) -> np.ndarray:
         """Forecast the future of windows.
 
         Parameters
@@ -91,10 +91,14 @@ class BaseForecaster(
         NotFittedError
             Before `fit`.
         ValueError
-            If `X` or `future_covariates` have another shape than in `fit`, or hold NaN or infinity.
+            If `X` or `future_covariates` have another shape than in `fit`, or hold infinity; if
+            covariates are NaN.
         """
         return self._infer_futures(
-            X, future_covariates, lambda x, c: self.module_.forecast(x, c), self._to_futures
+            X,
+            future_covariates,
+            lambda x, labels, covariates: self.module_.forecast(x, covariates=covariates),
+            self._to_futures,
         )
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -114,9 +118,9 @@ class BaseForecaster(
         NotFittedError
             Before `fit`.
         ValueError
-            If `X` has another shape than in `fit`, or holds NaN or infinity.
+            If `X` has another shape than in `fit`, or holds infinity.
         """
-        return self._infer(X, lambda x: self.module_.embed(x))
+        return self._infer(X, lambda x, labels: self.module_.embed(x))
 
     def inverse_transform(self, Z: ArrayLike) -> np.ndarray:
         """Decode windows from embeddings.
@@ -183,32 +187,38 @@ class BaseForecaster(
         NotFittedError
             Before `fit`.
         ValueError
-            If `X` has another shape than in `fit`, or holds NaN or infinity.
+            If `X` has another shape than in `fit`, or holds infinity.
         """
-        check_is_fitted(self)
-        completion = self.module_.features.completion
+        return self._reconstruct(X, return_std, lambda x, labels: self.module_.reconstruct(x))
 
-        def mean(x: torch.Tensor) -> torch.Tensor:
-            decoded = self.module_.decode_embedding(self.module_.embed(x))
-            return torch.where(x.isnan(), completion(x), decoded)
+    def _reconstruct(
+        self,
+        X: Any,
+        return_std: bool,
+        decode: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
+        factors: Any = None,
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        with_deviation = check_flag("return_std", return_std)
+        decoded = self._infer(X, decode, self._to_windows, factors=factors)
+        if not with_deviation:
+            return decoded
 
-        def deviation(x: torch.Tensor) -> torch.Tensor:
-            return torch.where(x.isnan(), completion.deviation(x), self.module_.window_scale)
+        def deviation(x: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+            missing = self.module_.features.completion.deviation(x)
+            return torch.where(x.isnan(), missing, self.module_.window_scale)
 
         def in_units(values: np.ndarray) -> np.ndarray:
             scaled = values * self._x_scaling.scale
             return scaled.reshape(len(values), *self._window_shape)
 
-        found = self._infer(X, mean, self._to_windows)
-        if not check_flag("return_std", return_std):
-            return found
-        return found, self._infer(X, deviation, in_units)
+        return decoded, self._infer(X, deviation, in_units)
 
     def score(
         self,
         X: ArrayLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
+        *,
         future_covariates: ArrayLike | None = None,
     ) -> float:
         """Coefficient of determination R² of the forecasts.
@@ -233,12 +243,15 @@ class BaseForecaster(
         NotFittedError
             Before `fit`.
         ValueError
-            If `y` has another shape than the forecasts, holds NaN or infinity, or is a single
+            If `y` has another shape than the forecasts, holds infinity, or is a single
             window, of which R² is not defined; or as for :meth:`predict`.
         """
+        forecast = self.predict(X, future_covariates=future_covariates)
+        return self._r2_score(forecast, y, sample_weight)
+
+    def _r2_score(self, forecast: np.ndarray, y: Any, sample_weight: Any) -> float:
         from sklearn.metrics import r2_score  # half of what importing this package would take
 
-        forecast = self.predict(X, future_covariates=future_covariates)
         y, has_gaps = _to_futures("y", y, len(forecast))
         if y.shape != forecast.shape:
             raise ValueError(
@@ -493,35 +506,47 @@ class BaseForecaster(
     def _infer(
         self,
         X: Any,
-        compute: Callable[[torch.Tensor], torch.Tensor],
+        compute: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
         finish: Callable[[np.ndarray], np.ndarray] = lambda values: values,
+        *,
+        factors: Any = None,
     ) -> np.ndarray:
-        """Check windows and compute something of each, batch by batch.
+        """Check windows and labels, and compute something of each window, batch by batch.
 
         `finish` returns the results of a batch to the units of the data, while they are in the
         cache; windows are their first axis.
         """
+        windows, _ = self._check_windows(X)
+        codes = self._to_codes(factors, len(windows))
         return self._in_batches(
-            self._check_windows(X)[0], None, lambda x, covariates: compute(x), finish
+            windows, codes, None, lambda x, labels, covariates: compute(x, labels), finish
         )
 
     def _infer_futures(
         self,
         X: Any,
         future_covariates: Any,
-        compute: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
+        compute: Callable[[torch.Tensor, torch.Tensor | None, torch.Tensor | None], torch.Tensor],
         finish: Callable[[np.ndarray], np.ndarray],
+        *,
+        factors: Any = None,
     ) -> np.ndarray:
-        """Check windows and covariates, and compute something of their futures, as `_infer`."""
+        """Check windows, labels and covariates, and compute something of futures, as `_infer`."""
         windows, _ = self._check_windows(X)
+        codes = self._to_codes(factors, len(windows))
         covariates = self._check_covariates(future_covariates, len(windows))
-        return self._in_batches(windows, covariates, compute, finish)
+        return self._in_batches(windows, codes, covariates, compute, finish)
+
+    def _to_codes(self, factors: Any, n_samples: int) -> np.ndarray | None:
+        """Return labels that are known as codes; None where none is, or there are no factors."""
+        return None
 
     def _in_batches(
         self,
         windows: np.ndarray,
+        codes: np.ndarray | None,
         covariates: np.ndarray | None,
-        compute: Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor],
+        compute: Callable[[torch.Tensor, torch.Tensor | None, torch.Tensor | None], torch.Tensor],
         finish: Callable[[np.ndarray], np.ndarray],
     ) -> np.ndarray:
         size = windows[0].size + (0 if covariates is None else covariates[0].size)
@@ -529,8 +554,10 @@ class BaseForecaster(
 
         def of_batch(start: int) -> np.ndarray:
             rows = slice(start, start + batch_size)
-            c = covariates if covariates is None else self._scaled_covariates(covariates[rows])
-            values = compute(self._to_tensor(windows[rows]), c).cpu().numpy()
+            x = self._to_tensor(windows[rows])
+            labels = None if codes is None else to_tensor(codes[rows], x.device)
+            known = None if covariates is None else self._scaled_covariates(covariates[rows])
+            values = compute(x, labels, known).cpu().numpy()
             with np.errstate(over="ignore", invalid="ignore"):
                 return _match_precision("X", finish(values), windows)
 

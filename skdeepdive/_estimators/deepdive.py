@@ -26,16 +26,17 @@ from .._start.continuation import WindowSums
 from .._start.start import Sizes
 from .._train.distributed import Processes
 from ..nn.module import DeepDIVE
-from .base import BaseForecaster, Self
+from .base import Self
 from .callbacks import with_callbacks
 from .classifier import FactorClassifier, classifier_of
 from .explanation import ExplanationMixin, where_marginal
 from .fit import Fitted, Plan, Windows, fit_deepdive, fit_deepdive_further
+from .labelled import LabelledForecaster
 from .probabilistic import ProbabilisticMixin
 from .run import Task
 
 
-class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
+class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, LabelledForecaster):
     """Forecast time-series windows with an interpretable variational autoencoder.
 
     A window is encoded into *marginal* dimensions, one group for each factor (a label known for
@@ -194,9 +195,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
     """
 
     _MODULE = DeepDIVE
-    module_: DeepDIVE
     _sums: dict[str, Any] | None
-    _SIZES = (*BaseForecaster._SIZES, "n_clusters", "n_marginal", "n_conditional")
+    _SIZES = (*LabelledForecaster._SIZES, "n_clusters", "n_marginal", "n_conditional")
     __metadata_request__fit: ClassVar = {"groups": True}
 
     def __init__(
@@ -258,7 +258,8 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         ----------
         X : array-like of shape (n_samples, n_timesteps) or (n_samples, n_timesteps, n_channels)
             Windows, in chronological order. Read-only views such as those of
-            :func:`~skdeepdive.sliding_windows` are never copied as a whole.
+            :func:`~skdeepdive.sliding_windows` are never copied as a whole, unless they have gaps:
+            NaN is missing, here and in `y`.
         y : array-like of shape (n_samples,), (n_samples, horizon) or \
                 (n_samples, horizon, n_targets)
             The future of every window.
@@ -286,7 +287,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         Raises
         ------
         ValueError
-            If a value or shape is not as described: NaN or infinity, arrays of different length,
+            If a value or shape is not as described: infinity, arrays of different length,
             fewer than two windows, none left to train on, a factor with a single class or
             no labelled window; a `checkpoint_path` that holds anything but a checkpoint of the
             same fit; processes that are to fit together, but not the same, or in batches of fewer
@@ -407,7 +408,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         NotFittedError
             Before `fit`.
         ValueError
-            If `X` has another shape than in `fit`, or holds NaN or infinity.
+            If `X` has another shape than in `fit`, or holds infinity.
         """
         proba = self._cluster_proba(X)
         columns = [
@@ -441,7 +442,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         NotFittedError
             Before `fit`.
         ValueError
-            If `X` has another shape than in `fit`, or holds NaN or infinity.
+            If `X` has another shape than in `fit`, or holds infinity.
         """
         proba = self._cluster_proba(X)
         return proba[0] if len(proba) == 1 else proba
@@ -510,11 +511,6 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
             return windows, factors
         windows, codes = windows.with_last(last, factors.codes)
         return windows, replace(factors, codes=codes)
-
-    def _known_factors(self) -> Factors:
-        """Return names and classes of the factors, without any windows."""
-        no_codes = np.empty((0, len(self.factor_names_)), dtype=np.int64)
-        return Factors(self.factor_names_, self.factor_classes_, no_codes)
 
     def _check_further(self, factors: Any, classes: Any, n_samples: int) -> Factors:
         """Return the labels of further windows as codes of the known classes."""
@@ -586,7 +582,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, BaseForecaster):
         return self.module_.n_classes
 
     def _cluster_proba(self, X: Any) -> list[np.ndarray]:
-        def responses(x: torch.Tensor) -> torch.Tensor:
+        def responses(x: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
             window = self.module_.features(x)
             return torch.cat(self.module_.read_labels(window, uniform=uniform), dim=1)
 

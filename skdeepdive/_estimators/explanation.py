@@ -11,13 +11,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.checks import check_dimension, check_values
-from .._data.labels import Factors, check_labels_of_factors
-from ..nn.explain import attention_weights, attribute_forecast, intervene, set_factor
-from ..nn.module import DeepDIVE
+from .._data.labels import UNLABELLED, check_labels_of_factors
+from ..nn.explain import attention_weights, attribute_forecast, intervene
+from ..nn.module import DeepDIVE, Latents
 from .callbacks import Method
 
 if TYPE_CHECKING:  # what it is mixed into
-    from .base import BaseForecaster as _Forecaster
+    from .labelled import LabelledForecaster as _Forecaster
 else:
     _Forecaster = object
 
@@ -41,8 +41,6 @@ class ExplanationMixin(_Forecaster):
 
     latent: str
     module_: DeepDIVE
-    factor_names_: list[str]
-    factor_classes_: list[np.ndarray]
 
     @property
     def factor_priors_(self) -> list[Bunch]:
@@ -98,7 +96,7 @@ class ExplanationMixin(_Forecaster):
             Before `fit`.
         ValueError
             If there is no such factor or label, if `X` or `future_covariates` have another shape
-            than in `fit`, or hold NaN or infinity.
+            than in `fit`, or hold infinity; if covariates are NaN.
         TypeError
             If `factors` is no dict, or is empty; if it is None and there are no covariates.
 
@@ -122,15 +120,14 @@ class ExplanationMixin(_Forecaster):
         (3, 24)
         """
         check_is_fitted(self)
-        known = Factors(self.factor_names_, self.factor_classes_, np.empty((0, 0)))
-        labels: dict[int, int] = {}
+        codes = np.full(len(self.factor_names_), UNLABELLED)
         if factors is not None or future_covariates is None:
-            labels = check_labels_of_factors("factors", factors, known)
+            labels = check_labels_of_factors("factors", factors, self._known_factors())
+            codes[list(labels)] = list(labels.values())
 
-        def change(z):
-            for factor, label in labels.items():
-                z = set_factor(self.module_, z, factor, label)
-            return z
+        def change(latents):
+            assumed = torch.from_numpy(codes).to(latents.b.device).expand(len(latents.b), -1)
+            return self.module_.assume(latents, assumed)
 
         return self._intervene(X, future_covariates, change)
 
@@ -170,16 +167,16 @@ class ExplanationMixin(_Forecaster):
             Before `fit`.
         ValueError
             If there is no such dimension, if `values` are not finite numbers in one dimension, if
-            `X` has another shape than in `fit`, or holds NaN or infinity.
+            `X` has another shape than in `fit`, or holds infinity.
         """
         names = self.get_feature_names_out().tolist()
         position = check_dimension("dimension", dimension, names)
 
         def change_to(value):
-            def change(z):
-                changed = z.clone()
+            def change(latents):
+                changed = self.module_.embedding_of(latents)
                 changed[:, position] = value
-                return changed
+                return self.module_.latents_at(changed)
 
             return change
 
@@ -192,12 +189,20 @@ class ExplanationMixin(_Forecaster):
             window=np.stack([step.window for step in steps], axis=-1),
         )
 
-    def attribute(self, X: ArrayLike, future_covariates: ArrayLike | None = None) -> Bunch:
+    def attribute(
+        self,
+        X: ArrayLike,
+        factors: ArrayLike | None = None,
+        future_covariates: ArrayLike | None = None,
+    ) -> Bunch:
         """Split forecasts into what each part of the model contributes.
 
         Parameters
         ----------
         X : array-like of the shape given to `fit`, n_samples aside
+        factors : array-like, DataFrame or dict of shape (n_samples,) or (n_samples, n_factors), \
+                default=None
+            Labels that are known, as in :meth:`predict`.
         future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
             What is known of the horizon; required if `fit` had it.
 
@@ -225,7 +230,7 @@ class ExplanationMixin(_Forecaster):
         NotFittedError
             Before `fit`.
         ValueError
-            If `X` has another shape than in `fit`, or holds NaN or infinity.
+            If `X` has another shape than in `fit`, or holds infinity.
 
         Notes
         -----
@@ -243,8 +248,9 @@ class ExplanationMixin(_Forecaster):
         parts = self._infer_futures(
             X,
             future_covariates,
-            lambda x, c: attribute_forecast(self.module_, x, c),
+            lambda x, labels, covariates: attribute_forecast(self.module_, x, labels, covariates),
             self._to_parts,
+            factors=factors,
         )
         level, linear, window, *shares = np.moveaxis(parts, 1, 0)
         covariates = shares.pop() if self.n_covariates_ else np.zeros_like(level)
@@ -288,7 +294,7 @@ class ExplanationMixin(_Forecaster):
         AttributeError
             With ``latent="conditional"``, where there are no factors.
         ValueError
-            If `X` has another shape than in `fit`, or holds NaN or infinity.
+            If `X` has another shape than in `fit`, or holds infinity.
 
         See Also
         --------
@@ -322,7 +328,7 @@ class ExplanationMixin(_Forecaster):
         >>> bool(np.allclose(weights.sum(axis=2), 1))
         True
         """
-        return self._infer(X, lambda x: attention_weights(self.module_, x))
+        return self._infer(X, lambda x, labels: attention_weights(self.module_, x))
 
     def _to_parts(self, values: np.ndarray) -> np.ndarray:
         """Return parts of forecasts in the units of y; the first carries what scaling took away."""
@@ -334,9 +340,9 @@ class ExplanationMixin(_Forecaster):
         self,
         X: ArrayLike,
         future_covariates: ArrayLike | None,
-        change: Callable[[torch.Tensor], torch.Tensor],
+        change: Callable[[Latents], Latents],
     ) -> Bunch:
-        def both(x, covariates):
+        def both(x, labels, covariates):
             window, forecast = intervene(self.module_, x, change, covariates)
             return torch.cat([window.flatten(1), forecast.flatten(1)], dim=1)
 

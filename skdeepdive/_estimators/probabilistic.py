@@ -18,7 +18,7 @@ _LEAST_DRAWS = 16
 
 
 if TYPE_CHECKING:  # what it is mixed into
-    from .base import BaseForecaster as _Forecaster
+    from .labelled import LabelledForecaster as _Forecaster
 else:
     _Forecaster = object
 
@@ -28,23 +28,32 @@ class ProbabilisticMixin(_Forecaster):
 
     module_: DeepDIVE
 
-    @overload  # type: ignore[override]  # `future_covariates` comes after `return_std`
+    @overload
     def predict(
         self,
         X: ArrayLike,
         return_std: Literal[False] = ...,
+        *,
+        factors: ArrayLike | None = ...,
         future_covariates: ArrayLike | None = ...,
     ) -> np.ndarray: ...
 
     @overload
     def predict(
-        self, X: ArrayLike, return_std: Literal[True], future_covariates: ArrayLike | None = ...
+        self,
+        X: ArrayLike,
+        return_std: Literal[True],
+        *,
+        factors: ArrayLike | None = ...,
+        future_covariates: ArrayLike | None = ...,
     ) -> tuple[np.ndarray, np.ndarray]: ...
 
     def predict(
         self,
         X: ArrayLike,
         return_std: bool = False,
+        *,
+        factors: ArrayLike | None = None,
         future_covariates: ArrayLike | None = None,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Forecast the future of windows.
@@ -54,6 +63,11 @@ class ProbabilisticMixin(_Forecaster):
         X : array-like of the shape given to `fit`, n_samples aside
         return_std : bool, default=False
             Whether to return how far the futures are expected to be from the forecasts.
+        factors : array-like, DataFrame or dict of shape (n_samples,) or (n_samples, n_factors), \
+                default=None
+            Labels that are known of the windows, of the kinds that `fit` takes; -1, None or NaN
+            where a label is unknown, and is read from the window. A DataFrame or dict may have some
+            of the factors. With ``latent="conditional"`` labels are ignored.
         future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
             What is known of the horizon; required if `fit` had it.
 
@@ -70,13 +84,14 @@ class ProbabilisticMixin(_Forecaster):
         NotFittedError
             Before `fit`.
         ValueError
-            If `X` or `future_covariates` have another shape than in `fit`, or hold NaN or infinity.
+            If `X` or `future_covariates` have another shape than in `fit`, or hold infinity; if
+            covariates are NaN; if a label is none of its factor's classes.
         """
         if not check_flag("return_std", return_std):
-            return super().predict(X, future_covariates=future_covariates)
+            return super().predict(X, factors=factors, future_covariates=future_covariates)
 
-        def forecast_and_deviation(x, covariates):
-            forecast, scale = forecast_and_scale(self.module_, x, covariates)
+        def forecast_and_deviation(x, labels, covariates):
+            forecast, scale = forecast_and_scale(self.module_, x, labels, covariates)
             deviation = scale * self.module_.conformal.errors.square().mean(0).sqrt()
             return torch.stack([forecast, deviation], dim=1)
 
@@ -85,13 +100,17 @@ class ProbabilisticMixin(_Forecaster):
             futures = self._to_futures(both[:, 0])
             return np.stack([futures, deviation.reshape(futures.shape)], axis=1)
 
-        both = self._infer_futures(X, future_covariates, forecast_and_deviation, to_units)
+        both = self._infer_futures(
+            X, future_covariates, forecast_and_deviation, to_units, factors=factors
+        )
         return both[:, 0].copy(), both[:, 1].copy()
 
     def predict_quantiles(
         self,
         X: ArrayLike,
         quantiles: ArrayLike = (0.1, 0.5, 0.9),
+        *,
+        factors: ArrayLike | None = None,
         future_covariates: ArrayLike | None = None,
     ) -> np.ndarray:
         """Forecast quantiles of the future of windows.
@@ -106,6 +125,9 @@ class ProbabilisticMixin(_Forecaster):
         quantiles : float or array-like of shape (n_quantiles,), default=(0.1, 0.5, 0.9)
             Between 0 and 1, exclusive. For quantiles too extreme for the number of validation
             windows, the least or the greatest of their errors is taken.
+        factors : array-like, DataFrame or dict of shape (n_samples,) or (n_samples, n_factors), \
+                default=None
+            Labels that are known, as in :meth:`predict`.
         future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
             What is known of the horizon; required if `fit` had it.
 
@@ -121,7 +143,7 @@ class ProbabilisticMixin(_Forecaster):
             Before `fit`.
         ValueError
             If a quantile is not between 0 and 1, if `X` or `future_covariates` have another shape
-            than in `fit`, or hold NaN or infinity.
+            than in `fit`, or hold infinity; if covariates are NaN.
 
         References
         ----------
@@ -135,11 +157,13 @@ class ProbabilisticMixin(_Forecaster):
         of_errors = np.quantile(errors, np.atleast_1d(levels), axis=0, method="weibull")
         of_errors = torch.from_numpy(of_errors).to(self._parameter)
 
-        def compute(x, covariates):
-            forecast, scale = forecast_and_scale(self.module_, x, covariates)
+        def compute(x, labels, covariates):
+            forecast, scale = forecast_and_scale(self.module_, x, labels, covariates)
             return forecast.unsqueeze(1) + scale.unsqueeze(1) * of_errors
 
-        found = self._infer_futures(X, future_covariates, compute, self._to_many_futures)
+        found = self._infer_futures(
+            X, future_covariates, compute, self._to_many_futures, factors=factors
+        )
         return found[..., 0] if levels.ndim == 0 else found
 
     def sample(
@@ -147,6 +171,8 @@ class ProbabilisticMixin(_Forecaster):
         X: ArrayLike,
         n_samples: int = 100,
         random_state: int | np.random.RandomState | None = None,
+        *,
+        factors: ArrayLike | None = None,
         future_covariates: ArrayLike | None = None,
     ) -> np.ndarray:
         """Draw futures of windows.
@@ -162,6 +188,9 @@ class ProbabilisticMixin(_Forecaster):
             Number of futures to draw for each window.
         random_state : int, RandomState instance or None, default=None
             Seed of the draws. None: they differ from call to call.
+        factors : array-like, DataFrame or dict of shape (n_samples,) or (n_samples, n_factors), \
+                default=None
+            Labels that are known, as in :meth:`predict`.
         future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
             What is known of the horizon; required if `fit` had it.
 
@@ -176,7 +205,7 @@ class ProbabilisticMixin(_Forecaster):
             Before `fit`.
         ValueError
             If `n_samples` is not positive, if `X` or `future_covariates` have another shape than in
-            `fit`, or hold NaN or infinity.
+            `fit`, or hold infinity; if covariates are NaN.
         TypeError
             If `n_samples` is not an integer.
         """
@@ -185,17 +214,26 @@ class ProbabilisticMixin(_Forecaster):
         generator = make_generator(make_seed(random_state), self._parameter.device)
         n_draws = max(n_samples, _LEAST_DRAWS)
 
-        def compute(x, covariates):
-            return draw_futures(self.module_, x, n_draws, generator, covariates)[:, :n_samples]
+        def compute(x, labels, covariates):
+            drawn = draw_futures(self.module_, x, n_draws, generator, labels, covariates)
+            return drawn[:, :n_samples]
 
-        return self._infer_futures(X, future_covariates, compute, self._to_many_futures)
+        return self._infer_futures(
+            X, future_covariates, compute, self._to_many_futures, factors=factors
+        )
 
-    def score_samples(self, X: ArrayLike) -> np.ndarray:
+    def score_samples(self, X: ArrayLike, factors: ArrayLike | None = None) -> np.ndarray:
         """Lower bound of the log density of windows: the lower, the more unusual.
+
+        It is that of log p(x), and of log p(x | k) where the labels k are known: how unusual a
+        window is for its classes, however rare these are.
 
         Parameters
         ----------
         X : array-like of the shape given to `fit`, n_samples aside
+        factors : array-like, DataFrame or dict of shape (n_samples,) or (n_samples, n_factors), \
+                default=None
+            Labels that are known, as in :meth:`predict`.
 
         Returns
         -------
@@ -208,17 +246,17 @@ class ProbabilisticMixin(_Forecaster):
         NotFittedError
             Before `fit`.
         ValueError
-            If `X` has another shape than in `fit`, or holds NaN or infinity.
+            If `X` has another shape than in `fit`, or holds infinity.
 
         See Also
         --------
         score_terms : Where it comes from.
         """
-        terms = self.score_terms(X)
+        terms = self.score_terms(X, factors)
         return terms["reconstruction"] - terms["kl_a"] - terms["kl_b"]
 
-    def score_terms(self, X: ArrayLike) -> dict[str, np.ndarray]:
-        """Terms of the lower bound of the log density of windows, log p(x).
+    def score_terms(self, X: ArrayLike, factors: ArrayLike | None = None) -> dict[str, np.ndarray]:
+        """Terms of the lower bound of the log density of windows, log p(x) or log p(x | k).
 
         Futures have no part in them. Expectations are means over draws of the latent variables
         that are the same for every window and in every call.
@@ -226,12 +264,16 @@ class ProbabilisticMixin(_Forecaster):
         Parameters
         ----------
         X : array-like of the shape given to `fit`, n_samples aside
+        factors : array-like, DataFrame or dict of shape (n_samples,) or (n_samples, n_factors), \
+                default=None
+            Labels that are known, as in :meth:`predict`.
 
         Returns
         -------
         terms : dict of ndarray of shape (n_samples,)
             In nats: "reconstruction", the expectation of log p(x | a, b); "kl_a" and "kl_b", the
-            divergences of the conditional and of the marginal dimensions from their priors. They
+            divergences of the conditional and of the marginal dimensions from their priors. A
+            factor whose label is known adds nothing to "kl_b". They
             say why a window is unusual: the latent variables cannot reproduce its course, or they
             are unlikely themselves.
 
@@ -240,13 +282,17 @@ class ProbabilisticMixin(_Forecaster):
         NotFittedError
             Before `fit`.
         ValueError
-            If `X` has another shape than in `fit`, or holds NaN or infinity.
+            If `X` has another shape than in `fit`, or holds infinity.
 
         See Also
         --------
         score_samples : The bound itself.
         """
-        terms = self._infer(X, lambda x: torch.stack(bound_terms(self.module_, x), dim=1))
+        terms = self._infer(
+            X,
+            lambda x, labels: torch.stack(bound_terms(self.module_, x, labels), dim=1),
+            factors=factors,
+        )
         return dict(zip(("reconstruction", "kl_a", "kl_b"), terms.T, strict=True))
 
     def _to_many_futures(self, values: np.ndarray) -> np.ndarray:

@@ -2,7 +2,9 @@
 
 Each class has a map of its own, from the leading principal components of the regression's inputs
 to the residuals of the forecast so far. A window is forecast by the mean of the maps under its RBF
-responses p(k | b): locally weighted ridge regression, one factor after the other.
+responses p(k | b): locally weighted ridge regression, one factor after the other. A label that is
+known tells more than the window does. What it adds is a further map of its class, fitted to the
+labels themselves.
 """
 
 import sys
@@ -10,11 +12,19 @@ from typing import NamedTuple
 
 import torch
 
-from .._data.batches import N_BLOCKS, WindowData, WindowSample, consecutive_folds, rows_per_batch
+from .._data.batches import (
+    N_BLOCKS,
+    Batch,
+    WindowData,
+    WindowSample,
+    consecutive_folds,
+    rows_per_batch,
+)
 from ..nn.layers import BLOCK_ENTRIES
 from ..nn.linear_forecast import LinearForecast, regression_outputs
 from ..nn.mixing import apply_class_maps, gate
 from ..nn.module import DeepDIVE
+from ..nn.priors import tell
 from .sums import PENALTIES
 
 # A factor's maps must gain more than this many standard errors of their mean gain, which happens by
@@ -33,11 +43,15 @@ _PRODUCTS = 2**23
 
 
 class _Encoded(NamedTuple):
-    """Windows, how many make a batch, and the means of their marginal dimensions."""
+    """Windows, how many make a batch, and the means of their marginal dimensions.
+
+    `told`: their labels are known.
+    """
 
     data: WindowData | WindowSample
     size: int
     b: torch.Tensor  # (n, n_marginal)
+    told: bool = False
 
     @classmethod
     def by(cls, module: DeepDIVE, data: WindowData, most: int = sys.maxsize) -> "_Encoded":
@@ -48,6 +62,14 @@ class _Encoded(NamedTuple):
 
     def batches(self):
         return zip(self.data.batches(self.size), self.b.split(self.size), strict=True)
+
+    def weights(self, module: DeepDIVE, batch: Batch, b: torch.Tensor) -> list[torch.Tensor]:
+        """Return the weights of the class maps of a batch."""
+        responses = module.responses(b)
+        if not self.told:
+            return responses
+        responses, told = tell(responses, batch.labels)
+        return [*responses, *told]
 
 
 @torch.no_grad()
@@ -79,12 +101,34 @@ def fit_class_maps(
         return linear, fold_maps
     encoded = [_Encoded.by(module, fold) for fold in folds]
     evaluated = _Encoded.by(module, valid, _MOST_EVALUATED)
-    size = _classes_at_once(linear)
     for i in ready:
-        for first in range(0, n_classes[i], size):
-            classes = slice(first, min(first + size, n_classes[i]))
-            _fit_classes(module, linear, fold_maps, i, classes, encoded, evaluated)
+        _fit_factor(module, linear, fold_maps, i, encoded, evaluated)
+    if not module.interleave:  # clusters are never known
+        return linear, fold_maps
+    linear, *told_maps = (
+        forecast.with_class_maps([*forecast.class_maps, *nothing])
+        for forecast in (linear, *fold_maps)
+    )
+    encoded, evaluated = [e._replace(told=True) for e in encoded], evaluated._replace(told=True)
+    for i in ready:
+        _fit_factor(module, linear, told_maps, len(nothing) + i, encoded, evaluated)
     return linear, fold_maps
+
+
+def _fit_factor(
+    module: DeepDIVE,
+    linear: LinearForecast,
+    fold_maps: list[LinearForecast],
+    i: int,
+    folds: list[_Encoded],
+    valid: _Encoded,
+) -> None:
+    """Set the i-th class maps of forecasts, those of some classes after those of others."""
+    n_classes = module.class_counts[i % len(module.class_counts)]
+    size = _classes_at_once(linear)
+    for first in range(0, n_classes, size):
+        classes = slice(first, min(first + size, n_classes))
+        _fit_classes(module, linear, fold_maps, i, classes, n_classes, folds, valid)
 
 
 def _classes_at_once(forecast: LinearForecast) -> int:
@@ -99,11 +143,11 @@ def _fit_classes(
     fold_maps: list[LinearForecast],
     i: int,
     classes: slice,
+    n_classes: int,
     folds: list[_Encoded],
     valid: _Encoded,
 ) -> None:
-    """Set the maps of some classes of factor i, if those significantly lower the error."""
-    n_classes = module.priors[i].n_classes
+    """Set the i-th maps of some classes, if those significantly lower the error."""
     parts = [
         _moments(module, forecast, i, classes, fold)
         for forecast, fold in zip(fold_maps, folds, strict=True)
@@ -120,13 +164,13 @@ def _fit_classes(
 
 
 def _parts(module: DeepDIVE, forecast: LinearForecast, i: int, classes: slice, encoded: _Encoded):
-    """Yield the responses to some classes, the compressed inputs and the residuals of batches."""
+    """Yield the weights of some classes, the compressed inputs and the residuals of batches."""
     for batch, b in encoded.batches():
-        responses = module.responses(b)
+        weights = encoded.weights(module, batch, b)
         linear, scores = forecast.without_classes(batch.x, batch.covariates, with_scores=True)
-        residuals = batch.weigh(batch.y - forecast.add_classes(linear, scores, responses))
+        residuals = batch.weigh(batch.y - forecast.add_classes(linear, scores, weights))
         yield (
-            responses[i][:, classes],
+            weights[i][:, classes],
             scores.movedim(2, 0),
             regression_outputs(residuals, forecast.joint),
         )

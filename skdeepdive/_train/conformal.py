@@ -59,7 +59,7 @@ def update_conformal_errors(module: DeepDIVE, valid: WindowData) -> None:
         return
     batch = valid.batch(slice(None))
     windows = module.features.of(batch).with_gaps
-    forecast, scale = forecast_and_scale(module, windows, batch.covariates)
+    forecast, scale = forecast_and_scale(module, windows, covariates=batch.covariates)
     errors = _with_gaps((batch.y - forecast) / scale, batch)
     latest = _filled(torch.cat([conformal.errors, errors]))[-_ENOUGH:]
     conformal.set_errors(latest[:: _step(latest, _KEPT)].clone())
@@ -80,7 +80,7 @@ def _errors(
         log_scale = module.conformal.source_log_scale(window, channels)
         errors = _with_gaps(batch.y - linear - correction, batch)
         if batch.observed is not None:
-            errors = errors / widening(module, window, batch.covariates)
+            errors = errors / widening(module, window, None, batch.covariates)
         parts.append((errors, log_scale, *latents.responses))
     errors, log_scale, *responses = map(torch.cat, zip(*parts, strict=True))
     return _filled(errors), log_scale, responses

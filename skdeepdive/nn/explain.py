@@ -7,39 +7,33 @@ from itertools import combinations
 
 import torch
 
-from .module import DeepDIVE
+from .module import DeepDIVE, Latents
 
 
 def intervene(
     module: DeepDIVE,
     x: torch.Tensor,
-    change: Callable[[torch.Tensor], torch.Tensor],
+    change: Callable[[Latents], Latents],
     covariates: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return windows and forecasts as they would be at changed embeddings.
+    """Return windows and forecasts as they would be at other latent variables.
 
-    A window changes by the difference of what is decoded from both embeddings, so it keeps what its
-    embedding leaves out. The forecast is that of the changed window and latent variables.
+    A window changes by the difference of what is decoded from both, so it keeps what its embedding
+    leaves out. The forecast is that of the changed window and latent variables.
     """
-    x = module.features(x).x
-    before = module.embed(x)
+    window = module.features(x)
+    x, before = window.x, module.infer(window)
     after = change(before)
-    changed = x + module.decode_embedding(after) - module.decode_embedding(before)
-    latents, window = module.latents_at(after), module.features(changed)
-    linear, correction = module.forecast_given(latents, window, covariates)
+    changed = x + module.decode_latents(after, len(x)) - module.decode_latents(before, len(x))
+    linear, correction = module.forecast_given(after, module.features(changed), covariates)
     return changed, linear + correction
 
 
-def set_factor(module: DeepDIVE, z: torch.Tensor, factor: int, label: int) -> torch.Tensor:
-    """Put the marginal dimensions of a factor at the centre of one of its classes."""
-    first = sum(module.factor_dims[:factor])
-    changed = z.clone()
-    changed[:, first : first + module.factor_dims[factor]] = module.priors[factor].centres[label]
-    return changed
-
-
 def attribute_forecast(
-    module: DeepDIVE, x: torch.Tensor, covariates: torch.Tensor | None = None
+    module: DeepDIVE,
+    x: torch.Tensor,
+    labels: torch.Tensor | None = None,
+    covariates: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Split forecasts into parts that add up to them, `(n, n_parts, horizon, n_targets)`.
 
@@ -49,8 +43,8 @@ def attribute_forecast(
     not, it is at its mean a priori; covariates that are not known add nothing.
     """
     window = module.features(x)
-    latents = module.infer(window)
-    known, a = latents.responses, latents.a
+    latents = module.infer(window, labels=labels)
+    known, told, a = latents.responses, latents.told, latents.a
     unknown = [p.log_weights.exp().expand(len(x), -1) for p in module.priors]
     player_a = len(known)
     player_c = player_a + (a is not None)
@@ -60,6 +54,7 @@ def attribute_forecast(
         given = replace(
             latents,
             responses=[known[i] if i in players else unknown[i] for i in range(len(known))],
+            told=[own if i in players else torch.zeros_like(own) for i, own in enumerate(told)],
             a=a if a is None or player_a in players else torch.zeros_like(a),
         )
         return module.forecast_given(given, window, covariates if player_c in players else None)

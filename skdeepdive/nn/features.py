@@ -187,6 +187,10 @@ class Window:
     def __len__(self) -> int:
         return len(self.x)
 
+    def fill(self, values: torch.Tensor) -> torch.Tensor:
+        """Return values `(n, n_timesteps, n_channels)`, or the windows' own where not observed."""
+        return values if self.observed is None else values.where(self.observed, self.x)
+
     @property
     def with_gaps(self) -> torch.Tensor:
         """The windows as they came, with NaN for what is missing."""

@@ -15,25 +15,36 @@ _N_FILLINGS = 8
 
 
 def forecast_and_scale(
-    module: DeepDIVE, x: torch.Tensor, covariates: torch.Tensor | None = None
+    module: DeepDIVE,
+    x: torch.Tensor,
+    labels: torch.Tensor | None = None,
+    covariates: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return forecasts and the scale of their errors, `(n, horizon, n_targets)` each."""
-    return _forecast_and_scale(module, module.features(x), covariates)
+    return _forecast_and_scale(module, module.features(x), labels, covariates)
 
 
 def _forecast_and_scale(
-    module: DeepDIVE, window: Window, covariates: torch.Tensor | None
+    module: DeepDIVE,
+    window: Window,
+    labels: torch.Tensor | None,
+    covariates: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    latents = module.infer(window)
+    latents = module.infer(window, labels=labels)
     linear, correction = module.forecast_given(latents, window, covariates)
     channels = module.linear_forecast.source_channels
     scale = module.conformal.scale(window, channels, latents.responses)
     if window.observed is not None:
-        scale = scale * widening(module, window, covariates)
+        scale = scale * widening(module, window, labels, covariates)
     return linear + correction, scale
 
 
-def widening(module: DeepDIVE, window: Window, covariates: torch.Tensor | None) -> torch.Tensor:
+def widening(
+    module: DeepDIVE,
+    window: Window,
+    labels: torch.Tensor | None,
+    covariates: torch.Tensor | None,
+) -> torch.Tensor:
     """How much larger errors are for what is missing in windows, `(n, horizon, n_targets)`.
 
     The variance of forecasts from fillings of the gaps, drawn given what was observed, adds to the
@@ -46,7 +57,7 @@ def widening(module: DeepDIVE, window: Window, covariates: torch.Tensor | None) 
     for _ in range(_N_FILLINGS):
         noise = torch.randn(len(completion.mean), generator=generator).to(gaps)
         filled = window.x + completion.deviate(gaps, noise)
-        forecasts.append(module.forecast(filled, covariates))
+        forecasts.append(module.forecast(filled, labels, covariates))
     variance = torch.stack(forecasts).var(0)
     return (1 + variance / bounded_exp(module.forecast_decoder.log_scale).square()).sqrt()
 
@@ -56,6 +67,7 @@ def draw_futures(
     x: torch.Tensor,
     n_draws: int,
     generator: torch.Generator,
+    labels: torch.Tensor | None = None,
     covariates: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Draw futures about the forecast, `(n, n_draws, horizon, n_targets)`.
@@ -64,14 +76,11 @@ def draw_futures(
     together have the variance of the errors.
     """
     window = module.features(x)
-    forecast, scale = _forecast_and_scale(module, window, covariates)
+    forecast, scale = _forecast_and_scale(module, window, labels, covariates)
     draws = Draws(generator)
+    latents = (module.infer(window, draws, labels) for _ in range(n_draws))
     drawn = torch.stack(
-        [
-            torch.add(*module.forecast_given(module.infer(window, draws), window, covariates))
-            for _ in range(n_draws)
-        ],
-        dim=1,
+        [torch.add(*module.forecast_given(own, window, covariates)) for own in latents], dim=1
     )
     deviation = drawn - drawn.mean(1, keepdim=True)
     errors = module.conformal.errors
@@ -81,19 +90,24 @@ def draw_futures(
     return forecast.unsqueeze(1) + deviation + left.unsqueeze(1) * errors[rows]
 
 
-def bound_terms(module: DeepDIVE, x: torch.Tensor, n_draws: int = 8) -> list[torch.Tensor]:
+def bound_terms(
+    module: DeepDIVE, x: torch.Tensor, labels: torch.Tensor | None = None, n_draws: int = 8
+) -> list[torch.Tensor]:
     """Return log p(x | a, b), KL of a and KL of b, `(n,)` each: means over draws of a and b.
 
-    Every window gets the same draws, so that its bound does not depend on which come along, and
-    these are made on the CPU, so that it does not depend on the device.
+    Labels that are known are conditions: p(b_i | k) is then prior and posterior of b_i. Every
+    window gets the same draws, so that its bound does not depend on which come along, and these are
+    made on the CPU, so that it does not depend on the device.
     """
     window = module.features(x)
     draws = Draws(make_generator(0, torch.device("cpu")), n_rows=1)
     unlabelled = x.new_full((len(x), len(module.priors)), UNLABELLED, dtype=torch.int64)
+    given = unlabelled if labels is None else labels
     terms = []
     for _ in range(n_draws):
-        latents = module.infer(window, draws)
-        kl_b, _ = module.marginal_terms(latents, unlabelled)
+        latents = module.infer(window, draws, labels)
+        # Without log π_k, which is how surprising the labels are themselves.
+        kl_b = module.marginal_terms(latents, given)[0] + module.log_frequency(given)
         log_px = _log_px(module, latents, window)
         terms.append(torch.stack([log_px, module.kl_a(latents, log_px), kl_b]))
     return list(torch.stack(terms).mean(0))

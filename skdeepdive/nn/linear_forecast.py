@@ -35,6 +35,7 @@ class LinearForecast(nn.Module):
     class_maps : sequence of tensors, default=()
         What the classes of each factor add, `(n_regressions, n_classes, n_components + 1,
         n_outputs)`; None for a factor whose classes add nothing. Empty where no factor has maps.
+        After those of all factors come what their labels add further where they are known.
     effect : CovariateEffect, optional
         What covariates of the horizon add, given the scores.
     """
@@ -81,7 +82,8 @@ class LinearForecast(nn.Module):
         n_components, class_maps = configuration.n_components, configuration.class_maps
         if not (joint or anchored):
             raise ValueError("maps that are not joint need source channels")
-        if len(class_maps) > len(class_counts) or (any(class_maps) and not n_components):
+        counts = [*class_counts, *class_counts]
+        if len(class_maps) > len(counts) or (any(class_maps) and not n_components):
             raise ValueError("class maps need a factor each, and components")
         (n_timesteps, n_channels), (horizon, n_targets) = window_shape, future_shape
         n_regressions = 1 if joint or configuration.shared else n_targets
@@ -89,7 +91,7 @@ class LinearForecast(nn.Module):
         n_outputs = horizon * n_targets if joint else horizon
         maps = [
             torch.empty(n_regressions, n_classes, n_components + 1, n_outputs) if present else None
-            for n_classes, present in zip(class_counts, class_maps, strict=False)
+            for n_classes, present in zip(counts, class_maps, strict=False)
         ]
         return cls(
             torch.empty(n_regressions, n_inputs, n_outputs),
@@ -164,15 +166,15 @@ class LinearForecast(nn.Module):
         return [getattr(self, f"class_maps_{i}") for i in range(self.n_class_maps)]
 
     def forward(
-        self, x: torch.Tensor, responses=(), covariates: torch.Tensor | None = None
+        self, x: torch.Tensor, weights=(), covariates: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Map windows `(n, n_timesteps, n_channels)` to forecasts `(n, horizon, n_targets)`.
 
-        `responses` holds the weights of the classes, `(n, n_classes_i)` for each factor.
-        `covariates` are those of the horizon, `(n, horizon, n_covariates)`; None: they are not
-        known.
+        `weights` are those of the class maps, `(n, n_classes_i)` each: responses of every factor,
+        and 1 for the labels that are known. `covariates` are those of the horizon, `(n, horizon,
+        n_covariates)`; None: they are not known.
         """
-        return self.add_classes(*self.without_classes(x, covariates), responses)
+        return self.add_classes(*self.without_classes(x, covariates), weights)
 
     def without_classes(
         self, x: torch.Tensor, covariates: torch.Tensor | None = None, *, with_scores: bool = False
@@ -219,11 +221,11 @@ class LinearForecast(nn.Module):
         # Whoever adds class maps has given components.
         return pad(scores, (0, 0, 0, 1), value=len(self.components) ** 0.5)  # type: ignore[arg-type]
 
-    def add_classes(self, forecast: torch.Tensor, scores: torch.Tensor, responses) -> torch.Tensor:
-        """Add to forecasts what the class maps make of the scores, under the responses."""
-        for response, maps in zip(responses, self.class_maps, strict=False):
+    def add_classes(self, forecast: torch.Tensor, scores: torch.Tensor, weights) -> torch.Tensor:
+        """Add to forecasts what the class maps make of the scores, under weights of the classes."""
+        for weight, maps in zip(weights, self.class_maps, strict=False):
             if maps is not None:
-                added = apply_class_maps(scores.movedim(2, 0), response, maps)[0]
+                added = apply_class_maps(scores.movedim(2, 0), weight, maps)[0]
                 forecast = forecast + self._arrange(added)
         return forecast
 

@@ -26,9 +26,9 @@ from .linear_forecast import LinearForecast
 from .linear_window import LinearWindow
 from .losses import ElboTerms
 from .pooled import PooledFeatures
-from .priors import make_priors
+from .priors import given_labels, make_priors, tell
 
-# (windows, responses to the classes, covariates) -> linear forecasts, by a LinearForecast or an
+# (windows, weights of the classes, covariates) -> linear forecasts, by a LinearForecast or an
 # OutOfFold
 ForecastLinearly = Callable[[torch.Tensor, list[torch.Tensor], torch.Tensor | None], torch.Tensor]
 
@@ -38,6 +38,8 @@ class Latents:
     """q(b | x) and q(a | b, x) with a draw (or the mean) of each; None for an absent part.
 
     `log_joints` are log p(b_i, k) of every factor, `responses` p(k | b_i) as decoders see them.
+    Where a label k is known, p(b_i | k) takes the place of q(b_i | x), and 1 that of p(k | b_i).
+    `told` is 1 for every label that is known, otherwise 0; it is empty where none is known.
     """
 
     qb: Normal | None = None
@@ -46,6 +48,12 @@ class Latents:
     a: torch.Tensor | None = None
     log_joints: list[torch.Tensor] = field(default_factory=list)
     responses: list[torch.Tensor] = field(default_factory=list)
+    told: list[torch.Tensor] = field(default_factory=list)
+
+    @property
+    def map_weights(self) -> list[torch.Tensor]:
+        """Weights of the class maps of a linear forecast."""
+        return [*self.responses, *self.told]
 
 
 class DeepDIVE(nn.Module):
@@ -165,9 +173,14 @@ class DeepDIVE(nn.Module):
 
     # Infer
 
-    def infer(self, window: Window, draws: Draws | None = None) -> Latents:
-        """Encode windows: draw b, then a given b. Without `draws` b and a are the means."""
-        latents = self.infer_marginal(window, draws)
+    def infer(
+        self, window: Window, draws: Draws | None = None, labels: torch.Tensor | None = None
+    ) -> Latents:
+        """Encode windows: draw b, then a given b. Without `draws` b and a are the means.
+
+        `labels` are codes of the classes that are known, `(n, n_factors)`; None: none is.
+        """
+        latents = self.infer_marginal(window, draws, labels)
         if self.conditional_encoder is None:
             return latents
         coordinates = self.features.coordinates(window)
@@ -175,14 +188,30 @@ class DeepDIVE(nn.Module):
         qa = self.conditional_encoder(window.features, self._shield(latents.b), linear)
         return replace(latents, qa=qa, a=draw(qa, draws))
 
-    def infer_marginal(self, window: Window, draws: Draws | None = None) -> Latents:
+    def infer_marginal(
+        self, window: Window, draws: Draws | None = None, labels: torch.Tensor | None = None
+    ) -> Latents:
         """Encode the marginal dimensions alone."""
         if self.marginal_encoder is None:
             return Latents()
-        qb = self.marginal_encoder(window, self.priors)
+        return self._marginal(self.marginal_encoder(window, self.priors), draws, labels)
+
+    def assume(self, latents: Latents, labels: torch.Tensor) -> Latents:
+        """Return latents at the means, had windows some labels; a stays as it is."""
+        if latents.qb is None:
+            return latents
+        return replace(self._marginal(latents.qb, None, labels), qa=latents.qa, a=latents.a)
+
+    def _marginal(self, qb: Normal, draws: Draws | None, labels: torch.Tensor | None) -> Latents:
+        if labels is not None:
+            qb = given_labels(self.priors, qb, labels)
         b = draw(qb, draws)
         log_joints = self.log_joints(b)
-        return Latents(qb=qb, b=b, log_joints=log_joints, responses=self._normalise(log_joints))
+        responses = self._normalise(log_joints)
+        told: list[torch.Tensor] = []
+        if labels is not None:
+            responses, told = tell(responses, labels)
+        return Latents(qb=qb, b=b, log_joints=log_joints, responses=responses, told=told)
 
     def log_joints(self, b: torch.Tensor | None) -> list[torch.Tensor]:
         """Log p(b_i, k) of every factor, `(n, n_classes_i)` each."""
@@ -245,7 +274,8 @@ class DeepDIVE(nn.Module):
         """Decode p(y | a, b, x, c), see :meth:`generate`."""
         if dropout_draws is not None:
             fused = 2.0 * dropout_draws.coins(fused) * fused
-        forecast = (out_of_fold or self.linear_forecast)(window.x, latents.responses, covariates)
+        make_linear = out_of_fold or self.linear_forecast
+        forecast = make_linear(window.x, latents.map_weights, covariates)
         channels = self.linear_forecast.source_channels
         return self.forecast_decoder(fused, forecast, window, channels, covariates)
 
@@ -325,6 +355,13 @@ class DeepDIVE(nn.Module):
             cross_entropy = cross_entropy - response * known
         return kl_b, cross_entropy
 
+    def log_frequency(self, labels: torch.Tensor) -> torch.Tensor:
+        """Log π_k of the labels that are known, summed over factors, `(n,)`."""
+        total = next(self.parameters()).new_zeros(len(labels))
+        for prior, label in zip(self.priors, labels.T, strict=True):
+            total = total + prior.log_weights[label.clamp(min=0)] * (label != UNLABELLED)
+        return total
+
     # What the estimator and the training loop ask for
 
     def read_labels(self, window: Window, *, uniform: bool = False) -> list[torch.Tensor]:
@@ -353,9 +390,13 @@ class DeepDIVE(nn.Module):
         """Whether there are marginal dimensions."""
         return self.marginal_encoder is not None
 
-    def embed(self, x: torch.Tensor) -> torch.Tensor:
+    def embed(self, x: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
         """Posterior means [b | a], `(n, n_marginal + n_conditional)`."""
-        latents = self.infer(self.features(x))
+        return self.embedding_of(self.infer(self.features(x), labels=labels))
+
+    @staticmethod
+    def embedding_of(latents: Latents) -> torch.Tensor:
+        """Put latents together as embeddings [b | a]."""
         return torch.cat([part for part in (latents.b, latents.a) if part is not None], dim=1)
 
     def latents_at(self, z: torch.Tensor) -> Latents:
@@ -367,18 +408,33 @@ class DeepDIVE(nn.Module):
 
     def decode_embedding(self, z: torch.Tensor) -> torch.Tensor:
         """Decode windows from embeddings [b | a] of shape `(n, n_marginal + n_conditional)`."""
-        latents = self.latents_at(z)
-        return self.decode_window(latents, self.fuse(latents, len(z))).mean
+        return self.decode_latents(self.latents_at(z), len(z))
+
+    def decode_latents(self, latents: Latents, n_windows: int) -> torch.Tensor:
+        """Mean of p(x | a, b), `(n, n_timesteps, n_channels)`."""
+        return self.decode_window(latents, self.fuse(latents, n_windows)).mean
+
+    def reconstruct(self, x: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        """Mean of p(x | a, b) at the posterior means; the conditional mean for what is missing."""
+        window = self.features(x)
+        latents = self.infer(window, labels=labels)
+        return window.fill(self.decode_latents(latents, len(x)))
 
     @property
     def window_scale(self) -> torch.Tensor:
         """Scale of p(x | a, b), `(n_channels,)`."""
         return bounded_exp(self.window_decoder.log_scale)
 
-    def forecast(self, x: torch.Tensor, covariates: torch.Tensor | None = None) -> torch.Tensor:
+    def forecast(
+        self,
+        x: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        covariates: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Mean of p(y | a, b, x, c) at the posterior means, `(n, horizon, n_targets)`."""
         window = self.features(x)
-        return torch.add(*self.forecast_given(self.infer(window), window, covariates))
+        latents = self.infer(window, labels=labels)
+        return torch.add(*self.forecast_given(latents, window, covariates))
 
     def forecast_parts(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linear forecast and its correction, at the posterior means."""
@@ -390,7 +446,7 @@ class DeepDIVE(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the linear forecast and its correction, given latents."""
         fused = self.fuse(latents, len(window))
-        linear = self.linear_forecast(window.x, latents.responses, covariates)
+        linear = self.linear_forecast(window.x, latents.map_weights, covariates)
         channels = self.linear_forecast.source_channels
         return linear, self.forecast_decoder.correction(fused, linear, window, channels, covariates)
 

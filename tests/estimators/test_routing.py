@@ -316,6 +316,42 @@ def test_cross_validation_gives_every_fold_the_covariates_of_its_windows(windows
         )
 
 
+def ask_for_factors(model):
+    model.set_fit_request(factors=True).set_predict_request(factors=True)
+    return model.set_score_request(factors=True)
+
+
+@pytest.mark.usefixtures("routing")
+def test_a_pipeline_routes_labels_to_forecasts_and_scores(windows):
+    X, y, factors = windows
+    model = ask_for_factors(make_model())
+    pipeline = make_pipeline(StandardScaler(), model).fit(X, y, factors=factors)
+    scaled, final = pipeline[0].transform(X), pipeline[-1]
+    told = final.predict(scaled, factors=factors)
+    np.testing.assert_array_equal(pipeline.predict(X, factors=factors), told)
+    assert not np.array_equal(told, final.predict(scaled))
+    assert pipeline.score(X, y, factors=factors) == final.score(scaled, y, factors=factors)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.usefixtures("routing")
+def test_cross_validation_scores_forecasts_given_labels_where_asked_to(windows, is_told):
+    X, y, factors = windows
+    model = ask_for_factors(make_model()).set_score_request(factors=is_told)
+    scores = cross_val_score(model, X, y, params={"factors": factors}, cv=KFold(2))
+    for score, (rows, left) in zip(scores, KFold(2).split(X), strict=True):
+        expected = make_model().fit(X[rows], y[rows], factors=factors.iloc[rows])
+        known = {"factors": factors.iloc[left]} if is_told else {}
+        assert score == pytest.approx(expected.score(X[left], y[left], **known), abs=1e-12)
+
+
+def test_labels_are_never_routed_to_embeddings():
+    requests = make_model().get_metadata_routing()
+    assert not requests.transform.requests
+    assert requests.predict.requests["factors"] is False
+    assert requests.score.requests["factors"] is False
+
+
 @pytest.mark.usefixtures("routing")
 def test_covariates_that_nobody_asked_for_are_an_error_that_says_whom_to_ask(windows, known):
     pipeline = make_pipeline(StandardScaler(), make_model())

@@ -121,9 +121,9 @@ def test_covariates_say_nothing_about_the_window():
 @pytest.mark.parametrize("n_entries", [1, 200, 2**20])
 def test_blocks_of_windows_change_nothing(n_entries, monkeypatch):
     module, batch = make_generic(n_covariates=N_COVARIATES), told(make_batch())
-    expected = module.forecast(batch.x, batch.covariates)
+    expected = module.forecast(batch.x, covariates=batch.covariates)
     monkeypatch.setattr(under_test, "BLOCK_ENTRIES", n_entries)
-    torch.testing.assert_close(module.forecast(batch.x, batch.covariates), expected)
+    torch.testing.assert_close(module.forecast(batch.x, covariates=batch.covariates), expected)
 
 
 def test_restarting_sets_the_correction_by_steps_to_zero_too():
