@@ -24,7 +24,7 @@ def intervene(
     before = module.embed(x)
     after = change(before)
     changed = x + module.decode_embedding(after) - module.decode_embedding(before)
-    latents, window = module.latents_at(after), module.features(changed)
+    latents, window = module.latents_at(after), module.features.without_pooled(changed)
     linear, correction = module.forecast_given(latents, window, covariates)
     return changed, linear + correction
 
