@@ -4,17 +4,21 @@ Recognise the exercises of new people
 
 From two seconds of smartwatch signals, the model predicts which of seven shoulder exercises a
 person is doing. For people who are not in the training data, its accuracy is far above chance (one
-in seven). It is higher still when the windows of a recording are combined.
+in seven). It is higher still when the windows of a recording are combined. A classifier made for
+this alone stands beside it.
 """
 
 # %%
 # Recordings, split by person
 # ---------------------------
 # Each recording is cut separately, into windows of two seconds and futures of half a second.
-# Windows of one person resemble each other, so three of the ten people are the test part.
+# Windows of one person resemble each other, so three of the ten people are the test part. The last
+# windows are for validation: sorted by person, they are of other people. ``groups`` keeps people
+# apart in cross-validation too.
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from sklearn.ensemble import ExtraTreesClassifier
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
 from skdeepdive.datasets import load_watch_imu
@@ -25,18 +29,20 @@ cut = [sliding_windows(series, n_timesteps=100, horizon=25, stride=50) for serie
 recording = np.repeat(np.arange(len(cut)), [len(X) for X, _, _ in cut])
 X, y = (np.concatenate(arrays) for arrays in list(zip(*cut, strict=True))[:2])
 exercise = np.array(watch.target_names)[watch.target[recording]]
+person = watch.subject[recording]
 
-order = np.argsort(watch.subject[recording], kind="stable")  # validation windows of other people
-strangers = watch.subject[recording] > 7
+strangers = person > 7
+order = np.argsort(person, kind="stable")
 train = order[~strangers[order]]
 labels = pd.DataFrame({"exercise": exercise[train]})
 
-model = DeepDIVEForecaster(n_hidden=64, max_epochs=2, validation_gap=0, random_state=0)
-model.fit(X[train], y[train], factors=labels)
+model = DeepDIVEForecaster(n_hidden=64, max_epochs=2, random_state=0)
+model.fit(X[train], y[train], factors=labels, groups=person[train])
 
 # %%
 # Predictions for new people
 # --------------------------
+# Shares that round to zero are left blank.
 figure, axes = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained")
 FactorConfusionDisplay.from_estimator(model, X[strangers], exercise[strangers], ax=axes[0])
 EmbeddingDisplay.from_estimator(model, X[strangers], exercise[strangers], ax=axes[1])
@@ -46,7 +52,33 @@ print(f"{right:.0%} of {strangers.sum()} windows of three strangers right, by ch
 
 # %%
 # A recording has some dozens of windows. The sum of their log probabilities combines them.
-proba = pd.DataFrame(model.predict_cluster_proba(X[strangers]), columns=model.factor_classes_[0])
-together = np.log(proba.clip(lower=1e-6)).groupby(recording[strangers]).sum().idxmax(axis=1)
-truth = np.array(watch.target_names)[watch.target[together.index]]
-print(f"{(together == truth).mean():.0%} of {len(together)} recordings right")
+
+
+def read_recordings(proba, classes):
+    """Return the share of recordings whose exercise is right."""
+    logs = pd.DataFrame(np.log(proba.clip(min=1e-6)), columns=classes)
+    together = logs.groupby(recording[strangers]).sum().idxmax(axis=1)
+    return (together == np.array(watch.target_names)[watch.target[together.index]]).mean()
+
+
+proba = model.predict_cluster_proba(X[strangers])
+print(f"{read_recordings(proba, model.factor_classes_[0]):.0%} of the recordings right")
+
+# %%
+# A classifier beside it
+# ----------------------
+# Extra trees on six statistics of every channel are fitted to the windows of the same seven people.
+# They are a strong peer, but read labels alone: the model above forecasts, reconstructs and embeds
+# the windows as well. The page of results has MiniRocket and others beside it, with another split.
+
+
+def statistics(X):
+    """Return mean, deviation, extremes and quartiles of every channel."""
+    quartiles = np.quantile(X, [0.25, 0.75], axis=1)
+    return np.concatenate([X.mean(1), X.std(1), X.min(1), X.max(1), *quartiles], axis=1)
+
+
+trees = ExtraTreesClassifier(300, random_state=0).fit(statistics(X[train]), exercise[train])
+proba = trees.predict_proba(statistics(X[strangers]))
+right = (trees.classes_[proba.argmax(axis=1)] == exercise[strangers]).mean()
+print(f"{right:.0%} of the windows, {read_recordings(proba, trees.classes_):.0%} of the recordings")

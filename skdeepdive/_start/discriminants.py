@@ -32,7 +32,7 @@ MAX_ROUNDS = 8
 _CLEARLY_LESS = 0.95
 
 # Training windows take turns in validation, unless there are many.
-_N_FOLDS, _MANY = 5, 10_000
+N_FOLDS, _MANY = 5, 10_000
 
 # Entries of the covariances of all folds together, at most (256 MB).
 _MOST_ENTRIES = 2**25
@@ -115,6 +115,7 @@ def fit_discriminants(
     features: WindowFeatures,
     class_counts: list[int],
     groups: np.ndarray | None = None,
+    n_folds: int = N_FOLDS,
 ) -> tuple[Discriminants, Discriminants]:
     """Fit Fisher's linear discriminants of every factor's labels on the window features.
 
@@ -132,6 +133,8 @@ def fit_discriminants(
     class_counts : list of int
     groups : ndarray of shape (n_train,) or None, default=None
         Codes of groups of training windows that are not to be divided among folds.
+    n_folds : int, default=5
+        Number of folds, at most; 0: only the validation windows are left out.
 
     Returns
     -------
@@ -147,7 +150,7 @@ def fit_discriminants(
     .. [2] McLachlan, G. J. (1992). Discriminant Analysis and Statistical Pattern Recognition.
        Wiley.
     """
-    best = best_discriminants(train, valid, features, class_counts, groups)
+    best = best_discriminants(train, valid, features, class_counts, groups, n_folds)
     # EM needs some training labels, and validation labels to be evaluated on.
     known = train.labels != UNLABELLED
     partly = ~known.all(axis=0) & known.any(axis=0) & (valid.labels != UNLABELLED).any(axis=0)
@@ -166,13 +169,15 @@ def best_discriminants(
     features: WindowFeatures,
     class_counts: list[int],
     groups: np.ndarray | None = None,
+    n_folds: int = N_FOLDS,
 ) -> dict[int, Best]:
     """Choose the options of every factor, and fit it to its labelled windows.
 
     Factors that are labelled throughout share a covariance.
     """
     complete = (train.labels != UNLABELLED).all(axis=0)
-    folds = _make_folds(train, features.n_features + features.n_pooled, groups)
+    n_folds = min(n_folds, _MOST_ENTRIES // (features.n_features + features.n_pooled) ** 2)
+    folds = _make_folds(train, n_folds, groups)
     best: dict[int, Best] = {}
     for together in [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]:
         classes = {j: class_counts[j] for j in together.tolist()}
@@ -201,10 +206,9 @@ def refit_discriminants(
 
 
 def _make_folds(
-    train: WindowData | WindowSample, n_features: int, groups: np.ndarray | None
+    train: WindowData | WindowSample, n_folds: int, groups: np.ndarray | None
 ) -> list[np.ndarray]:
-    """Return the rows of the folds: none where there are many windows, or no room for sums."""
-    n_folds = min(_N_FOLDS, _MOST_ENTRIES // n_features**2)
+    """Return the rows of the folds: none where there are many windows, or room for one fold."""
     if len(train) >= _MANY or n_folds < 2:
         return []
     folds = label_folds(train.labels, n_folds, groups)

@@ -16,7 +16,7 @@ from ..nn.out_of_fold import OutOfFold
 from ..nn.pooled import FEWEST_TIMESTEPS, PooledFeatures
 from .class_maps import fit_class_maps
 from .covariates import fit_covariate_effect
-from .discriminants import best_discriminants, fit_discriminants
+from .discriminants import N_FOLDS, best_discriminants, fit_discriminants
 from .pooled import fit_pooled_features
 from .ridge import fit_linear_forecast
 from .window import fit_linear_window
@@ -142,7 +142,9 @@ def closed_form_start(
     ).to(device, torch.float32)
     refit = None
     if module.marginal_encoder is not None:
-        fitted, refitted = fit_discriminants(train, valid, features, class_counts, groups)
+        # Clusters are functions of the window: validation windows suffice to find them again.
+        n_folds = N_FOLDS if interleave else 0
+        fitted, refitted = fit_discriminants(train, valid, features, class_counts, groups, n_folds)
         module.marginal_encoder.set_discriminants(*fitted)
         if interleave:  # training moves discovered clusters
             frequencies = _frequencies(np.concatenate([train.labels, valid.labels]), class_counts)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _MOST_TICKS = 32
 _MOST_NUMBERS = 10  # classes up to which the shares are written into the cells
+_LEAST_SHARE = 0.005  # what rounds to 0.00 is not written
 
 
 class FactorConfusionDisplay:
@@ -36,7 +37,7 @@ class FactorConfusionDisplay:
     ----------
     im_ : matplotlib AxesImage
     text_ : list of matplotlib Text
-        Shares, up to ten classes.
+        Shares of half a percent and more, up to ten classes.
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
 
@@ -191,7 +192,8 @@ class FactorConfusionDisplay:
         ax = make_axes(ax, (6.4, 5.4) if len(counts) > _MOST_NUMBERS else None)
         self.im_ = ax.imshow(shares, cmap=cmap, vmin=0, vmax=1)
         ax.figure.colorbar(self.im_, ax=ax, label="share of the windows of a true label")
-        self.text_ = write_values(ax, shares, self.im_) if len(counts) <= _MOST_NUMBERS else []
+        written = np.where(shares < _LEAST_SHARE, np.nan, shares)
+        self.text_ = write_values(ax, written, self.im_) if len(counts) <= _MOST_NUMBERS else []
         for axis in (ax.xaxis, ax.yaxis):
             name_ticks(axis, [str(name) for name in names], _MOST_TICKS)
         ax.set(

@@ -1,7 +1,7 @@
 """Features of a window: shape, level and scale of every channel, and what has no phase."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -99,13 +99,16 @@ class WindowFeatures(nn.Module):
         pooled: torch.Tensor | None = None,
         observed: torch.Tensor | None = None,
     ) -> "Window":
+        if pooled is None and self.pooled is not None:
+            pooled = self.pooled(x)
+        return replace(self.without_pooled(x), pooled=pooled, observed=observed)
+
+    def without_pooled(self, x: torch.Tensor) -> "Window":
+        """Describe windows for decoders, which do not look at pooled features."""
         size = max(1, BLOCK_ENTRIES // (self.n_timesteps * self.n_channels))
         blocks = [self._of_block(block) for block in x.split(size)]
         parts = blocks[0] if len(blocks) == 1 else map(torch.cat, zip(*blocks, strict=True))
-        features, coefficients, loc, scale = parts
-        if pooled is None and self.pooled is not None:
-            pooled = self.pooled(x)
-        return Window(x, features, coefficients, loc, scale, pooled, observed)
+        return Window(x, *parts)
 
     def _of_block(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         shape, loc, scale = self.standardise(x)

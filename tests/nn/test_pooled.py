@@ -7,6 +7,7 @@ import torch
 from skdeepdive._data.batches import WindowData
 from skdeepdive._data.scaling import STANDARDISED
 from skdeepdive._start.pooled import fit_pooled_features
+from skdeepdive.nn.features import WindowFeatures
 from skdeepdive.nn.pooled import FEWEST_TIMESTEPS, PooledFeatures
 
 
@@ -114,3 +115,12 @@ def test_the_same_seed_chooses_the_same_kernels():
     first, again, other = (fit_pooled_features(data, seed) for seed in (0, 0, 1))
     assert all(torch.equal(a, b) for a, b in zip(first.buffers(), again.buffers(), strict=True))
     assert not torch.equal(first.channels, other.channels)
+
+
+def test_windows_for_decoders_are_described_without_them(pooled, monkeypatch):
+    features = WindowFeatures(64, 2, pooled=pooled).double()
+    x = torch.as_tensor(make_waves())
+    both = features(x)
+    monkeypatch.setattr(pooled, "forward", None)
+    alone = features.without_pooled(x)
+    torch.testing.assert_close(alone.with_pooled, both.with_pooled[:, : features.n_features])
