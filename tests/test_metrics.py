@@ -9,22 +9,32 @@ import sklearn
 from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.stats import norm
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import make_scorer, mutual_info_score, r2_score
 from sklearn.model_selection import (
     GridSearchCV,
+    KFold,
     TimeSeriesSplit,
     cross_val_score,
     cross_validate,
 )
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
-from skdeepdive.metrics import corr_score, forecast_scorer, mutual_information_gap, rrse_score
+from skdeepdive.metrics import (
+    accuracy_above_chance,
+    corr_score,
+    dci_scores,
+    forecast_scorer,
+    mutual_information_gap,
+    rrse_score,
+    sap_score,
+)
 
 
 def make_pair(shape=(40, 5, 3)):
@@ -416,3 +426,189 @@ def test_scorers_serve_searches_of_forecasts_with_several_targets(n_jobs):
 def test_an_unknown_scorer_is_refused(scoring):
     with pytest.raises(ValueError, match="'scoring' must be 'neg_rrse' or the name of a scorer"):
         forecast_scorer(scoring)
+
+
+# Reading labels, and measures of disentanglement by classifiers
+
+
+def make_classes(kind, n=1500, n_latent=4):
+    """Labels of three classes, and embeddings that depend on them in some way."""
+    random = np.random.default_rng(0)
+    labels = random.integers(3, size=n)
+    Z = random.normal(size=(n, n_latent))
+    signs = random.choice([-1.0, 1.0], size=(n, n_latent))
+    common = random.normal(size=(n, 1))
+    wide = labels[:, np.newaxis]
+    other = {
+        "nothing": Z,
+        "location": Z + 3 * wide * (np.arange(n_latent) == 0),
+        "scale": Z * 4.0**wide,
+        "correlation": np.where(wide == 1, 0.2 * Z + common, Z * np.hypot(0.2, 1)),
+        "shape": np.where(wide == 1, 0.1 * Z + signs, Z * np.hypot(0.1, 1)),
+    }
+    return labels, other[kind]
+
+
+@pytest.mark.parametrize("classifier", ["neighbors", "boosting"])
+def test_nothing_is_read_of_labels_that_the_embedding_does_not_depend_on(classifier):
+    labels, Z = make_classes("nothing")
+    assert accuracy_above_chance(labels, Z, classifier=classifier) == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize("classifier", ["neighbors", "boosting"])
+@pytest.mark.parametrize("kind", ["scale", "correlation", "shape"])
+def test_classes_of_equal_means_are_read_where_a_linear_classifier_reads_nothing(kind, classifier):
+    labels, Z = make_classes(kind)
+    linear = accuracy_above_chance(labels, Z, classifier=LogisticRegression())
+    assert linear < 0.06
+    assert accuracy_above_chance(labels, Z, classifier=classifier) > 0.15 + linear
+
+
+@pytest.mark.parametrize("classifier", ["neighbors", "boosting", GaussianNB()])
+def test_what_is_read_with_certainty_scores_one_less_the_commonest_label(classifier):
+    labels = np.repeat(["a", "b", "c"], [500, 300, 200])
+    Z = 10.0 * (labels[:, np.newaxis] == ["b", "c"])
+    assert accuracy_above_chance(labels, Z, classifier=classifier) == pytest.approx(0.5)
+
+
+def test_whole_groups_are_read_by_what_others_teach():
+    random = np.random.default_rng(0)
+    groups = np.arange(400) % 40
+    labels = random.integers(2, size=40)[groups]
+    Z = random.normal(size=(40, 3))[groups] + 0.01 * random.normal(size=(400, 3))
+    assert accuracy_above_chance(labels, Z) > 0.3  # the group is recognised
+    assert accuracy_above_chance(labels, Z, groups=groups) < 0.1
+
+
+class Memory(ClassifierMixin, BaseEstimator):
+    """Keeps the samples of all fits and predictions."""
+
+    learnt, read = [], []
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        self.learnt.append(X[:, 0])
+        return self
+
+    def predict(self, X):
+        self.read.append(X[:, 0])
+        return np.full(len(X), self.classes_[0])
+
+
+@pytest.fixture
+def memory():
+    Memory.learnt, Memory.read = [], []
+    return Memory
+
+
+@pytest.mark.parametrize("gap", [0, 4])
+def test_no_sample_is_learnt_from_within_the_gap_of_one_that_is_read(memory, gap):
+    labels, Z = np.arange(200) // 10 % 2, np.arange(200.0)[:, np.newaxis]
+    accuracy_above_chance(labels, Z, classifier=memory(), cv=4, gap=gap)
+    distances = [
+        np.abs(learnt[:, np.newaxis] - read).min()
+        for learnt, read in zip(memory.learnt, memory.read, strict=True)
+    ]
+    assert distances == [gap + 1] * 4
+    assert sorted(np.concatenate(memory.read)) == list(range(200))
+
+
+def test_folds_may_be_given(memory):
+    labels, Z = np.arange(20) % 2, np.arange(20.0)[:, np.newaxis]
+    splits = [(np.arange(12), np.arange(15, 20))]
+    accuracy_above_chance(labels, Z, classifier=memory(), cv=splits)
+    assert memory.learnt[0].tolist() == list(range(12))
+    assert memory.read[0].tolist() == list(range(15, 20))
+
+
+@pytest.mark.parametrize("cv", [5, KFold(5)])
+@pytest.mark.parametrize("score", [accuracy_above_chance, sap_score])
+def test_samples_without_a_label_are_left_out(score, cv):
+    labels, Z = make_classes("location")
+    hidden = np.arange(len(Z)) % 3 == 0
+    Z[hidden] = 1e6
+    expected = score(labels[~hidden], Z[~hidden], cv=5)
+    found = score(np.where(hidden, -1, labels), Z, cv=cv)
+    assert found == pytest.approx(expected, abs=0 if cv == 5 else 0.03)
+
+
+@pytest.mark.parametrize("score", [accuracy_above_chance, sap_score])
+def test_raw_scores_are_those_of_every_factor(score):
+    labels, Z = make_classes("location")
+    factors = np.column_stack([labels, labels[::-1]])
+    raw = score(factors, Z, multioutput="raw_values")
+    np.testing.assert_array_equal(raw, [score(column, Z) for column in factors.T])
+    assert raw[0] > raw[1] + 0.2
+    assert score(factors, Z) == pytest.approx(raw.mean())
+
+
+@pytest.mark.parametrize("score", [accuracy_above_chance, dci_scores, sap_score])
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"cv": 1}, ValueError, "'cv' must be an integer of at least 2, got 1"),
+        ({"gap": -1}, ValueError, "'gap' must be an integer of at least 0, got -1"),
+        ({"gap": 1500}, ValueError, "'cv' must leave labelled samples to learn from"),
+        (
+            {"groups": [1, 2]},
+            ValueError,
+            r"'groups' .* inconsistent numbers of samples: \[2, 1500\]",
+        ),
+        ({"Z": np.full((1500, 2), np.nan)}, ValueError, "Input Z contains NaN"),
+        ({"factors": np.ones(1500)}, ValueError, "'factor0' .* must have at least two classes"),
+    ],
+)
+def test_folds_and_embeddings_that_cannot_be_are_rejected(score, change, error, message):
+    labels, Z = make_classes("nothing")
+    with pytest.raises(error, match=message):
+        score(**{"factors": labels, "Z": Z, **change})
+
+
+def test_classifiers_go_by_name_or_are_classifiers():
+    labels, Z = make_classes("nothing")
+    with pytest.raises(ValueError, match="'classifier' must be one of 'neighbors', 'boosting'"):
+        accuracy_above_chance(labels, Z, classifier="forest")
+
+
+def make_code(turned, n=600):
+    """Two factors, each of which is one of four dimensions, or all of them, turned."""
+    random = np.random.default_rng(0)
+    factors = random.integers(4, size=(n, 2))
+    Z = np.column_stack([factors, random.normal(size=(n, 2))])
+    rotation = np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
+    return factors, Z @ rotation / 2 if turned else Z
+
+
+def test_a_factor_for_a_dimension_is_disentangled_and_complete():
+    scores = dci_scores(*make_code(turned=False))
+    assert min(scores.disentanglement, scores.completeness, scores.informativeness) > 0.95
+    assert sap_score(*make_code(turned=False)) == pytest.approx(0.75, abs=0.05)
+
+
+def test_turned_dimensions_are_neither_disentangled_nor_complete():
+    scores, turned = (dci_scores(*make_code(turned)) for turned in (False, True))
+    assert turned.disentanglement < scores.disentanglement - 0.3
+    assert turned.completeness < scores.completeness - 0.3
+    assert turned.informativeness > 0.8
+    assert sap_score(*make_code(turned=True)) < 0.3
+
+
+def test_a_dimension_that_is_there_twice_is_disentangled_but_not_complete():
+    factors, Z = make_code(turned=False)
+    twice = np.column_stack([Z[:, :2], Z[:, :2]])
+    scores = dci_scores(factors, twice)
+    assert scores.disentanglement > 0.95
+    assert scores.completeness == pytest.approx(0.5, abs=0.05)
+    assert sap_score(factors, twice) == 0
+
+
+def test_of_a_single_factor_every_dimension_is_disentangled_and_a_single_dimension_complete():
+    labels, Z = make_classes("location")
+    assert dci_scores(labels, Z).disentanglement == 1
+    assert dci_scores(labels, Z[:, :1]).completeness == 1
+
+
+def test_independent_dimensions_have_no_accuracy_to_separate():
+    labels, Z = make_classes("nothing")
+    assert sap_score(labels, Z) == pytest.approx(0, abs=0.05)
+    assert dci_scores(labels, Z).informativeness == pytest.approx(1 / 3, abs=0.06)

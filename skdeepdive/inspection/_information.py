@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.checks import check_integer
-from ..metrics import _information_gaps, _normalised_information
+from ..metrics._embeddings import check_embedding, gap_of_two_largest
+from ..metrics._information import normalised_information
 from ._axes import check_matplotlib, make_axes, make_names, name_ticks
 
 if TYPE_CHECKING:
@@ -170,10 +170,9 @@ class MutualInformationDisplay:
         """
         check_matplotlib(cls.__name__)
         check_integer("n_bins", n_bins, minimum=2)
-        embedding: np.ndarray = check_array(Z, dtype=np.float64, input_name="Z")
-        check_consistent_length(factors, embedding)
-        names, shares = _normalised_information(factors, embedding, n_bins)
-        names = names if factor_names is None else factor_names
+        encoded, embedding = check_embedding(factors, Z)
+        shares = normalised_information(encoded, embedding, n_bins)
+        names = encoded.names if factor_names is None else factor_names
         return cls(shares, feature_names=feature_names, factor_names=names).plot(ax, cmap=cmap)
 
     def plot(
@@ -204,7 +203,7 @@ class MutualInformationDisplay:
         ax = make_axes(ax, (2.8 + 0.9 * len(columns), min(1.6 + 0.18 * len(rows), 9)))
         self.im_ = ax.imshow(shares, cmap=cmap, vmin=0, vmax=1, aspect="auto")
         ax.figure.colorbar(self.im_, ax=ax, label="mutual information / entropy")
-        gaps = _information_gaps(shares)
+        gaps = gap_of_two_largest(shares)
         labels = [f"{name}\n(gap {gap:.2f})" for name, gap in zip(columns, gaps, strict=True)]
         ax.set_xticks(range(len(columns)), labels=labels)
         name_ticks(ax.yaxis, rows, _MOST_TICKS)
