@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from ._data.checks import check_flag, check_integer, check_quantiles, shortened
+from ._data.checks import check_choice, check_flag, check_integer, check_quantiles, shortened
 from ._tables.backtest import Backtest, run_backtest
 from ._tables.cutting import Design, WindowSet, take_latest
 from ._tables.dates import future_index
@@ -33,6 +33,8 @@ from .windows import calendar_factors
 
 __all__ = ["Backtest", "SeriesForecaster"]
 
+_GAPS = ("drop", "keep")
+
 Self = TypeVar("Self", bound="SeriesForecaster")
 
 
@@ -41,7 +43,8 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
 
     The table is cut into windows, `forecaster` learns from them, and its forecasts are frames with
     time stamps, in the units of the table. Rows must be in the order of time, and at the steps of
-    one frequency. Windows that touch a missing row or value are left out.
+    one frequency. Windows that touch a missing row or value are left out, or, with
+    ``gaps="keep"``, their gaps filled.
 
     Parameters
     ----------
@@ -78,6 +81,11 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         not among those of `fit` is standardised by the rows given to `predict`.
     id_as_factor : bool, default=False
         Whether the id is a factor of every window.
+    gaps : {"drop", "keep"}, default="drop"
+        What becomes of windows with a missing row or value. "drop": they are left out, and a table
+        that ends in one is not forecast. "keep": what is missing is filled by what the rest of the
+        window lets expect, and intervals widen accordingly; only windows and futures without any
+        value are left out. What is known in advance must be complete.
 
     Attributes
     ----------
@@ -149,6 +157,7 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         bounds: tuple[float | None, float | None] | Mapping[Any, Any] | None = None,
         scale_ids: bool = True,
         id_as_factor: bool = False,
+        gaps: str = "drop",
     ):
         self.forecaster = forecaster
         self.n_timesteps = n_timesteps
@@ -164,6 +173,7 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         self.bounds = bounds
         self.scale_ids = scale_ids
         self.id_as_factor = id_as_factor
+        self.gaps = gaps
 
     def fit(self: Self, table: Any, y: None = None) -> Self:
         """Learn from the rows of a table.
@@ -447,6 +457,7 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         check_integer("stride", self.stride)
         check_flag("scale_ids", self.scale_ids)
         check_flag("id_as_factor", self.id_as_factor)
+        check_choice("gaps", self.gaps, _GAPS)
         if not hasattr(self.forecaster, "validation_fraction"):
             raise TypeError(
                 "'forecaster' must be a forecaster with validation windows, such as "
@@ -507,7 +518,8 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         targets = check_columns("targets", others if self.targets is None else self.targets, others)
         at = [[columns.index(name) for name in names] for names in (targets, known)]
         calendar = () if self.step_calendar is None else tuple(self.step_calendar)
-        return Design(self.n_timesteps, self.horizon, self.stride, at[0], at[1], calendar)
+        lengths = self.n_timesteps, self.horizon, self.stride
+        return Design(*lengths, at[0], at[1], calendar, self.gaps == "keep")
 
     def _labels(self, windows: WindowSet, series: list[DatedSeries]) -> Any:
         """Return the factors of windows as a DataFrame."""
@@ -533,7 +545,7 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         """Return the last rows of the series that can be forecast."""
         check_is_fitted(self)
         found = self._latest if table is None else self._read(table).series
-        return take_latest(found, self.n_timesteps)
+        return take_latest(found, self._model.design)
 
     def _inputs(self, table: Any, future: Any) -> tuple[list[DatedSeries], np.ndarray | None]:
         """Return the last rows of the series that can be forecast, and covariates to come."""

@@ -147,6 +147,7 @@ def location_and_scale(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         n += (weight * ~missing).sum(axis=0) if missing.any() else weight.sum()
         total += (weight * deviation).sum(axis=0)
         squares += (weight * np.square(deviation)).sum(axis=0)
+    n = np.maximum(n, 1.0)  # NaN has the location NaN
     variance = np.maximum(squares / n - (total / n) ** 2, 0.0)
     loc = reference + unit * (total / n)
     scale = unit * np.sqrt(variance)

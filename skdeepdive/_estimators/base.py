@@ -31,6 +31,7 @@ from .._data.checks import (
 from .._data.covariates import check_covariates, check_known_covariates
 from .._data.devices import to_array, to_numpy_dtype, to_tensor
 from .._data.rows import check_finite, check_futures_observed, check_observed
+from .._data.scores import mean_r2
 from .._data.threads import threads_for
 from .._data.validation import check_groups, last_groups, share_steps
 from .._saving import file
@@ -250,9 +251,7 @@ class BaseForecaster(
         return self._r2_score(forecast, y, sample_weight)
 
     def _r2_score(self, forecast: np.ndarray, y: Any, sample_weight: Any) -> float:
-        from sklearn.metrics import r2_score  # half of what importing this package would take
-
-        y, has_gaps = _to_futures("y", y, len(forecast))
+        y, _ = _to_futures("y", y, len(forecast))
         if y.shape != forecast.shape:
             raise ValueError(
                 f"'y' must have shape {forecast.shape}, as the forecasts, got {y.shape}."
@@ -263,10 +262,7 @@ class BaseForecaster(
         # first future as zero, futures that equal it are exactly 0.
         true, found = (self._in_model_units(futures, y[:1]) for futures in (y, forecast))
         with naming("sample_weight"), np.errstate(over="ignore", invalid="ignore"):
-            if has_gaps:
-                score = _mean_r2(true, found, sample_weight)
-            else:
-                score = r2_score(true, found, sample_weight=sample_weight)
+            score = mean_r2(true, found, sample_weight)
         if not np.isfinite(score):
             raise ValueError("'y' is too far from the forecasts for R² to be a number.")
         return score
@@ -620,22 +616,6 @@ def _to_futures(name: str, y: Any, n_samples: int) -> tuple[np.ndarray, bool]:
     """Return the futures of some windows as an array of numbers, and whether some are NaN."""
     y = check_futures(check_numeric(name, to_array(name, y), gaps=True), n_samples)
     return y, check_finite(name, y.reshape(len(y), -1, 1), gaps=True)
-
-
-def _mean_r2(true: np.ndarray, found: np.ndarray, sample_weight: Any) -> float:
-    """Mean of R² over columns, each from the rows in which its true value is known."""
-    from sklearn.metrics import r2_score
-
-    weight = np.ones(len(true)) if sample_weight is None else np.asarray(sample_weight)
-    known = ~np.isnan(true)
-    scores = [
-        r2_score(true[rows, j], found[rows, j], sample_weight=weight[rows])
-        for j, rows in enumerate(known.T)
-        if rows.sum() > 1
-    ]
-    if not scores:
-        raise ValueError("'y' must hold at least two windows with the same step known.")
-    return float(np.mean(scores))
 
 
 def _match_precision(name: str, values: np.ndarray, inputs: np.ndarray) -> np.ndarray:

@@ -169,7 +169,7 @@ def _compare(
     usable = [
         i
         for i, past in enumerate(pasts)
-        if np.isfinite(past.values).all() and np.isfinite(known[i]).all()
+        if design.is_usable(past.values) and np.isfinite(known[i]).all()
     ]
     if usable:
         latest = [pasts[i] for i in usable]

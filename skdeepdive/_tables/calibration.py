@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .cutting import WindowSet
+from .layout import import_pandas
 
 # A series with fewer validation windows is calibrated by the errors of all.
 _ENOUGH = 100
@@ -39,7 +40,7 @@ class SeriesErrors:
     def of(cls, forecaster: Any, windows: WindowSet, ids: Sequence) -> SeriesErrors:
         """Compute the errors of a fitted forecaster on validation windows."""
         forecast, scale = forecast_and_scale(forecaster, windows.X, windows.options())
-        errors = (windows.y - forecast) / scale
+        errors = _filled((windows.y - forecast) / scale)
         parts = {key: errors[windows.number == number] for number, key in enumerate(ids)}
         pooled = [_thinned(part, max(1, _KEPT // len(ids))) for part in parts.values()]
         own = {key: _thinned(part, _KEPT) for key, part in parts.items() if len(part) >= _ENOUGH}
@@ -68,6 +69,14 @@ def forecast_and_scale(
         return forecast, np.ones_like(forecast)
     forecast, deviation = forecaster.predict(X, return_std=True, **options)
     return forecast, np.maximum(deviation, _SMALLEST)
+
+
+def _filled(errors: np.ndarray) -> np.ndarray:
+    """Put the error of the last window that has one in the place of NaN, or of the first."""
+    if not np.isnan(errors).any():
+        return errors
+    columns = import_pandas().DataFrame(errors.reshape(len(errors), -1))
+    return columns.ffill().bfill().fillna(0.0).to_numpy().reshape(errors.shape)
 
 
 def _thinned(errors: np.ndarray, most: int) -> np.ndarray:

@@ -23,9 +23,8 @@ class Scaling(NamedTuple):
 
     @classmethod
     def of(cls, values: np.ndarray) -> Scaling:
-        """Compute the scaling of rows `(n_steps, n_channels)`; rows with NaN have no part in it."""
-        complete = values[np.isfinite(values).all(axis=1)]
-        return cls(*location_and_scale(complete[None]))
+        """Compute the scaling of rows `(n_steps, n_channels)`; NaN has no part in it."""
+        return cls(*location_and_scale(values[None]))
 
     def of_channels(self, channels: Sequence[int]) -> Scaling:
         """Return the scaling of some channels."""
@@ -44,7 +43,8 @@ class Scaling(NamedTuple):
 class Design:
     """Lengths of windows in steps, and the channels that are forecast or known in advance.
 
-    `step_calendar` names what is read off the local time of every step to come.
+    `step_calendar` names what is read off the local time of every step to come. `keeps_gaps` says
+    whether windows and futures of which some values are missing are used.
     """
 
     n_timesteps: int
@@ -53,6 +53,7 @@ class Design:
     targets: list[int]
     known: list[int]
     step_calendar: tuple[str, ...] = ()
+    keeps_gaps: bool = False
 
     @property
     def has_covariates(self) -> bool:
@@ -69,19 +70,29 @@ class Design:
         """Return the origins of all windows whose futures end within a series."""
         return np.arange(self.n_timesteps - 1, len(series) - self.horizon, self.stride)
 
-    def complete_origins(self, series: DatedSeries) -> np.ndarray:
-        """Return the origins of windows without a hole in them or in their futures."""
-        origins = self.origins(series)
-        future = np.isnan(series.values[:, [*self.targets, *self.known]]).any(axis=1)
-        return origins[
-            self.has_complete_past(series, origins)
-            & (_count(future, origins + 1, self.horizon) == 0)
-        ]
+    def usable_origins(self, series: DatedSeries) -> np.ndarray:
+        """Return the origins of windows that are used, with their futures.
 
-    def has_complete_past(self, series: DatedSeries, origins: np.ndarray) -> np.ndarray:
-        """Tell which origins have windows without a hole."""
-        hole = np.isnan(series.values).any(axis=1)
-        return _count(hole, origins + 1 - self.n_timesteps, self.n_timesteps) == 0
+        They have no hole, or, where gaps are kept, some value in the window, some in the future,
+        and all that must be known in advance.
+        """
+        origins, missing = self.origins(series), np.isnan(series.values)
+        first = origins + 1 - self.n_timesteps
+        is_usable = self._are_usable(missing, first, self.n_timesteps)
+        is_usable &= self._are_usable(missing[:, self.targets], origins + 1, self.horizon)
+        unknown = missing[:, self.known].any(axis=1)
+        return origins[is_usable & (_count(unknown, origins + 1, self.horizon) == 0)]
+
+    def is_usable(self, window: np.ndarray) -> bool:
+        """Tell whether a window `(n_timesteps, n_channels)` can be forecast."""
+        observed = np.isfinite(window)
+        return bool(observed.any() if self.keeps_gaps else observed.all())
+
+    def _are_usable(self, missing: np.ndarray, first: np.ndarray, length: int) -> np.ndarray:
+        """Tell which stretches of rows are used, given what is missing of every row."""
+        if self.keeps_gaps:
+            return _count(np.all(missing, axis=1), first, length) < length
+        return _count(np.any(missing, axis=1), first, length) == 0
 
     def split(
         self, origins: np.ndarray, fraction: float, gap: int | None
@@ -202,7 +213,7 @@ def _count(is_bad: np.ndarray, first: np.ndarray, length: int) -> np.ndarray:
     return total[np.minimum(first + length, len(is_bad))] - total[first]
 
 
-def take_latest(series: Sequence[DatedSeries], n_timesteps: int) -> list[DatedSeries]:
+def take_latest(series: Sequence[DatedSeries], design: Design) -> list[DatedSeries]:
     """Return the last rows of every series of which a window can be made.
 
     Warns
@@ -215,17 +226,18 @@ def take_latest(series: Sequence[DatedSeries], n_timesteps: int) -> list[DatedSe
     ValueError
         If it can of none.
     """
+    n_timesteps = design.n_timesteps
     latest = [one.rows(slice(-n_timesteps, None)) for one in series]
-    usable = [one for one in latest if _problem(one, n_timesteps) is None]
-    others = [one for one in latest if _problem(one, n_timesteps) is not None]
+    usable = [one for one in latest if _problem(one, design) is None]
+    others = [one for one in latest if _problem(one, design) is not None]
     if not usable:
         raise ValueError(
             f"'table' must end with n_timesteps = {n_timesteps} rows without a hole, got "
-            f"{_problem(others[0], n_timesteps)}. Give more rows, or fill the holes, for example "
-            "by interpolate(limit=3) after resample."
+            f"{_problem(others[0], design)}. Give more rows, fit with gaps='keep', or fill the "
+            "holes, for example by interpolate(limit=3) after resample."
         )
     if others:
-        listed = [f"{one.id!r} ({_problem(one, n_timesteps)})" for one in others[:10]]
+        listed = [f"{one.id!r} ({_problem(one, design)})" for one in others[:10]]
         warnings.warn(
             f"{len(others)} of {len(series)} series do not end with n_timesteps = {n_timesteps} "
             f"rows without a hole, and are not forecast: {', '.join(listed)}"
@@ -236,9 +248,11 @@ def take_latest(series: Sequence[DatedSeries], n_timesteps: int) -> list[DatedSe
     return usable
 
 
-def _problem(series: DatedSeries, n_timesteps: int) -> str | None:
+def _problem(series: DatedSeries, design: Design) -> str | None:
     """Tell why the last rows of a series are no window."""
-    if len(series) < n_timesteps:
+    if len(series) < design.n_timesteps:
         return f"{len(series)} rows"
+    if design.is_usable(series.values):
+        return None
     holes = np.flatnonzero(np.isnan(series.values).any(axis=1))
-    return f"none at {series.index[holes[0]]}" if len(holes) else None
+    return f"none at {series.index[holes[0]]}"

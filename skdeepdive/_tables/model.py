@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._data.scores import mean_r2
 from .calibration import SeriesErrors, forecast_and_scale
 from .cutting import Design, Scaling, cut
 from .dates import future_index
@@ -75,11 +76,9 @@ class SeriesModel:
         return self._to_units(found, scaling)
 
     def score(self, series: Sequence[DatedSeries]) -> float:
-        """Return R² of the forecasts of all windows without a hole."""
-        from sklearn.metrics import r2_score
-
+        """Return R² of the forecasts of all windows that are used."""
         design = self.design
-        origins = [design.complete_origins(one) for one in series]
+        origins = [design.usable_origins(one) for one in series]
         pairs = [(one, rows) for one, rows in zip(series, origins, strict=True) if len(rows)]
         if sum(len(rows) for _, rows in pairs) < 2:
             raise ValueError(
@@ -89,7 +88,7 @@ class SeriesModel:
         series, origins = map(list, zip(*pairs, strict=True))
         windows = cut(series, origins, self._scalings_of(series), design)
         forecast = self.forecaster.predict(windows.X, **windows.options())
-        return float(r2_score(*(part.reshape(len(part), -1) for part in (windows.y, forecast))))
+        return mean_r2(*(part.reshape(len(part), -1) for part in (windows.y, forecast)))
 
     def _inputs(
         self, series: Sequence[DatedSeries], known: np.ndarray | None

@@ -73,7 +73,7 @@ def make_training_set(
     ValueError
         If no series has a training and a validation window.
     """
-    origins = [design.complete_origins(one) for one in table.series]
+    origins = [design.usable_origins(one) for one in table.series]
     parts = [design.split(rows, fraction, gap) for rows in origins]
     report = _report(table, design, origins, parts)
     kept = [i for i, (train, valid) in enumerate(parts) if len(train) and len(valid)]
@@ -138,8 +138,9 @@ def _warn_of_holes(table: Table, report: Any) -> None:
     if share > _MANY:
         warnings.warn(
             f"{share:.0%} of the windows touch one of {report['missing'].sum()} missing steps, the "
-            f"first of them at {_first_hole(table)}, and are left out; windows_ counts them. Fill "
-            "short holes, for example by interpolate(limit=3) after resample, to keep them.",
+            f"first of them at {_first_hole(table)}, and are left out; windows_ counts them. To "
+            "keep them, set gaps='keep', or fill short holes, for example by interpolate(limit=3) "
+            "after resample.",
             UserWarning,
             stacklevel=5,
         )
