@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._data.checks import check_choice, check_flag, check_integer, check_quantiles, shortened
 from ._tables.backtest import Backtest, run_backtest
-from ._tables.cutting import Design, WindowSet, take_latest
+from ._tables.cutting import Design, take_latest
 from ._tables.dates import future_index
 from ._tables.frames import (
     check_bounds,
@@ -25,11 +25,11 @@ from ._tables.frames import (
     dated_frame,
     read_future,
 )
-from ._tables.layout import Layout, import_pandas
+from ._tables.labels import labels_of
+from ._tables.layout import Layout
 from ._tables.model import SeriesModel, make_model
 from ._tables.reading import DatedSeries, Table, read_table
 from ._tables.training import make_training_set
-from .windows import calendar_factors
 
 __all__ = ["Backtest", "SeriesForecaster"]
 
@@ -61,7 +61,8 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         forecaster whose `fit` and `predict` take `future_covariates`.
     calendar : sequence of str, default=None
         Factors of every window, from the local time of its last row, among those of
-        :func:`~skdeepdive.calendar_factors`.
+        :func:`~skdeepdive.calendar_factors`. Forecasts are made with them too, if the `predict` of
+        the forecaster takes `factors`.
     step_calendar : sequence of str, default=None
         What every step to come is described by, from its local time, among the names of
         :func:`~skdeepdive.calendar_features`. It needs a forecaster as `future_covariates` do.
@@ -80,7 +81,7 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         Whether each series of several is standardised by its own training rows. A series that was
         not among those of `fit` is standardised by the rows given to `predict`.
     id_as_factor : bool, default=False
-        Whether the id is a factor of every window.
+        Whether the id is a factor of every window, in forecasts too, as `calendar`.
     gaps : {"drop", "keep"}, default="drop"
         What becomes of windows with a missing row or value. "drop": they are left out, and a table
         that ends in one is not forecast. "keep": what is missing is filled by what the rest of the
@@ -491,9 +492,8 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         fraction, gap = forecaster.validation_fraction, forecaster.validation_gap
         training, report = make_training_set(table, design, fraction, gap, self.scale_ids)
         windows = training.windows()
-        options = windows.options()
-        if self.calendar is not None or self.id_as_factor:
-            options["factors"] = self._labels(windows, training.series)
+        ids = np.array([one.id for one in training.series])
+        options = windows.options() | labels_of(design, windows.stamps, ids[windows.number])
         forecaster.set_params(**training.split_parameters())
         forecaster.fit(windows.X, windows.y, **options)
         self._keep(make_model(forecaster, training, bounds), report, table)
@@ -517,19 +517,17 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         others = [name for name in columns if name not in known]
         targets = check_columns("targets", others if self.targets is None else self.targets, others)
         at = [[columns.index(name) for name in names] for names in (targets, known)]
-        calendar = () if self.step_calendar is None else tuple(self.step_calendar)
-        lengths = self.n_timesteps, self.horizon, self.stride
-        return Design(*lengths, at[0], at[1], calendar, self.gaps == "keep")
-
-    def _labels(self, windows: WindowSet, series: list[DatedSeries]) -> Any:
-        """Return the factors of windows as a DataFrame."""
-        pandas = import_pandas()
-        labels = pandas.DataFrame(index=windows.stamps)
-        if self.calendar is not None:
-            labels = calendar_factors(windows.stamps, self.calendar)
-        if self.id_as_factor:
-            labels["id"] = np.array([one.id for one in series])[windows.number]
-        return labels
+        return Design(
+            self.n_timesteps,
+            self.horizon,
+            self.stride,
+            targets=at[0],
+            known=at[1],
+            step_calendar=() if self.step_calendar is None else tuple(self.step_calendar),
+            calendar=() if self.calendar is None else tuple(self.calendar),
+            id_as_factor=self.id_as_factor,
+            keeps_gaps=self.gaps == "keep",
+        )
 
     def _read(self, table: Any) -> Table:
         layout = Layout(self.id, self.time)

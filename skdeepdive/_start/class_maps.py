@@ -4,7 +4,7 @@ Each class has a map of its own, from the leading principal components of the re
 to the residuals of the forecast so far. A window is forecast by the mean of the maps under its RBF
 responses p(k | b): locally weighted ridge regression, one factor after the other. A label that is
 known tells more than the window does. What it adds is a further map of its class, fitted to the
-labels themselves.
+labels themselves and added to what the responses make of the window.
 """
 
 import sys
@@ -24,7 +24,7 @@ from ..nn.layers import BLOCK_ENTRIES
 from ..nn.linear_forecast import LinearForecast, regression_outputs
 from ..nn.mixing import apply_class_maps, gate
 from ..nn.module import DeepDIVE
-from ..nn.priors import tell
+from ..nn.priors import one_hot
 from .sums import PENALTIES
 
 # A factor's maps must gain more than this many standard errors of their mean gain, which happens by
@@ -65,11 +65,8 @@ class _Encoded(NamedTuple):
 
     def weights(self, module: DeepDIVE, batch: Batch, b: torch.Tensor) -> list[torch.Tensor]:
         """Return the weights of the class maps of a batch."""
-        responses = module.responses(b)
-        if not self.told:
-            return responses
-        responses, told = tell(responses, batch.labels)
-        return [*responses, *told]
+        told = one_hot(batch.labels, module.class_counts, like=b) if self.told else []
+        return [*module.responses(b), *told]
 
 
 @torch.no_grad()

@@ -37,9 +37,12 @@ class SeriesErrors:
     own: dict[Hashable, np.ndarray]
 
     @classmethod
-    def of(cls, forecaster: Any, windows: WindowSet, ids: Sequence) -> SeriesErrors:
-        """Compute the errors of a fitted forecaster on validation windows."""
-        forecast, scale = forecast_and_scale(forecaster, windows.X, windows.options())
+    def of(cls, forecaster: Any, windows: WindowSet, ids: Sequence, options: dict) -> SeriesErrors:
+        """Compute the errors of a fitted forecaster on validation windows.
+
+        `options` are what it takes besides windows.
+        """
+        forecast, scale = forecast_and_scale(forecaster, windows.X, options)
         errors = _filled((windows.y - forecast) / scale)
         parts = {key: errors[windows.number == number] for number, key in enumerate(ids)}
         pooled = [_thinned(part, max(1, _KEPT // len(ids))) for part in parts.values()]

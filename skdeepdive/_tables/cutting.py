@@ -43,8 +43,9 @@ class Scaling(NamedTuple):
 class Design:
     """Lengths of windows in steps, and the channels that are forecast or known in advance.
 
-    `step_calendar` names what is read off the local time of every step to come. `keeps_gaps` says
-    whether windows and futures of which some values are missing are used.
+    `step_calendar` names what is read off the local time of every step to come, `calendar` the
+    factors that are read off that of a window's last row. `id_as_factor`: the id is a factor too.
+    `keeps_gaps` says whether windows and futures of which some values are missing are used.
     """
 
     n_timesteps: int
@@ -53,6 +54,8 @@ class Design:
     targets: list[int]
     known: list[int]
     step_calendar: tuple[str, ...] = ()
+    calendar: tuple[str, ...] = ()
+    id_as_factor: bool = False
     keeps_gaps: bool = False
 
     @property

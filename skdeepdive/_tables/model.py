@@ -10,8 +10,9 @@ import numpy as np
 
 from .._data.scores import mean_r2
 from .calibration import SeriesErrors, forecast_and_scale
-from .cutting import Design, Scaling, cut
+from .cutting import Design, Scaling, WindowSet, cut
 from .dates import future_index
+from .labels import known_labels
 from .reading import DatedSeries
 from .training import TrainingSet
 
@@ -87,7 +88,8 @@ class SeriesModel:
             )
         series, origins = map(list, zip(*pairs, strict=True))
         windows = cut(series, origins, self._scalings_of(series), design)
-        forecast = self.forecaster.predict(windows.X, **windows.options())
+        options = known_options(self.forecaster, self.design, windows, [one.id for one in series])
+        forecast = self.forecaster.predict(windows.X, **options)
         return mean_r2(*(part.reshape(len(part), -1) for part in (windows.y, forecast)))
 
     def _inputs(
@@ -105,7 +107,10 @@ class SeriesModel:
             features = np.stack([self.design.step_features(index) for index in indexes])
             parts = [features] if known is None else [known, features]
             known = np.concatenate(parts, axis=2).astype(X.dtype)
-        return X, {} if known is None else {"future_covariates": known}, scaling
+        origins, ids = series[0].index[-1:], np.array([one.id for one in series])
+        origins = origins.append([one.index[-1:] for one in series[1:]])
+        options = known_labels(self.forecaster, self.design, origins, ids)
+        return X, options if known is None else {**options, "future_covariates": known}, scaling
 
     def _scalings_of(self, series: Sequence[DatedSeries]) -> list[Scaling] | None:
         """Return the scalings of series; those that `fit` has not seen are scaled by themselves."""
@@ -128,6 +133,14 @@ class SeriesModel:
         return np.clip(values, low, high)
 
 
+def known_options(
+    forecaster: Any, design: Design, windows: WindowSet, ids: Sequence
+) -> dict[str, Any]:
+    """Return what a fitted forecaster takes besides windows."""
+    own = np.array(ids)[windows.number]
+    return windows.options() | known_labels(forecaster, design, windows.stamps, own)
+
+
 def make_model(forecaster: Any, training: TrainingSet, bounds: np.ndarray) -> SeriesModel:
     """Return the model of a fitted forecaster, calibrated on the validation windows.
 
@@ -139,5 +152,7 @@ def make_model(forecaster: Any, training: TrainingSet, bounds: np.ndarray) -> Se
     is_calibrated = hasattr(forecaster, "predict_quantiles") and hasattr(forecaster, "sample")
     errors = None
     if len(ids) > 1 or scalings is not None or not is_calibrated:
-        errors = SeriesErrors.of(forecaster, training.validation_windows(), ids)
+        windows = training.validation_windows()
+        options = known_options(forecaster, training.design, windows, ids)
+        errors = SeriesErrors.of(forecaster, windows, ids, options)
     return SeriesModel(forecaster, training.design, by_id, errors, bounds)

@@ -45,7 +45,7 @@ def attribute_forecast(
     """
     window = module.features(x)
     latents = module.infer(window, labels=labels)
-    known, told, a = latents.responses, latents.told, latents.a
+    known, inferred, told, a = latents.responses, latents.inferred, latents.told, latents.a
     unknown = [p.log_weights.exp().expand(len(x), -1) for p in module.priors]
     player_a = len(known)
     player_c = player_a + (a is not None)
@@ -54,7 +54,8 @@ def attribute_forecast(
     def forecast(players: frozenset[int]) -> tuple[torch.Tensor, torch.Tensor]:
         given = replace(
             latents,
-            responses=[known[i] if i in players else unknown[i] for i in range(len(known))],
+            responses=[own if i in players else unknown[i] for i, own in enumerate(known)],
+            inferred=[own if i in players else unknown[i] for i, own in enumerate(inferred)],
             told=[own if i in players else torch.zeros_like(own) for i, own in enumerate(told)],
             a=a if a is None or player_a in players else torch.zeros_like(a),
         )

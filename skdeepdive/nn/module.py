@@ -26,7 +26,7 @@ from .linear_forecast import LinearForecast
 from .linear_window import LinearWindow
 from .losses import ElboTerms
 from .pooled import PooledFeatures
-from .priors import given_labels, make_priors, tell
+from .priors import given_labels, make_priors, one_hot, where_known
 
 # (windows, weights of the classes, covariates) -> linear forecasts, by a LinearForecast or an
 # OutOfFold
@@ -39,7 +39,8 @@ class Latents:
 
     `log_joints` are log p(b_i, k) of every factor, `responses` p(k | b_i) as decoders see them.
     Where a label k is known, p(b_i | k) takes the place of q(b_i | x), and 1 that of p(k | b_i).
-    `told` is 1 for every label that is known, otherwise 0; it is empty where none is known.
+    Then `told` is 1 for every label that is known, otherwise 0, and `inferred` is what p(k | b_i)
+    was without them. Both are empty where no label is known.
     """
 
     qb: Normal | None = None
@@ -49,11 +50,12 @@ class Latents:
     log_joints: list[torch.Tensor] = field(default_factory=list)
     responses: list[torch.Tensor] = field(default_factory=list)
     told: list[torch.Tensor] = field(default_factory=list)
+    inferred: list[torch.Tensor] = field(default_factory=list)
 
     @property
     def map_weights(self) -> list[torch.Tensor]:
-        """Weights of the class maps of a linear forecast."""
-        return [*self.responses, *self.told]
+        """Weights of the class maps of a linear forecast: what labels tell adds to the window."""
+        return [*(self.inferred or self.responses), *self.told]
 
 
 class DeepDIVE(nn.Module):
@@ -197,21 +199,37 @@ class DeepDIVE(nn.Module):
         return self._marginal(self.marginal_encoder(window, self.priors), draws, labels)
 
     def assume(self, latents: Latents, labels: torch.Tensor) -> Latents:
-        """Return latents at the means, had windows some labels; a stays as it is."""
+        """Return latents at the means, had windows some labels; a stays as it is.
+
+        The window then tells the labels as well, so what they tell is not added to that.
+        """
         if latents.qb is None:
             return latents
-        return replace(self._marginal(latents.qb, None, labels), qa=latents.qa, a=latents.a)
+        found = self._marginal(latents.qb, None, labels)
+        told = [
+            one if maps is None else torch.zeros_like(one)
+            for one, maps in zip(found.told, self.linear_forecast.class_maps, strict=False)
+        ]
+        return replace(found, qa=latents.qa, a=latents.a, told=told, inferred=[])
 
     def _marginal(self, qb: Normal, draws: Draws | None, labels: torch.Tensor | None) -> Latents:
-        if labels is not None:
-            qb = given_labels(self.priors, qb, labels)
-        b = draw(qb, draws)
+        if labels is None:
+            b = draw(qb, draws)
+            log_joints = self.log_joints(b)
+            return Latents(qb=qb, b=b, log_joints=log_joints, responses=self._normalise(log_joints))
+        given = given_labels(self.priors, qb, labels)
+        b = draw(given, draws)
         log_joints = self.log_joints(b)
-        responses = self._normalise(log_joints)
-        told: list[torch.Tensor] = []
-        if labels is not None:
-            responses, told = tell(responses, labels)
-        return Latents(qb=qb, b=b, log_joints=log_joints, responses=responses, told=told)
+        at_b, at_mean = self._normalise(log_joints), self.responses(qb.loc)
+        told = one_hot(labels, self.class_counts, like=b)
+        return Latents(
+            qb=given,
+            b=b,
+            log_joints=log_joints,
+            told=told,
+            responses=where_known(labels, told, at_b),
+            inferred=where_known(labels, at_mean, at_b),
+        )
 
     def log_joints(self, b: torch.Tensor | None) -> list[torch.Tensor]:
         """Log p(b_i, k) of every factor, `(n, n_classes_i)` each."""

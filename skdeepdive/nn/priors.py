@@ -93,20 +93,25 @@ def given_labels(priors: Sequence[RBFMixture], qb: Normal, labels: torch.Tensor)
     return Normal(loc, scale, validate_args=False)
 
 
-def tell(
-    responses: Sequence[torch.Tensor], labels: torch.Tensor
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Put 1 in the place of p(k | b_i) where the label k is known.
+def one_hot(
+    labels: torch.Tensor, class_counts: Sequence[int], like: torch.Tensor
+) -> list[torch.Tensor]:
+    """Return 1 for the label of every factor and 0 for other classes, `(n, n_classes_i)` each.
 
-    Return the responses, and what is known alone: 1 for a label that is known, otherwise 0.
+    Where a label is unknown, all are 0.
     """
-    told = [
-        (label.unsqueeze(1) == torch.arange(own.shape[1], device=own.device)).to(own)
-        for label, own in zip(labels.T, responses, strict=True)
+    return [
+        (label.unsqueeze(1) == torch.arange(n_classes, device=labels.device)).to(like)
+        for label, n_classes in zip(labels.T, class_counts, strict=True)
     ]
-    known = (labels != UNLABELLED).unsqueeze(2)  # (n, n_factors, 1)
-    pairs = enumerate(zip(told, responses, strict=True))
-    return [torch.where(known[:, i], one, own) for i, (one, own) in pairs], told
+
+
+def where_known(
+    labels: torch.Tensor, values: list[torch.Tensor], others: list[torch.Tensor]
+) -> list[torch.Tensor]:
+    """Return values, `(n, n_classes_i)` for each factor, where its label is known, else others."""
+    known = (labels != UNLABELLED).T.unsqueeze(2)  # (n_factors, n, 1)
+    return [torch.where(*parts) for parts in zip(known, values, others, strict=True)]
 
 
 def make_priors(class_weights, n_marginal: int) -> Sequence[RBFMixture]:

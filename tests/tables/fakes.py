@@ -28,3 +28,16 @@ class KnownForecaster(LastValueForecaster):
 
     def predict(self, X, future_covariates=None):
         return np.repeat(future_covariates[..., :1], self.y_.shape[2], axis=2)
+
+
+class ToldForecaster(LastValueForecaster):
+    """Keep the labels that forecasts are told."""
+
+    def fit(self, X, y, factors=None):
+        self.factor_names_ = [] if factors is None else list(factors)
+        self.factor_classes_ = [np.unique(factors[name]) for name in self.factor_names_]
+        return super().fit(X, y, factors)
+
+    def predict(self, X, factors=None):
+        self.told_ = factors
+        return super().predict(X)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fakes import LastValueForecaster
+from fakes import LastValueForecaster, ToldForecaster
 
 from skdeepdive import DeepDIVEForecaster, SeriesForecaster
 from skdeepdive.baselines import VAEForecaster
@@ -135,6 +135,16 @@ def test_the_id_can_be_a_factor():
     fitted = make_forecaster(make_model(), id_as_factor=True, calendar=["hour"]).fit(make_panel())
     assert fitted.forecaster_.factor_names_ == ["hour", "id"]
     assert fitted.forecaster_.factor_classes_[1].tolist() == ["m0", "m1", "m2"]
+
+
+def test_forecasts_are_told_the_ids_that_fit_had():
+    panel = make_panel()
+    forecaster = make_forecaster(ToldForecaster(), id_as_factor=True).fit(panel)
+    others = panel.assign(meter=panel["meter"].replace("m1", "new"))
+    forecaster.predict(others)
+    assert forecaster.forecaster_.told_["id"].fillna("unknown").tolist() == ["m0", "unknown", "m2"]
+    forecaster.score(panel)
+    assert set(forecaster.forecaster_.told_["id"]) == {"m0", "m1", "m2"}
 
 
 def test_a_single_series_has_no_id_for_a_factor():

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from fakes import KnownForecaster, LastValueForecaster
+from fakes import KnownForecaster, LastValueForecaster, ToldForecaster
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
@@ -63,17 +63,33 @@ def test_forecasts_equal_those_of_a_fit_by_hand_bit_by_bit():
     by_hand = make_model().fit(X, y, factors)
     forecaster = make_forecaster(make_model(), calendar=["hour"]).fit(table)
     last = table.to_numpy()[None, -N_TIMESTEPS:]
-    np.testing.assert_array_equal(forecaster.predict(), by_hand.predict(last)[0])
+    known = {"factors": calendar_factors(table.index[-1:], ["hour"])}
+    np.testing.assert_array_equal(forecaster.predict(), by_hand.predict(last, **known)[0])
     levels = [0.1, 0.9]
     np.testing.assert_array_equal(
         forecaster.predict_quantiles(levels),
-        by_hand.predict_quantiles(last, levels)[0].reshape(HORIZON, -1),
+        by_hand.predict_quantiles(last, levels, **known)[0].reshape(HORIZON, -1),
     )
+    random = np.random.RandomState(5)
     np.testing.assert_array_equal(
         forecaster.sample(3, random_state=5),
-        by_hand.sample(last, 3, random_state=np.random.RandomState(5))[0].reshape(HORIZON, -1),
+        by_hand.sample(last, 3, random_state=random, **known)[0].reshape(HORIZON, -1),
     )
-    assert forecaster.score(table) == pytest.approx(by_hand.score(X, y))
+    assert forecaster.score(table) == pytest.approx(by_hand.score(X, y, factors=factors))
+
+
+def test_forecasts_are_told_the_calendar_of_the_last_row_where_it_is_a_known_class():
+    table = make_table()
+    forecaster = make_forecaster(ToldForecaster(), calendar=["hour", "month"]).fit(table)
+    forecaster.predict()
+    told = forecaster.forecaster_.told_
+    last = table.index[-1]
+    assert told.to_numpy().tolist() == [[last.hour, last.month]]
+    later = table.set_axis(table.index + pd.Timedelta(days=60))  # of a month that fit had not
+    forecaster.predict(later)
+    told = forecaster.forecaster_.told_
+    assert told["hour"].tolist() == [last.hour]
+    assert told["month"].isna().all()
 
 
 @pytest.mark.parametrize("stride", [1, 5])
