@@ -175,11 +175,13 @@ class DeepDIVE(nn.Module):
         qa = self.conditional_encoder(window.features, self._shield(latents.b), linear)
         return replace(latents, qa=qa, a=draw(qa, draws))
 
-    def infer_marginal(self, window: Window, draws: Draws | None = None) -> Latents:
-        """Encode the marginal dimensions alone."""
+    def infer_marginal(
+        self, window: Window, draws: Draws | None = None, change: torch.Tensor | float = 0.0
+    ) -> Latents:
+        """Encode the marginal dimensions alone; `change` is added to the encoder's logits."""
         if self.marginal_encoder is None:
             return Latents()
-        qb = self.marginal_encoder(window, self.priors)
+        qb = self.marginal_encoder(window, self.priors, change)
         b = draw(qb, draws)
         log_joints = self.log_joints(b)
         return Latents(qb=qb, b=b, log_joints=log_joints, responses=self._normalise(log_joints))
@@ -328,13 +330,15 @@ class DeepDIVE(nn.Module):
     def read_labels(self, window: Window, *, uniform: bool = False) -> list[torch.Tensor]:
         """Return p(k | b) at the mean of b, `(n, n_classes_i)` for each factor.
 
-        `uniform`: as if all classes of a factor had the same frequency.
+        `uniform`: as if all classes of a factor had the same frequency. The encoder's logits and
+        the mixture both hold the observed ones.
         """
-        latents = self.infer_marginal(window)
         if not uniform:
-            return latents.responses
-        pairs = zip(latents.log_joints, self.priors, strict=True)
-        return [(log_joint - prior.log_weights).softmax(-1) for log_joint, prior in pairs]
+            return self.infer_marginal(window).responses
+        log_weights = [prior.log_weights for prior in self.priors]
+        latents = self.infer_marginal(window, change=-torch.cat(log_weights))
+        pairs = zip(latents.log_joints, log_weights, strict=True)
+        return [(log_joint - own).softmax(-1) for log_joint, own in pairs]
 
     @property
     def class_counts(self) -> list[int]:
