@@ -1,6 +1,7 @@
 """How well labels of new people are read from sensor windows, beside other classifiers.
 
     python benchmarks/classification.py --data FOLDER --dataset watch [--seeds 0 1 2] [--json FILE]
+    python benchmarks/classification.py --dataset watch --clusters [--seeds 0 1 2] [--json FILE]
 
 The watch and gait windows are split by person; DeepDIVE is told who is who by `groups`. The three
 archive sets come with aeon, with their published split; the first four fifths of a case are the
@@ -11,7 +12,9 @@ and validation windows together, as DeepDIVE is in the end, a model for each fac
 - MiniRocket and MultiRocket-Hydra with their usual ridge classifiers (requirements-classifiers.txt)
 
 Accuracies and balanced accuracies are of the test windows, with the mean and standard deviation
-over seeds.
+over seeds. With --clusters nobody sees a label: as many clusters as the first factor has classes,
+of DeepDIVE and of k-means on standardised windows and statistics, are compared with the labels by
+their adjusted Rand index.
 """
 
 import numpy as np
@@ -19,8 +22,11 @@ import pandas as pd
 import torch
 from benchmark_data import LOADERS, Windows
 from paper import make_parser, write_table
+from sklearn.cluster import KMeans
 from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.metrics import accuracy_score, adjusted_rand_score, balanced_accuracy_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skdeepdive import DeepDIVEForecaster
 
@@ -55,19 +61,29 @@ def load(name, folder):
     return archive(name) if name in ARCHIVE else LOADERS[name](folder)
 
 
+def parts(data):
+    """Return the slices of training and validation windows together, and of test windows."""
+    return slice(0, data.parts[1].stop), data.parts[2]
+
+
+def model(data, seed, max_epochs, **parameters):
+    known, n_valid = parts(data)[0].stop, data.parts[1].stop - data.parts[1].start
+    options = {"validation_fraction": n_valid / known} if n_valid else {}
+    return DeepDIVEForecaster(max_epochs=max_epochs, random_state=seed, **options, **parameters)
+
+
 def deepdive(priors):
     """Return a reader of labels with assumed frequencies of the classes."""
 
     def read(data, seed, max_epochs):
-        known, test = slice(0, data.parts[1].stop), data.parts[2]
-        n_valid = data.parts[1].stop - data.parts[1].start
-        options = {"validation_fraction": n_valid / known.stop} if n_valid else {}
-        model = DeepDIVEForecaster(
-            priors=priors, max_epochs=max_epochs, random_state=seed, **options
+        known, test = parts(data)
+        fitted = model(data, seed, max_epochs, priors=priors).fit(
+            data.X[known],
+            data.y[known],
+            data.factors.iloc[known],
+            groups=None if data.subjects is None else data.subjects[known],
         )
-        groups = None if data.subjects is None else data.subjects[known]
-        model.fit(data.X[known], data.y[known], data.factors.iloc[known], groups=groups)
-        found = model.predict_cluster(data.X[test])
+        found = fitted.predict_cluster(data.X[test])
         return found.reshape(len(found), -1)
 
     return read
@@ -98,7 +114,7 @@ def peer(make, features=lambda X: X.transpose(0, 2, 1)):
     """Return a reader of labels that fits a classifier for every factor."""
 
     def read(data, seed, max_epochs):
-        known, test = slice(0, data.parts[1].stop), data.parts[2]
+        known, test = parts(data)
         X, X_test = (features(np.asarray(data.X[part])) for part in (known, test))
         columns = [data.factors[name].to_numpy()[known] for name in data.factors]
         return np.stack([make(seed).fit(X, own).predict(X_test) for own in columns], axis=1)
@@ -125,20 +141,54 @@ def scores(data, found):
     return measured
 
 
+def deepdive_clusters(data, n_clusters, seed, max_epochs):
+    known, test = parts(data)
+    fitted = model(data, seed, max_epochs, n_clusters=n_clusters)
+    return fitted.fit(data.X[known], data.y[known]).predict_cluster(data.X[test])
+
+
+def k_means(features):
+    """Return a finder of clusters of standardised features."""
+
+    def find(data, n_clusters, seed, max_epochs):
+        X, X_test = (features(np.asarray(data.X[part])) for part in parts(data))
+        kmeans = KMeans(n_clusters, n_init=10, random_state=seed)
+        return make_pipeline(StandardScaler(), kmeans).fit(X).predict(X_test)
+
+    return find
+
+
+CLUSTERERS = {
+    "DeepDIVE": deepdive_clusters,
+    "k-means on windows": k_means(lambda X: X.reshape(len(X), -1)),
+    "k-means on statistics": k_means(statistics),
+}
+
+
+def agreement(data, find, seed, max_epochs):
+    found = find(data, data.factors.iloc[:, 0].nunique(), seed, max_epochs)
+    test = data.factors.iloc[parts(data)[1]]
+    return {
+        f"adjusted Rand index of {name}": adjusted_rand_score(test[name], found) for name in test
+    }
+
+
 def main(arguments):
     data = load(arguments.dataset, arguments.data)
 
-    def runs(name):
-        return [
-            scores(data, READERS[name](data, seed, arguments.max_epochs))
-            for seed in arguments.seeds
-        ]
+    def run(name, seed):
+        if arguments.clusters:
+            return agreement(data, CLUSTERERS[name], seed, arguments.max_epochs)
+        return scores(data, READERS[name](data, seed, arguments.max_epochs))
 
-    write_table(arguments, ((name, runs(name)) for name in arguments.rows), 28)
+    names = CLUSTERERS if arguments.clusters else arguments.rows
+    rows = ((name, [run(name, seed) for seed in arguments.seeds]) for name in names)
+    write_table(arguments, rows, 28)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     parser = make_parser(__doc__.splitlines()[0], "watch", choices=[*LOADERS, *ARCHIVE])
     parser.add_argument("--rows", nargs="+", choices=READERS, default=list(READERS), metavar="ROW")
+    parser.add_argument("--clusters", action="store_true", help="find clusters without labels")
     main(parser.parse_args())

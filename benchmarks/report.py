@@ -72,6 +72,13 @@ labels that are predicted correctly from the windows.
 
 Accuracy is the share of labels that are predicted correctly from the windows alone.
 """,
+    "classification": """\
+## Labels of sensor windows beside other classifiers
+
+Accuracy is the share of windows whose label is predicted correctly, balanced accuracy its mean over
+classes. The adjusted Rand index compares clusters that were found without labels with the labels: 1
+is perfect, 0 is chance. `benchmarks/classification.py` describes the other methods.
+""",
     "uncertainty": """\
 ## Intervals beside quantile regression
 

@@ -35,10 +35,10 @@ class MarginalEncoder(nn.Module):
         self.logits = Linear(n_hidden, n_logits, start_at_zero=True)
         self.log_scale = Linear(n_hidden, n_dims, start_at_zero=True)
 
-    def forward(self, window: Window, priors) -> Normal:
-        """Map windows to q(b | x) over `(n, n_marginal)`."""
+    def forward(self, window: Window, priors, change: torch.Tensor | float = 0.0) -> Normal:
+        """Map windows to q(b | x) over `(n, n_marginal)`; `change` is added to the logits."""
         hidden = self.trunk(window.features)
-        logits = self.discriminant(window.with_pooled) + self.logits(hidden)
+        logits = self.discriminant(window.with_pooled) + self.logits(hidden) + change
         loc = [
             logit.softmax(-1) @ prior.centres
             for logit, prior in zip(logits.split(self.class_counts, dim=1), priors, strict=True)

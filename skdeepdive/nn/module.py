@@ -191,12 +191,16 @@ class DeepDIVE(nn.Module):
         return replace(latents, qa=qa, a=draw(qa, draws))
 
     def infer_marginal(
-        self, window: Window, draws: Draws | None = None, labels: torch.Tensor | None = None
+        self,
+        window: Window,
+        draws: Draws | None = None,
+        labels: torch.Tensor | None = None,
+        change: torch.Tensor | float = 0.0,
     ) -> Latents:
-        """Encode the marginal dimensions alone."""
+        """Encode the marginal dimensions alone; `change` is added to the encoder's logits."""
         if self.marginal_encoder is None:
             return Latents()
-        return self._marginal(self.marginal_encoder(window, self.priors), draws, labels)
+        return self._marginal(self.marginal_encoder(window, self.priors, change), draws, labels)
 
     def assume(self, latents: Latents, labels: torch.Tensor) -> Latents:
         """Return latents at the means, had windows some labels; a stays as it is.
@@ -385,13 +389,15 @@ class DeepDIVE(nn.Module):
     def read_labels(self, window: Window, *, uniform: bool = False) -> list[torch.Tensor]:
         """Return p(k | b) at the mean of b, `(n, n_classes_i)` for each factor.
 
-        `uniform`: as if all classes of a factor had the same frequency.
+        `uniform`: as if all classes of a factor had the same frequency. The encoder's logits and
+        the mixture both hold the observed ones.
         """
-        latents = self.infer_marginal(window)
         if not uniform:
-            return latents.responses
-        pairs = zip(latents.log_joints, self.priors, strict=True)
-        return [(log_joint - prior.log_weights).softmax(-1) for log_joint, prior in pairs]
+            return self.infer_marginal(window).responses
+        log_weights = [prior.log_weights for prior in self.priors]
+        latents = self.infer_marginal(window, change=-torch.cat(log_weights))
+        pairs = zip(latents.log_joints, log_weights, strict=True)
+        return [(log_joint - own).softmax(-1) for log_joint, own in pairs]
 
     @property
     def class_counts(self) -> list[int]:

@@ -1,14 +1,17 @@
 """A factor as a scikit-learn classifier, among scikit-learn's tools for classifiers."""
 
+import copy
+
 import numpy as np
 import pytest
 import sklearn
+import torch
 from matplotlib.figure import Figure
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.metrics import ConfusionMatrixDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from skdeepdive import DeepDIVEForecaster, FactorClassifier
@@ -110,16 +113,38 @@ def test_a_clone_is_unfitted_and_leaves_the_forecaster_alone(fitted):
 # Frequencies of the classes
 
 
-def test_uniform_priors_divide_the_posterior_by_the_frequencies():
-    rng = np.random.default_rng(0)
-    rare = rng.random(300) < 0.1
-    X, y = rng.normal(size=(300, 16)) + 0.5 * rare[:, None], rng.normal(size=(300, 2))
+def make_rare(seed=0, n=1000):
+    """Windows of which one in twenty is of a rare kind, a little above the others."""
+    rng = np.random.default_rng(seed)
+    rare = rng.random(n) < 0.05
+    return rng.normal(size=(n, 16)) + 0.5 * rare[:, None], rng.normal(size=(n, 2)), rare
+
+
+def test_uniform_priors_are_assumed_by_encoder_and_mixture():
+    X, y, rare = make_rare()
     model = make_model().fit(X, y, rare)
-    observed = model.predict_cluster_proba(X)
-    divided = observed / np.exp(model.module_.priors[0].log_weights.numpy())
-    uniform = model.set_params(priors="uniform").predict_cluster_proba(X)
-    np.testing.assert_allclose(uniform, divided / divided.sum(axis=1, keepdims=True), rtol=1e-6)
-    assert (uniform[:, 1] > observed[:, 1]).all()
+    equal = copy.deepcopy(model)
+    (mixture,) = equal.module_.priors
+    with torch.no_grad():
+        equal.module_.marginal_encoder.discriminant.bias -= mixture.log_weights
+    mixture.set_weights(torch.full((2,), 0.5))
+    np.testing.assert_allclose(
+        model.set_params(priors="uniform").predict_cluster_proba(X),
+        equal.predict_cluster_proba(X),
+        rtol=1e-5,
+    )
+
+
+def test_uniform_priors_find_a_rare_class():
+    X, y, rare = make_rare()
+    model = make_model().fit(X, y, rare)
+    X, _, rare = make_rare(seed=1)
+    shares = [
+        balanced_accuracy_score(rare, model.set_params(priors=priors).predict_cluster(X))
+        for priors in ("observed", "uniform")
+    ]
+    assert shares[0] < 0.6
+    assert shares[1] > 0.75  # were frequencies taken from the mixture alone: 0.65
 
 
 def test_priors_change_neither_forecasts_nor_embeddings(fitted):
