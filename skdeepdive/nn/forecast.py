@@ -68,7 +68,7 @@ def bound_terms(module: DeepDIVE, x: torch.Tensor, n_draws: int = 8) -> list[tor
         latents = module.infer(window, draws)
         kl_b, _ = module.marginal_terms(latents, unlabelled)
         log_px = _log_px(module, latents, window)
-        terms.append(torch.stack([log_px, module.kl_a(latents, log_px), kl_b]))
+        terms.append(torch.stack([log_px, module.kl_to_prior(latents, log_px), kl_b]))
     return list(torch.stack(terms).mean(0))
 
 
