@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import torch
@@ -160,6 +160,14 @@ class BaseForecaster(
             )
             decoded = self.module_.decode_embedding(embedding).cpu().numpy()
         return _match_precision("Z", self._to_windows(decoded), array)
+
+    @overload
+    def reconstruct(self, X: ArrayLike, return_std: Literal[False] = ...) -> np.ndarray: ...
+
+    @overload
+    def reconstruct(
+        self, X: ArrayLike, return_std: Literal[True]
+    ) -> tuple[np.ndarray, np.ndarray]: ...
 
     def reconstruct(
         self, X: ArrayLike, return_std: bool = False

@@ -27,6 +27,7 @@ from .._start.start import (
     with_helpful_pooled,
     with_pooled,
 )
+from .._train.conditional_prior import fit_conditional_prior
 from .._train.conformal import fit_conformal_errors, update_conformal_errors
 from .._train.loop import Settings, train
 from .._train.phases import deepdive_phases, interleaved_phase, warmed_up
@@ -242,6 +243,7 @@ def _train_deepdive(
         kept = None
         if start.refit and not plan.is_chunk:
             start.refit.apply(module)
+        fit_conditional_prior(module, data, valid)
         if plan.is_chunk:
             kept = WindowSums.of(module, data, valid) if sums is None else sums
         return replace(fitted, module=module, history=history, sums=kept)

@@ -1,6 +1,6 @@
 """LabelledForecaster: windows have factors, whose labels may be known at predict time."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -66,6 +66,19 @@ class LabelledForecaster(BaseForecaster):
             its factor's classes.
         """
         return self._infer(X, lambda x, labels: self.module_.embed(x, labels), factors=factors)
+
+    @overload
+    def reconstruct(
+        self,
+        X: ArrayLike,
+        return_std: Literal[False] = ...,
+        factors: ArrayLike | None = ...,
+    ) -> np.ndarray: ...
+
+    @overload
+    def reconstruct(
+        self, X: ArrayLike, return_std: Literal[True], factors: ArrayLike | None = ...
+    ) -> tuple[np.ndarray, np.ndarray]: ...
 
     def reconstruct(
         self, X: ArrayLike, return_std: bool = False, factors: ArrayLike | None = None

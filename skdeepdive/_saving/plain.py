@@ -25,7 +25,7 @@ Networks = DeepDIVE | VAE
 
 # Raise it with every change that would make another model of an older state: a change of the state
 # itself, of a module's configuration or parameters, or of a constant in the networks.
-FORMAT = 2
+FORMAT = 3
 VERSIONS = {
     "_sklearn_version": sklearn.__version__,
     "_skdeepdive_version": __version__,

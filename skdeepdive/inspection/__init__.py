@@ -7,11 +7,13 @@ from ._forecast import ForecastDisplay
 from ._history import TrainingHistoryDisplay
 from ._importance import channel_importance
 from ._information import MutualInformationDisplay
+from ._reading import DisentanglementDisplay
 from ._series import SeriesForecastDisplay
 from ._traversal import TraversalDisplay
 
 __all__ = [
     "AttentionDisplay",
+    "DisentanglementDisplay",
     "EmbeddingDisplay",
     "FactorConfusionDisplay",
     "ForecastDisplay",

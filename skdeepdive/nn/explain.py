@@ -40,25 +40,30 @@ def attribute_forecast(
 
     Level, linear map and correction of a window of which neither a nor b nor covariates are known;
     then the Shapley values of every factor, of a and of the covariates, by what is known of the
-    others. Where a factor is not known its responses are the frequencies of its classes; where a is
-    not, it is at its mean a priori; covariates that are not known add nothing.
+    others. Where a factor is not known its responses are the frequencies of its classes. What is
+    known of a is where it lies in its prior; where that is not, it is at its mean a priori.
+    Covariates that are not known add nothing.
     """
     window = module.features(x)
     latents = module.infer(window, labels=labels)
-    known, inferred, told, a = latents.responses, latents.inferred, latents.told, latents.a
+    known, inferred, told = latents.responses, latents.inferred, latents.told
+    e = module.standardise(latents.a, known)
     unknown = [p.log_weights.exp().expand(len(x), -1) for p in module.priors]
     player_a = len(known)
-    player_c = player_a + (a is not None)
+    player_c = player_a + (e is not None)
     n_players = player_c + (covariates is not None)
 
     def forecast(players: frozenset[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        responses = [own if i in players else unknown[i] for i, own in enumerate(known)]
         given = replace(
             latents,
-            responses=[own if i in players else unknown[i] for i, own in enumerate(known)],
+            responses=responses,
             inferred=[own if i in players else unknown[i] for i, own in enumerate(inferred)],
             told=[own if i in players else torch.zeros_like(own) for i, own in enumerate(told)],
-            a=a if a is None or player_a in players else torch.zeros_like(a),
         )
+        if e is not None:
+            placed = e if player_a in players else torch.zeros_like(e)
+            given = replace(given, a=module.place(placed, responses))
         return module.forecast_given(given, window, covariates if player_c in players else None)
 
     linear, correction = forecast(frozenset())

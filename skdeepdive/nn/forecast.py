@@ -109,7 +109,7 @@ def bound_terms(
         # Without log π_k, which is how surprising the labels are themselves.
         kl_b = module.marginal_terms(latents, given)[0] + module.log_frequency(given)
         log_px = _log_px(module, latents, window)
-        terms.append(torch.stack([log_px, module.kl_a(latents, log_px), kl_b]))
+        terms.append(torch.stack([log_px, module.kl_to_prior(latents, log_px), kl_b]))
     return list(torch.stack(terms).mean(0))
 
 

@@ -6,6 +6,7 @@ arXiv:2501.08710.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from torch.distributions import Normal
 from .._data.batches import Batch
 from .._data.draws import Draws
 from .._data.labels import UNLABELLED
+from .conditional_prior import ConditionalPrior
 from .configuration import DeepDIVEConfiguration
 from .conformal import ConformalErrors
 from .decoders import ForecastDecoder, WindowDecoder
@@ -126,6 +128,11 @@ class DeepDIVE(nn.Module):
             else None
         )
         class_counts = self.class_counts
+        # Discovered clusters are no labels, of which a is to tell nothing.
+        has_prior = bool(self.priors and n_conditional and interleave)
+        self.conditional_prior = (
+            ConditionalPrior(class_counts, n_conditional) if has_prior else None
+        )
         self.fusion = CrossAttentionFusion(n_conditional, class_counts)
         n_fused, future_shape = self.fusion.n_features, linear_forecast.future_shape
         self.linear_window = LinearWindow(features, class_counts, n_conditional)
@@ -203,7 +210,7 @@ class DeepDIVE(nn.Module):
         return self._marginal(self.marginal_encoder(window, self.priors, change), draws, labels)
 
     def assume(self, latents: Latents, labels: torch.Tensor) -> Latents:
-        """Return latents at the means, had windows some labels; a stays as it is.
+        """Return latents at the means, had windows some labels; a stays where it is in its prior.
 
         The window then tells the labels as well, so what they tell is not added to that.
         """
@@ -214,7 +221,10 @@ class DeepDIVE(nn.Module):
             one if maps is None else torch.zeros_like(one)
             for one, maps in zip(found.told, self.linear_forecast.class_maps, strict=False)
         ]
-        return replace(found, qa=latents.qa, a=latents.a, told=told, inferred=[])
+        e, a = self.standardise(latents.a, latents.responses), None
+        if e is not None:
+            a = self.place(e, found.responses)
+        return replace(found, qa=latents.qa, a=a, told=told, inferred=[])
 
     def _marginal(self, qb: Normal, draws: Draws | None, labels: torch.Tensor | None) -> Latents:
         if labels is None:
@@ -342,9 +352,16 @@ class DeepDIVE(nn.Module):
     def kl_a(self, latents: Latents, like: torch.Tensor) -> torch.Tensor:
         """KL(q(a | b, x) ‖ N(0, I)), `(n,)`; zeros like a tensor where there is no a.
 
-        The prior of a does not depend on b, so a pays for information that b already has.
+        The prior of a does not depend on b while it is trained, so a pays for information that b
+        already has.
         """
         return torch.zeros_like(like) if latents.qa is None else kl_to_standard(latents.qa)
+
+    def kl_to_prior(self, latents: Latents, like: torch.Tensor) -> torch.Tensor:
+        """KL(q(a | b, x) ‖ p(a | b)) of a trained module, `(n,)`."""
+        if self.conditional_prior is None or latents.qa is None:
+            return self.kl_a(latents, like)
+        return self.conditional_prior.kl(latents.qa, latents.responses)
 
     def marginal_terms(
         self, latents: Latents, labels: torch.Tensor
@@ -415,23 +432,39 @@ class DeepDIVE(nn.Module):
         return self.marginal_encoder is not None
 
     def embed(self, x: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
-        """Posterior means [b | a], `(n, n_marginal + n_conditional)`."""
+        """Posterior means [b | ε], `(n, n_marginal + n_conditional)`.
+
+        ε is a in the coordinates in which its prior given b is standard normal.
+        """
         return self.embedding_of(self.infer(self.features(x), labels=labels))
 
-    @staticmethod
-    def embedding_of(latents: Latents) -> torch.Tensor:
-        """Put latents together as embeddings [b | a]."""
-        return torch.cat([part for part in (latents.b, latents.a) if part is not None], dim=1)
+    def embedding_of(self, latents: Latents) -> torch.Tensor:
+        """Put latents together as embeddings [b | ε]."""
+        parts = latents.b, self.standardise(latents.a, latents.responses)
+        return torch.cat([part for part in parts if part is not None], dim=1)
 
     def latents_at(self, z: torch.Tensor) -> Latents:
-        """Split embeddings [b | a] into latents."""
-        b, a = z.split([sum(self.factor_dims), self.n_conditional], dim=1)
+        """Split embeddings [b | ε] into latents."""
+        b, e = z.split([sum(self.factor_dims), self.n_conditional], dim=1)
         if not self.has_marginal:
-            return Latents(a=a)
-        return Latents(b=b, a=a if self.n_conditional else None, responses=self.responses(b))
+            return Latents(a=e)
+        responses = self.responses(b)
+        return Latents(
+            b=b, a=self.place(e, responses) if self.n_conditional else None, responses=responses
+        )
+
+    def standardise(self, a: Any, responses: list[torch.Tensor]) -> Any:
+        """Return ε of conditional dimensions, if there are any."""
+        if a is None or self.conditional_prior is None:
+            return a
+        return self.conditional_prior.standardise(a, responses)
+
+    def place(self, e: torch.Tensor, responses: list[torch.Tensor]) -> torch.Tensor:
+        """Return the conditional dimensions of ε, given the responses to the classes."""
+        return e if self.conditional_prior is None else self.conditional_prior.place(e, responses)
 
     def decode_embedding(self, z: torch.Tensor) -> torch.Tensor:
-        """Decode windows from embeddings [b | a] of shape `(n, n_marginal + n_conditional)`."""
+        """Decode windows from embeddings [b | ε] of shape `(n, n_marginal + n_conditional)`."""
         return self.decode_latents(self.latents_at(z), len(z))
 
     def decode_latents(self, latents: Latents, n_windows: int) -> torch.Tensor:

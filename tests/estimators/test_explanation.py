@@ -200,7 +200,7 @@ def attention_by_hand(model, x):
     heads, size = fusion.attention.n_heads, fusion.attention.embed_dim
     projections = fusion.attention.in_proj_weight.numpy(force=True).astype(float)
     biases = fusion.attention.in_proj_bias.numpy(force=True).astype(float)
-    a = model.transform(x)[0, -len(fusion.direction) :]
+    a = model.module_.latents_at(torch.tensor(model.transform(x))).a[0].numpy(force=True)
     queries = fusion.offset.numpy(force=True) + a[:, None] * fusion.direction.numpy(force=True)
     proba = model.predict_cluster_proba(x)
     class_tokens = [tokens.numpy(force=True) for tokens in fusion.class_tokens]

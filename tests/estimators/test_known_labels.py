@@ -178,7 +178,8 @@ def test_a_counterfactual_has_the_forecast_of_the_label_that_it_assumes():
     X, _, _ = rest()
     planned = fitted().counterfactual(X, {"plan": "low"}).forecast
     expected = fitted().predict(X, factors={"plan": ["low"] * len(X)})
-    np.testing.assert_allclose(planned, expected, atol=0.2)
+    # The conditional dimensions stay where they are in their prior, which depends on the label.
+    np.testing.assert_allclose(planned, expected, atol=0.35)
 
 
 def test_a_window_is_unusual_for_a_label_that_it_does_not_show():

@@ -293,7 +293,7 @@ def test_a_first_chunk_that_fails_leaves_the_model_unfitted():
     X, y, _ = make_windows()
     model = make_model()
     with pytest.raises(ValueError, match="'X'"):
-        model.partial_fit(np.where(X > 1, np.nan, X), y)
+        model.partial_fit(np.where(X > 1, np.inf, X), y)
     with pytest.raises(NotFittedError):
         model.predict(X)
 

@@ -108,7 +108,7 @@ def test_sizes_cannot_change(change, message):
         (lambda X, y: (X[:, 1:], y), "X has 11 features, but DeepDIVEForecaster is expecting 12"),
         (lambda X, y: (X, y[:, 1:]), r"'y' must have shape \(n_samples, 4\) as before, got"),
         (lambda X, y: (X, y[:, 0]), r"'y' must have shape \(n_samples, 4\) as before, got"),
-        (lambda X, y: (X, np.where(y > 0.9, np.nan, y)), "'y'"),
+        (lambda X, y: (X, np.where(y > 0.9, np.inf, y)), "'y'"),
     ],
 )
 def test_shapes_cannot_change(cut, message):

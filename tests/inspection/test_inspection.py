@@ -14,6 +14,7 @@ from skdeepdive import DeepDIVEForecaster, sliding_windows
 from skdeepdive.baselines import VAEForecaster
 from skdeepdive.inspection import (
     AttentionDisplay,
+    DisentanglementDisplay,
     EmbeddingDisplay,
     FactorConfusionDisplay,
     ForecastDisplay,
@@ -22,7 +23,7 @@ from skdeepdive.inspection import (
     TraversalDisplay,
     channel_importance,
 )
-from skdeepdive.metrics import mutual_information_gap
+from skdeepdive.metrics import accuracy_above_chance, mutual_information_gap
 
 mpl = pytest.importorskip("matplotlib")
 mpl.use("Agg")
@@ -76,6 +77,9 @@ DISPLAYS = {
         model, make_windows()[0], make_windows()[2]
     ),
     "information": lambda model: MutualInformationDisplay.from_estimator(
+        model, make_windows()[0], make_windows()[2]
+    ),
+    "disentanglement": lambda model: DisentanglementDisplay.from_estimator(
         model, make_windows()[0], make_windows()[2]
     ),
     "embedding": lambda model: EmbeddingDisplay.from_estimator(model, make_windows()[0]),
@@ -454,6 +458,31 @@ def test_information_refuses(options, match):
     with pytest.raises(ValueError, match=match):
         MutualInformationDisplay.from_estimator(fitted(), X, **{"factors": factors, **options})
     assert not plt.get_fignums()
+
+
+# Reading labels
+
+
+def test_bars_are_what_is_read_from_either_part():
+    pd = pytest.importorskip("pandas")
+    X, _, factors = make_windows()
+    table, options = pd.DataFrame(factors, columns=["sixth", "half"]), {"gap": 3, "cv": 4}
+    display = DisentanglementDisplay.from_estimator(fitted(), X, table, **options)
+    Z = fitted().transform(X)
+    for part, bars in zip((Z[:, :-3], Z[:, -3:]), display.bars_, strict=True):
+        expected = accuracy_above_chance(factors, part, **options, multioutput="raw_values")
+        np.testing.assert_array_equal([bar.get_width() for bar in bars], expected)
+    assert [tick.get_text() for tick in display.ax_.get_yticklabels()] == ["sixth", "half"]
+    legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert legend == ["marginal", "conditional"]
+
+
+@pytest.mark.parametrize("latent", ["marginal", "conditional"])
+def test_both_parts_are_needed_to_compare_them(latent):
+    X, y, factors = make_windows()
+    model = make_model(latent=latent).fit(X, y, factors if latent == "marginal" else None)
+    with pytest.raises(ValueError, match="'estimator' must have marginal and conditional"):
+        DisentanglementDisplay.from_estimator(model, X, factors)
 
 
 # Embeddings

@@ -37,7 +37,7 @@ from skdeepdive.nn.linear_forecast import LinearForecast
 
 PERIOD = 12
 HERE = Path(__file__).parent
-CURRENT_FORMAT = HERE / "files" / "deepdive_format_2.safetensors"
+CURRENT_FORMAT = HERE / "files" / "deepdive_format_3.safetensors"
 
 
 def make_windows(n_channels=None, horizon=3, n_timesteps=PERIOD, n_steps=150):
@@ -817,9 +817,9 @@ def swap_offsets(parts):
 
 
 DAMAGED = {
-    "newer format": (changed(format=3, version="9.0"), "in format 3 of skdeepdive '9.0'.* reads"),
+    "newer format": (changed(format=4, version="9.0"), "in format 4 of skdeepdive '9.0'.* reads"),
     "format of another type": (changed(format="1"), "in format '1'"),
-    "format that is a float": (changed(format=2.0), "'format' must be an integer"),
+    "format that is a float": (changed(format=3.0), "'format' must be an integer"),
     "another class of ours": (
         changed(**{"class": "VAEForecaster"}),
         "holds a VAEForecaster; open it with VAEForecaster.load",

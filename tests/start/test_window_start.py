@@ -89,7 +89,7 @@ def test_compressed_windows_are_scored_as_if_they_were_whole(monkeypatch):
     X, *_ = make_windows(n=500)
     scores = []
     for most in (2048, 2 * (N_TIMESTEPS - 1)):
-        monkeypatch.setattr(WindowFeatures.__init__, "__defaults__", (most, None))
+        monkeypatch.setattr(WindowFeatures.__init__, "__defaults__", (most, None, None))
         model = fit(X, None, latent="conditional")
         assert model.module_.features.compressed == (most < 2048)
         scores.append(model.score_terms(X))
