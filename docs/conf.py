@@ -15,6 +15,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
+    "sphinx.ext.viewcode",
     "numpydoc",
     "myst_parser",
     "sphinx_design",
@@ -61,14 +62,15 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skdeepdive"
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
-html_show_sourcelink = False
+html_copy_source = html_show_sourcelink = True
 html_math_renderer = "mathml"
-html_sidebars = {"*": [], "auto_examples/*": []}  # few or no pages below them
+# No pages below the first two, and wide tables on the last.
+html_sidebars = {"index": [], "getting_started": [], "benchmarks": []}
 html_theme_options = {
+    "logo": {"text": f"{project} {release}"},
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
-    "show_prev_next": False,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": ["page-toc", "sourcelink"],
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
 }
