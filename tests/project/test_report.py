@@ -90,7 +90,7 @@ def test_every_measure_has_a_table_where_a_forecast_is_scored_at_several_steps()
     models = {"ridge": make_result(0.5, steps=steps), "DeepDIVE": make_result(0.25, 0.1, steps)}
     lines = lines_of(forecasts("gefcom2012", "168 -> 24", **models))
     for score, best in {"RRSE standardised": "**0.2500**", "CORR": "**0.7500**"}.items():
-        start = lines.index(f"| {score} | step 3 | step 24 | all steps |")
+        start = lines.index(f"| {score} | all steps | step 3 | step 24 |")
         assert lines[start + 3] == "| DeepDIVE |" + f" {best} ± 0.1000 |" * 3
     assert "| ridge | 0.5000 | 2 | 3 |" in lines  # validation MSE, runs, seconds
 
