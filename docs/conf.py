@@ -29,6 +29,22 @@ numpydoc_xref_param_type = False
 numpydoc_show_class_members = False
 templates_path = ["_templates"]
 autosummary_generate = True
+# Methods in the order of use; others follow by name.
+autosummary_context = {
+    "order": [
+        *("fit", "partial_fit", "predict", "predict_quantiles", "sample", "score", "backtest"),
+        *("predict_cluster", "predict_cluster_proba", "predict_proba", "as_classifier"),
+        *("transform", "get_feature_names_out", "inverse_transform", "reconstruct"),
+        *("score_samples", "score_terms", "attribute", "counterfactual", "traverse", "attention"),
+        *("save", "load"),
+    ],
+    "properties": ["factor_priors_"],
+    "described_by_scikit_learn": [
+        *("fit_transform", "get_metadata_routing", "get_params", "set_callbacks", "set_output"),
+        *("set_params", "set_fit_request", "set_inverse_transform_request"),
+        *("set_partial_fit_request", "set_predict_request", "set_score_request"),
+    ],
+}
 toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # the docstrings say more
 
@@ -70,6 +86,7 @@ html_theme_options = {
     "logo": {"text": f"{project} {release}"},
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
+    "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc", "sourcelink"],
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
