@@ -4,6 +4,7 @@ import os
 
 import latex2mathml.converter
 from docutils.nodes import SkipNode
+from sphinx_gallery.sorting import ExplicitOrder
 
 import skdeepdive
 
@@ -62,10 +63,21 @@ if os.environ.get("SKDEEPDIVE_DOCS_ONLINE"):
 else:
     nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|torch|pandas)\..*")]
 
+# The plainest first: forecasts, then their quality, labels, explanations; the demo takes minutes.
+EXAMPLES = [
+    *("next_day", "messy_meter", "panel", "weather", "gaps"),
+    *("backtest", "intervals", "search", "chunks"),
+    *("watch", "few_labels", "anomalies"),
+    *("attribution", "what_if", "latent_space", "traversal"),
+]
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    "filename_pattern": r"plot_(?!electricity)",  # the demo takes minutes
+    "filename_pattern": r"plot_(?!electricity)",
+    "within_subsection_order": ExplicitOrder(
+        [*(f"plot_{name}.py" for name in EXAMPLES), "*", "plot_electricity.py"]
+    ),
     "abort_on_example_error": True,
     "capture_repr": ("_repr_html_",),
     "remove_config_comments": True,

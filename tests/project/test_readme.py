@@ -33,7 +33,7 @@ def test_the_code_runs_from_top_to_bottom(tmp_path, monkeypatch):
     assert names["days"].predict().shape == (24, 2)
     test = names["test"]
     assert names["model"].predict(names["X"][test]).shape == names["y"][test].shape
-    assert names["search"].best_params_["deepdiveforecaster__n_conditional"] in (8, 16)
+    assert names["search"].best_params_["n_timesteps"] in (24, 168)
     assert (tmp_path / "load.joblib").exists()
 
 
