@@ -216,12 +216,15 @@ def join(files):
 
 
 def forecast_scores(result):
-    """Name the scores of a model ``(table, column)``: a table per measure, if there are steps."""
+    """Name the scores of a model ``(table, column)``: a table per measure, if there are steps.
+
+    The column of all steps comes first, as it says most.
+    """
     test, seconds = result["test"], [run["seconds"] for run in result["runs"]]
     cells = {
         (measure, "all steps" if step == "all" else f"step {step}"): scores[measure]
         for measure in ("rrse", "rrse standardised", "rrse of channels", "corr")
-        for step, scores in test.items()
+        for step, scores in sorted(test.items(), key=lambda score: score[0] != "all")
     }
     if list(test) == ["all"]:
         cells = {("", measure): cell for measure, cell in test["all"].items()}

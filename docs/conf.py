@@ -4,6 +4,7 @@ import os
 
 import latex2mathml.converter
 from docutils.nodes import SkipNode
+from sphinx_gallery.sorting import ExplicitOrder
 
 import skdeepdive
 
@@ -15,6 +16,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
+    "sphinx.ext.viewcode",
     "numpydoc",
     "myst_parser",
     "sphinx_design",
@@ -28,6 +30,22 @@ numpydoc_xref_param_type = False
 numpydoc_show_class_members = False
 templates_path = ["_templates"]
 autosummary_generate = True
+# Methods in the order of use; others follow by name.
+autosummary_context = {
+    "order": [
+        *("fit", "partial_fit", "predict", "predict_quantiles", "sample", "score", "backtest"),
+        *("predict_cluster", "predict_cluster_proba", "predict_proba", "as_classifier"),
+        *("transform", "get_feature_names_out", "inverse_transform", "reconstruct"),
+        *("score_samples", "score_terms", "attribute", "counterfactual", "traverse", "attention"),
+        *("save", "load"),
+    ],
+    "properties": ["factor_priors_"],
+    "described_by_scikit_learn": [
+        *("fit_transform", "get_metadata_routing", "get_params", "set_callbacks", "set_output"),
+        *("set_params", "set_fit_request", "set_inverse_transform_request"),
+        *("set_partial_fit_request", "set_predict_request", "set_score_request"),
+    ],
+}
 toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # the docstrings say more
 
@@ -45,10 +63,21 @@ if os.environ.get("SKDEEPDIVE_DOCS_ONLINE"):
 else:
     nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|torch|pandas)\..*")]
 
+# The plainest first: forecasts, then their quality, labels, explanations; the demo takes minutes.
+EXAMPLES = [
+    *("next_day", "messy_meter", "panel", "weather", "gaps"),
+    *("backtest", "intervals", "search", "chunks"),
+    *("watch", "few_labels", "anomalies"),
+    *("attribution", "what_if", "latent_space", "traversal"),
+]
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    "filename_pattern": r"plot_(?!electricity)",  # the demo takes minutes
+    "filename_pattern": r"plot_(?!electricity)",
+    "within_subsection_order": ExplicitOrder(
+        [*(f"plot_{name}.py" for name in EXAMPLES), "*", "plot_electricity.py"]
+    ),
     "abort_on_example_error": True,
     "capture_repr": ("_repr_html_",),
     "remove_config_comments": True,
@@ -61,14 +90,16 @@ html_theme = "pydata_sphinx_theme"
 html_title = "skdeepdive"
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
-html_show_sourcelink = False
+html_copy_source = html_show_sourcelink = True
 html_math_renderer = "mathml"
-html_sidebars = {"*": [], "auto_examples/*": []}  # few or no pages below them
+# No pages below the first two, and wide tables on the last.
+html_sidebars = {"index": [], "getting_started": [], "benchmarks": []}
 html_theme_options = {
+    "logo": {"text": f"{project} {release}"},
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
-    "show_prev_next": False,
-    "secondary_sidebar_items": ["page-toc"],
+    "show_toc_level": 2,
+    "secondary_sidebar_items": ["page-toc", "sourcelink"],
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
 }

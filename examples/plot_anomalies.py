@@ -1,6 +1,6 @@
 """
-Find the days on which the clock was changed
-============================================
+Find unusual days
+=================
 
 Clocks change twice a year, and the data do not say when. The lower bound of the log density,
 ``score_samples``, ranks both days among the most unusual of the 365 days of a year.

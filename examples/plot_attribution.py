@@ -1,6 +1,6 @@
 """
-Attribute a forecast to its parts
-=================================
+Explain a forecast by its parts
+===============================
 
 ``attribute`` splits a forecast into the contributions of the level, the linear map, the factors and
 the conditional dimensions. The parts add up to the forecast. Leaving out one part shows its use:

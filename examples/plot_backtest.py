@@ -1,6 +1,6 @@
 """
-Would it have worked last month?
-================================
+Backtest a forecast of the last month
+=====================================
 
 A backtest forecasts from one origin after another, as it would have been done at the time: the
 model is fitted to the rows before, and no later value has a part in a forecast. The scores are a

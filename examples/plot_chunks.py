@@ -1,6 +1,6 @@
 """
-Learn half a year at a time
-===========================
+Train on data in chunks
+=======================
 
 ``partial_fit`` trains a model on data that arrive in chunks or that exceed the memory. This model
 learns from five half-years, one at a time, and its forecasts of the sixth improve. They close about

@@ -1,6 +1,6 @@
 """
-Forecast electricity load with an interpretable model
-=====================================================
+Compare with baselines on electricity load
+==========================================
 
 The data are hourly loads of Portuguese clients. The model encodes a week of load into an embedding
 with separate dimensions for hour, weekday, month and everything else, and decodes the next day from

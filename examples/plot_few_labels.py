@@ -1,6 +1,6 @@
 """
-Learn from windows without labels
-=================================
+Train with few labels
+=====================
 
 Only one window in twenty has a label here. A model that also gets the other windows, marked as
 unlabelled, predicts the labels of later windows better than a model that gets the labelled windows

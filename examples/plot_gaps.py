@@ -1,6 +1,6 @@
 """
-Fill a dropout, with its interval
-=================================
+Fill gaps in a series
+=====================
 
 Meters drop out, for hours or days. The forecaster learns from windows with gaps as they are, fills
 them, and tells how sure it is of what it filled.

@@ -1,6 +1,6 @@
 """
-Read the hour off a circle
-==========================
+See the hour in the latent space
+================================
 
 Windows are weeks of electricity load, labelled with the hour at which they end. The two latent
 dimensions of the hour place them around a circle, like a clock. For windows of a later month, the

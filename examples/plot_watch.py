@@ -1,5 +1,5 @@
 """
-Recognise the exercises of new people
+Classify sensor windows of new people
 =====================================
 
 From two seconds of smartwatch signals, the model predicts which of seven shoulder exercises a

@@ -1,6 +1,6 @@
 """
-Demand that is told the weather
-===============================
+Forecast demand from a weather forecast
+=======================================
 
 The past does not tell tomorrow's weather, but a weather forecast does. Passed as
 ``future_covariates``, temperature and calendar of every step make forecasts of demand better, and

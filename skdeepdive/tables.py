@@ -428,7 +428,7 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
 
     @classmethod
     def load(cls: type[Self], path: str | os.PathLike) -> Self:
-        """Open a forecaster that :meth:`save` wrote; nothing in the file is run.
+        """Open a forecaster that `save` wrote; nothing in the file is run.
 
         Parameters
         ----------

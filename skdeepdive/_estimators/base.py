@@ -360,7 +360,7 @@ class BaseForecaster(
 
     @classmethod
     def load(cls: type[Self], path: str | os.PathLike) -> Self:
-        """Open a model that :meth:`save` wrote.
+        """Open a model that `save` wrote.
 
         Nothing in the file is run, and the memory it takes is bounded by its size, so that it need
         not be trusted: it is checked before the weights are read.

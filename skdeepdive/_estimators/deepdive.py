@@ -39,22 +39,15 @@ from .run import Task
 class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, LabelledForecaster):
     """Forecast time-series windows with an interpretable variational autoencoder.
 
+    Call `fit` with windows, their futures and, where you have them, labels of the windows. Then
+    `predict` forecasts, with `predict_quantiles` for intervals; `predict_cluster` reads the labels
+    of new windows; `transform` embeds them; `score_samples` is low for unusual ones; `attribute`
+    and `counterfactual` explain a forecast. Forecasts come in the units of `y`: data are
+    standardised inside. For a table with time stamps, see :class:`~skdeepdive.SeriesForecaster`.
+
     A window is encoded into *marginal* dimensions, one group for each factor (a label known for
     the training windows, such as hour, weekday or gait type), and *conditional* dimensions, all
-    the rest. An RBF layer reads every factor from its own marginal dimensions alone.
-    Cross-attention fuses both parts, and two decoders turn them into the window and its future.
-
-    Training has a closed-form start: ridge regression from the window for the forecast, with a map
-    for every class where that helps; Fisher's linear discriminants of the labels for the marginal
-    dimensions; principal components of the windows within classes for the conditional dimensions.
-    Gradient steps then train labels, reconstruction and a correction of the forecast interleaved:
-    every mini-batch takes a step for the labels and one for the rest, on disjoint parameters, so
-    that no objective disturbs the other. (Discovered clusters are an exception: the reconstruction
-    shapes them.) In the last phase the correction is trained anew on the finished latent
-    dimensions, and the validation windows decide how much of it is kept. Covariates that are known
-    for the horizon, such as weather forecasts, enter the forecast by a ridge regression for every
-    step, on nonlinear functions of them, and by the correction. Data are standardised inside, and
-    forecasts come in the units of `y`.
+    the rest.
 
     Parameters
     ----------
@@ -159,12 +152,27 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, LabelledForecaste
 
     See Also
     --------
+    skdeepdive.SeriesForecaster : Forecast tables with time stamps.
     skdeepdive.sliding_windows : Cut a series into windows and futures.
     skdeepdive.calendar_factors : Labels from timestamps.
     skdeepdive.calendar_features : Covariates of the horizon from timestamps.
 
     Notes
     -----
+    An RBF layer reads every factor from its own marginal dimensions alone. Cross-attention fuses
+    marginal and conditional dimensions, and two decoders turn them into the window and its future.
+
+    Training has a closed-form start: ridge regression from the window for the forecast, with a map
+    for every class where that helps; Fisher's linear discriminants of the labels for the marginal
+    dimensions; principal components of the windows within classes for the conditional dimensions.
+    Gradient steps then train labels, reconstruction and a correction of the forecast interleaved:
+    every mini-batch takes a step for the labels and one for the rest, on disjoint parameters, so
+    that no objective disturbs the other. (Discovered clusters are an exception: the reconstruction
+    shapes them.) In the last phase the correction is trained anew on the finished latent
+    dimensions, and the validation windows decide how much of it is kept. Covariates that are known
+    for the horizon, such as weather forecasts, enter the forecast by a ridge regression for every
+    step, on nonlinear functions of them, and by the correction.
+
     Training runs in single precision, everything after it in double, so that the result for a
     window does not depend on which others come along. Results are float32 for float32 input,
     otherwise float64. KMeans on the windows' principal components initialises the clusters. The
@@ -369,7 +377,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, LabelledForecaste
         The sums do not grow with the number of windows, but with the square of their length: they
         take about ``24 * d**2`` bytes, with d the number of values in a window (or its time steps,
         times the square root of the number of targets, where every target is forecast from its own
-        channel alone), and are a part of pickles. :meth:`save` leaves them out; a model that was
+        channel alone), and are a part of pickles. `save` leaves them out; a model that was
         loaded goes on as after `fit`. What classes and covariates add to the linear forecast is
         fitted in the first call only. Discovered clusters are those of the first chunk.
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_every_measure_has_a_table_where_a_forecast_is_scored_at_several_steps()
     models = {"ridge": make_result(0.5, steps=steps), "DeepDIVE": make_result(0.25, 0.1, steps)}
     lines = lines_of(forecasts("gefcom2012", "168 -> 24", **models))
     for score, best in {"RRSE standardised": "**0.2500**", "CORR": "**0.7500**"}.items():
-        start = lines.index(f"| {score} | step 3 | step 24 | all steps |")
+        start = lines.index(f"| {score} | all steps | step 3 | step 24 |")
         assert lines[start + 3] == "| DeepDIVE |" + f" {best} ± 0.1000 |" * 3
     assert "| ridge | 0.5000 | 2 | 3 |" in lines  # validation MSE, runs, seconds
 
@@ -169,6 +170,26 @@ def test_check_fails_where_the_page_differs(tmp_path):
     page.write_text(page.read_text(encoding="utf-8").replace("0.5000", "0.6000"), encoding="utf-8")
     with pytest.raises(SystemExit, match=r"differs .* run 'python benchmarks/report\.py'"):
         report.main(check)
+
+
+def means(content):
+    """All means of a file, as they may be rounded in prose."""
+    if isinstance(content, dict):
+        return set().union(*map(means, content.values())) if content else set()
+    pair = isinstance(content, list) and len(content) == 2
+    if pair and all(isinstance(value, float) for value in content):
+        return {f"{content[0]:.3f}", f"{content[0]:.4f}"}
+    return set()
+
+
+def test_the_summary_of_the_results_has_figures_of_the_files_only():
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    summary = text.partition("## At a glance")[2].partition("\n## ")[0]
+    figures = set(re.findall(r"\b0\.\d{3,}\b", summary))
+    files = (ROOT / "benchmarks" / "results").glob("*.json")
+    known = set().union(*(means(json.loads(path.read_text(encoding="utf-8"))) for path in files))
+    assert len(figures) > 20
+    assert figures <= known
 
 
 def test_the_page_in_the_documentation_is_what_the_results_give():

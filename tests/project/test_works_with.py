@@ -60,18 +60,36 @@ def no_traces(tmp_path, monkeypatch):
         yield
 
 
-@pytest.mark.parametrize("code", list(section_parameters()))
-def test_the_code_of_a_section_runs_after_the_beginning(code, no_traces, tmp_path, monkeypatch):
-    modules = {name: pytest.importorskip(name) for name in ["pandas", *imported_modules(code)]}
-    if "dask" in modules:
-        settings = modules["dask"].config.config
-        monkeypatch.setitem(settings, "temporary-directory", str(tmp_path))
+def run(code):
+    """The names that the beginning of the page and the code of a section define."""
     code = START + code
     for long, short in SHORTER.items():
         assert long in code
         code = code.replace(long, short)
     names = {}
     exec(compile(code, "works_with.md", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("code", list(section_parameters()))
+def test_the_code_of_a_section_runs_after_the_beginning(code, no_traces, tmp_path, monkeypatch):
+    modules = {name: pytest.importorskip(name) for name in ["pandas", *imported_modules(code)]}
+    if "dask" in modules:
+        settings = modules["dask"].config.config
+        monkeypatch.setitem(settings, "temporary-directory", str(tmp_path))
+    run(code)
+
+
+def test_columns_come_back_in_their_order_from_two_scalers():
+    pytest.importorskip("pandas")
+    names = run(SECTIONS["ColumnTransformer"])
+    assert names["model"].feature_names_in_.tolist() == names["columns"]
+
+
+def test_folds_by_origin_divide_the_hours_between_two_dates():
+    pytest.importorskip("pandas")
+    names = run(SECTIONS["Irregular windows"])
+    assert [len(test) for _, test in names["folds"]] == [200, 200]
 
 
 def test_every_section_with_code_uses_the_estimator():
