@@ -495,8 +495,17 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         ids = np.array([one.id for one in training.series])
         options = windows.options() | labels_of(design, windows.stamps, ids[windows.number])
         forecaster.set_params(**training.split_parameters())
-        forecaster.fit(windows.X, windows.y, **options)
-        self._keep(make_model(forecaster, training, bounds), report, table)
+
+        def keep() -> None:
+            self._keep(make_model(forecaster, training, bounds), report, table)
+
+        try:
+            forecaster.fit(windows.X, windows.y, **options)
+        except KeyboardInterrupt:
+            if getattr(forecaster, "__sklearn_is_fitted__", bool)():  # by its best weights so far
+                keep()
+            raise
+        keep()
         return self
 
     def _keep(self, model: SeriesModel, report: Any, table: Table) -> None:

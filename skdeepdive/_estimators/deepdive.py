@@ -306,15 +306,16 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, LabelledForecaste
             If a term of the objective becomes NaN or infinite, in the smallest steps too.
         MemoryError
             If a batch does not fit into memory.
+        KeyboardInterrupt
+            If it is interrupted (Ctrl-C). In training, the estimator then has the best weights so
+            far. It stays as it was before and after training, at a second interrupt, and among
+            several processes.
 
         Warns
         -----
         ConvergenceWarning
             If a term becomes NaN or infinite: training then goes on from its last good epoch in
             steps of a tenth, up to three times.
-            If training is interrupted (Ctrl-C): the model has its best weights so far. Interrupted
-            before or after training, once more, or among several processes, `fit` raises
-            KeyboardInterrupt and leaves the estimator as it was.
         """
         goes_on = check_flag("warm_start", self.warm_start) and self.__sklearn_is_fitted__()
         plan = Plan.FURTHER if goes_on else Plan.ANEW

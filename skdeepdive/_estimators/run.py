@@ -11,7 +11,7 @@ from .._data.seeds import make_seed
 from .._data.threads import threads_for
 from .._train.checkpoint import Checkpoint, digest
 from .._train.distributed import Processes
-from .._train.loop import Settings
+from .._train.loop import Interrupted, Settings
 from .._version import __version__
 from .callbacks import begin_fit, end_fit, never_stop
 from .fit import Duration, Fitted, Plan
@@ -65,9 +65,13 @@ class FitRun:
         self.call_back: Callable = never_stop
         self.show: Callable[[dict], object] = lambda record: None
         self.checkpoint: Checkpoint | None = None
+        self.interrupt: Interrupted | None = None
 
     def fit(self, *labels: Any) -> dict[str, Any]:
-        """Fit with labels as they were given; return the attributes of the fitted estimator."""
+        """Fit with labels as they were given; return the attributes of the fitted estimator.
+
+        Where training is interrupted, they are those of its best weights so far.
+        """
         processes = self.processes
         self.estimator._check_parameters()
         if not self.plan.is_chunk:
@@ -96,15 +100,27 @@ class FitRun:
         duration, n_values = self._duration(), batch_size * windows.X[0].size
         verbose = fitted.verbose if processes.is_first else 0
         with threads_for(n_values), progress(verbose, duration.max_epochs) as self.show:
-            result = task.fit(duration, settings)
+            result = self._train(task, duration, settings)
         fitted._keep(result, self.plan, device)
         if not self.plan.is_chunk:
             processes.first(self._end)
         return fitted.__dict__
 
     def finish(self) -> None:
-        """Remove the checkpoint of a fit that is done."""
+        """Remove the checkpoint of a fit that is done; raise the interrupt of one that is not.
+
+        A search or a loop about the fit ends with it.
+        """
+        if self.interrupt is not None:
+            raise KeyboardInterrupt(str(self.interrupt))
         self.processes.first(self._remove_checkpoint)
+
+    def _train(self, task: Task, duration: Duration, settings: Settings) -> Fitted:
+        try:
+            return task.fit(duration, settings)
+        except Interrupted as interrupt:
+            self.interrupt = interrupt
+            return interrupt.result
 
     def end_epoch(self, history: list[dict], snapshot: Callable[[], Fitted]) -> bool:
         """Show an epoch that has ended, and tell the callbacks; return whether to stop."""

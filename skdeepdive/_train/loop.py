@@ -64,6 +64,21 @@ class Settings:
     processes: Processes = field(default_factory=Processes)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Training was interrupted, and its best weights so far are ready to use.
+
+    Parameters
+    ----------
+    message : str
+    result : object
+        What `finish` makes of the best weights.
+    """
+
+    def __init__(self, message: str, result: Any):
+        super().__init__(message)
+        self.result = result
+
+
 def train(
     module: Module,
     data: WindowData,
@@ -75,9 +90,9 @@ def train(
 ) -> Result:
     """Train in place, phase by phase.
 
-    An interrupt ends the training, but not the program: the module has its best weights so far and
-    is made ready to forecast. A second one, while that is done, has its usual effect, and so has
-    one among several processes, for the others cannot go on.
+    After an interrupt the module gets its best weights so far and is made ready to forecast, and
+    the interrupt goes on with the result. A second one, while that is done, ends it at once, and so
+    does one among several processes, for the others cannot go on.
 
     Parameters
     ----------
@@ -99,6 +114,8 @@ def train(
 
     Raises
     ------
+    Interrupted
+        If training is interrupted; it holds the result.
     FloatingPointError
         If a term is not finite in the smallest steps either.
     MemoryError
@@ -109,9 +126,13 @@ def train(
     Warns
     -----
     ConvergenceWarning
-        If training is interrupted; if a term is not finite, and training goes on from the last
-        good epoch in smaller steps.
+        If a term is not finite, and training goes on from the last good epoch in smaller steps.
     """
+
+    def ready() -> Result:
+        with memory_for(settings.batch_size):
+            return settings.processes.first(lambda: finish(module, run.history))
+
     run = _Run(module, data, valid, phases, settings, finish, out_of_fold)
     try:
         run.train()
@@ -119,17 +140,14 @@ def train(
         if settings.processes.size > 1:
             raise
         run.monitor.restore()
-        warnings.warn(
-            f"Training was interrupted in {run.moment}. The best weights so far are kept, and what "
-            "would have followed is left out. To train to the end, fit again.",
-            ConvergenceWarning,
-            stacklevel=2,
+        message = (
+            f"Training was interrupted in {run.moment}. The estimator has the best weights so far, "
+            "without what would have followed. To train to the end, fit again."
         )
-    else:
-        if settings.checkpoint:
-            settings.checkpoint.is_done = True
-    with memory_for(settings.batch_size):
-        return settings.processes.first(lambda: finish(module, run.history))
+        raise Interrupted(message, ready()) from None
+    if settings.checkpoint:
+        settings.checkpoint.is_done = True
+    return ready()
 
 
 class _Run:

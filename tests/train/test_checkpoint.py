@@ -102,7 +102,7 @@ def test_an_interrupted_fit_can_be_resumed_as_well(monkeypatch, tmp_path):
     data, model = make_windows(), make_model(checkpoint_path=tmp_path / "fit")
     with monkeypatch.context() as patched:
         inject(patched, "interleaved", (2, 1), interrupt)
-        with pytest.warns(ConvergenceWarning, match="interrupted.*fit again"):
+        with pytest.raises(KeyboardInterrupt, match="interrupted.*fit again"):
             fit(model, *data)
     assert np.isfinite(model.predict(data[0])).all()
     assert_same_fit(fit(model, *data), fit(make_model(), *data))

@@ -6,15 +6,16 @@ Every fault is injected for real, into a training batch of some phase and epoch.
 import pickle
 import signal
 import time
-import warnings
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import cross_val_score
 
-from skdeepdive import DeepDIVEForecaster, sliding_windows
+from skdeepdive import DeepDIVEForecaster, SeriesForecaster, sliding_windows
 from skdeepdive._train import phases, shrinkage
 from skdeepdive.baselines import BetaTCVAEForecaster, VAEForecaster
 
@@ -159,13 +160,14 @@ def interrupt(*args):
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize(("estimator", "phase"), EVERY_PHASE)
-def test_an_interrupt_leaves_a_usable_estimator_and_a_warning(
+def test_an_interrupt_goes_on_and_leaves_a_usable_estimator(
     estimator, phase, moment, monkeypatch, tmp_path
 ):
     X, y, labels = make_windows()
+    model = make_model(estimator)
     inject(monkeypatch, phase, moment, interrupt)
-    with pytest.warns(ConvergenceWarning, match=f"in epoch {moment[0]} of the {phase} phase"):
-        model = fit(make_model(estimator), X, y, labels)
+    with pytest.raises(KeyboardInterrupt, match=f"in epoch {moment[0]} of the {phase} phase"):
+        fit(model, X, y, labels)
     assert np.isfinite(model.predict(X)).all()
     n_before = PHASES[estimator].index(phase) * N_EPOCHS
     assert len(model.history_["phase"]) == n_before + moment[0] - 1
@@ -177,9 +179,10 @@ def test_an_interrupt_leaves_a_usable_estimator_and_a_warning(
 
 def test_an_interrupted_model_forecasts_no_worse_than_its_linear_start(monkeypatch):
     X, y, labels = make_windows()
+    start = make_model()
     inject(monkeypatch, "marginal", (1, 1), interrupt)
-    with pytest.warns(ConvergenceWarning, match="interrupted"):
-        start = fit(make_model(), X, y, labels)
+    with pytest.raises(KeyboardInterrupt):
+        fit(start, X, y, labels)
     assert start.score(X, y) > 0.9
     assert len(start.predict_cluster(X)) == len(X)
     assert np.isfinite(start.predict(X, return_std=True)[1]).all()
@@ -190,12 +193,31 @@ def test_an_interrupted_model_learns_on(monkeypatch):
     model = fit(make_model(warm_start=True), X, y, labels)
     with monkeypatch.context() as patched:
         inject(patched, "interleaved", (1, 1), interrupt)
-        with pytest.warns(ConvergenceWarning, match="interrupted"):
+        with pytest.raises(KeyboardInterrupt, match="interrupted"):
             model.partial_fit(X, y, labels)
     n_epochs = len(model.history_["epoch"])
     assert n_epochs == 3 * N_EPOCHS + 1
     assert len(model.partial_fit(X, y, labels).history_["epoch"]) == n_epochs + 3
     assert len(model.fit(X, y, labels).history_["epoch"]) == 3 * N_EPOCHS
+
+
+def test_an_interrupt_ends_a_search_and_is_not_scored(monkeypatch):
+    X, y, labels = make_windows()
+    calls = inject(monkeypatch, "interleaved", (2, 1), interrupt)
+    with pytest.raises(KeyboardInterrupt, match="interrupted"):
+        cross_val_score(make_model(), X, y, cv=2, params={"factors": labels})
+    assert len(calls) == 5  # the first fold, and no other
+
+
+def test_a_table_is_forecast_by_the_best_weights_of_an_interrupted_fit(monkeypatch):
+    hours = pd.date_range("2020", periods=150, freq="h")
+    table = pd.DataFrame({"load": np.sin(np.arange(150) * np.pi / 6)}, index=hours)
+    forecaster = SeriesForecaster(make_model(), n_timesteps=12, horizon=4)
+    inject(monkeypatch, "interleaved", (2, 1), interrupt)
+    with pytest.raises(KeyboardInterrupt, match="interrupted"):
+        forecaster.fit(table)
+    found = forecaster.predict().to_numpy()[:, 0]
+    np.testing.assert_allclose(found, np.sin(np.arange(150, 154) * np.pi / 6), atol=0.3)
 
 
 @pytest.mark.parametrize("estimator", PHASES)
@@ -205,7 +227,7 @@ def test_a_second_interrupt_leaves_the_estimator_as_it_was(estimator, monkeypatc
     forecast = model.predict(X)
     inject(monkeypatch, "interleaved", (2, 1), interrupt)
     monkeypatch.setattr("skdeepdive._estimators.fit.calibrate_forecast", interrupt)
-    with pytest.warns(ConvergenceWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):
         fit(model, X[:, 1:], y, labels)
     np.testing.assert_array_equal(model.predict(X), forecast)
 
@@ -229,18 +251,18 @@ def test_an_interrupt_outside_of_the_training_leaves_the_estimator_as_it_was(ste
 
 
 def interrupted_after(seconds, call):
-    """Press Ctrl-C some time after a call; return whether it got through."""
+    """Press Ctrl-C some time after a call; return what the interrupt says, None if too late."""
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds)
         call()
         signal.setitimer(signal.ITIMER_REAL, 0)
-    except KeyboardInterrupt:
-        return True
+    except KeyboardInterrupt as error:
+        return str(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    return False
+    return None
 
 
 # An interrupt within coverage can leave its lock locked, for which the next call would then wait.
@@ -260,18 +282,13 @@ def test_interrupts_at_random_moments_leave_the_old_model_or_a_usable_new_one(
     duration = time.perf_counter() - began
     for seconds in np.random.default_rng(0).uniform(1e-4, duration, n_interrupts):
         model = pickle.loads(pickle.dumps(old)).set_params(random_state=1)
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
-            aborted = interrupted_after(seconds, partial(fit, model, X, y, labels))
-        if not warned and not aborted:  # the fit was faster
-            np.testing.assert_array_equal(model.predict(X), forecast)
-        elif aborted and np.array_equal(model.predict(X), old.predict(X)):
+        message = interrupted_after(seconds, partial(fit, model, X, y, labels))
+        if message is not None and np.array_equal(model.predict(X), old.predict(X)):
             continue
-        elif warned:
-            assert warned[0].category is ConvergenceWarning
+        if message:  # in training
             assert np.isfinite(model.predict(X)).all()
             assert np.isfinite(model.reconstruct(X)).all()
-        else:  # interrupted when all was done
+        else:  # the fit was faster, or all was done
             np.testing.assert_array_equal(model.predict(X), forecast)
 
 

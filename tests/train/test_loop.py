@@ -17,7 +17,7 @@ from skdeepdive._estimators.progress import progress
 from skdeepdive._start.start import Sizes, closed_form_start, fit_features
 from skdeepdive._train import loop, phases, shrinkage
 from skdeepdive._train.adam import Adam
-from skdeepdive._train.loop import _EVALUATION_BATCH, Settings
+from skdeepdive._train.loop import _EVALUATION_BATCH, Interrupted, Settings
 from skdeepdive._train.monitor import Monitor, copies
 from skdeepdive._train.phases import deepdive_phases, evaluate_forecast, warmed_up
 from skdeepdive._train.shrinkage import best_shrinkage, calibrate_forecast
@@ -592,9 +592,10 @@ def test_an_interrupt_keeps_the_best_weights_so_far(phase, n_epochs, learning_ra
 
     parts[phase] = replace(parts[phase], loss=interrupted)
     settings = make_settings(learning_rate=learning_rate, report=report)
-    with pytest.warns(ConvergenceWarning, match=f"in epoch {n_epochs + 1} of the {phase} phase"):
-        history = train(module, data, valid, out_of_fold, settings)
-    assert len(history) == n_epochs
+    message = f"in epoch {n_epochs + 1} of the {phase} phase"
+    with pytest.raises(Interrupted, match=message) as interrupt:
+        train(module, data, valid, out_of_fold, settings)
+    assert len(interrupt.value.result.history) == n_epochs
     _, best = min(states, key=lambda state: state[0])
     assert all(torch.equal(weights, best[k]) for k, weights in module.state_dict().items())
 
