@@ -115,7 +115,7 @@ def check_reach(name: str, windows: np.ndarray, loc: np.ndarray, scale: np.ndarr
             )
 
 
-def _first_values(windows: np.ndarray) -> np.ndarray:
+def first_values(windows: np.ndarray) -> np.ndarray:
     """First value of every channel that is not NaN, in double precision."""
     first = np.full(windows.shape[2], np.nan)
     for chunk, _ in iterate_rows(windows):
@@ -133,7 +133,7 @@ def location_and_scale(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Deviations are taken from the first value and in units of the largest one, so that neither a
     large offset nor extreme magnitudes cost precision. NaN takes no part.
     """
-    reference = _first_values(windows)
+    reference = first_values(windows)
     largest = np.zeros_like(reference)
     for chunk, _ in iterate_rows(windows):
         np.fmax(largest, np.fmax.reduce(np.abs(chunk - reference), axis=0), out=largest)

@@ -30,7 +30,7 @@ from .._data.checks import (
 )
 from .._data.covariates import check_covariates, check_known_covariates
 from .._data.devices import to_array, to_numpy_dtype, to_tensor
-from .._data.rows import check_finite, check_futures_observed, check_observed
+from .._data.rows import check_finite, check_futures_observed, check_observed, first_values
 from .._data.scores import mean_r2
 from .._data.threads import threads_for
 from .._data.validation import check_groups, last_groups, share_steps
@@ -267,8 +267,9 @@ class BaseForecaster(
         if len(y) < 2:
             raise ValueError("'y' must hold at least two windows: R² of a single one is undefined.")
         # R² does not depend on unit and zero. In units of the model nothing overflows. With the
-        # first future as zero, futures that equal it are exactly 0.
-        true, found = (self._in_model_units(futures, y[:1]) for futures in (y, forecast))
+        # first known value of a step as zero, those that equal it are exactly 0.
+        zero = first_values(y.reshape(len(y), 1, -1)).reshape(1, *y.shape[1:])
+        true, found = (self._in_model_units(futures, zero) for futures in (y, forecast))
         with naming("sample_weight"), np.errstate(over="ignore", invalid="ignore"):
             score = mean_r2(true, found, sample_weight)
         if not np.isfinite(score):

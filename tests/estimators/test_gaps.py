@@ -197,6 +197,16 @@ def test_the_score_is_of_the_values_that_are_known(with_gaps):
     assert lossy_score == pytest.approx(with_gaps.score(X, y), abs=0.02)
 
 
+def test_a_step_counts_in_the_score_though_its_first_value_is_missing(with_gaps):
+    X, y, _ = (part[N_TRAIN:] for part in make_windows(make_series()))
+    lossy = y.copy()
+    lossy[0, 3:] = np.nan
+    wrong = lossy.copy()
+    wrong[1:, 3:] = wrong[1:, 3:][::-1]
+    assert with_gaps.score(X, lossy) == pytest.approx(with_gaps.score(X, y), abs=1e-3)
+    assert with_gaps.score(X, wrong) < with_gaps.score(X, lossy) - 0.1
+
+
 def test_futures_without_any_pair_of_known_values_have_no_score(with_gaps):
     X, y, _ = make_windows(make_series())
     with pytest.raises(ValueError, match="'y' must hold at least two windows with the same step"):
