@@ -91,7 +91,8 @@ class ProbabilisticMixin(_Forecaster):
             return super().predict(X, factors=factors, future_covariates=future_covariates)
 
         def forecast_and_deviation(x, labels, covariates):
-            forecast, scale = forecast_and_scale(self.module_, x, labels, covariates)
+            window = self.module_.features(x)
+            forecast, scale = forecast_and_scale(self.module_, window, labels, covariates)
             deviation = scale * self.module_.conformal.errors.square().mean(0).sqrt()
             return torch.stack([forecast, deviation], dim=1)
 
@@ -158,7 +159,8 @@ class ProbabilisticMixin(_Forecaster):
         of_errors = torch.from_numpy(of_errors).to(self._parameter)
 
         def compute(x, labels, covariates):
-            forecast, scale = forecast_and_scale(self.module_, x, labels, covariates)
+            window = self.module_.features(x)
+            forecast, scale = forecast_and_scale(self.module_, window, labels, covariates)
             return forecast.unsqueeze(1) + scale.unsqueeze(1) * of_errors
 
         found = self._infer_futures(

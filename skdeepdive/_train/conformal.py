@@ -58,8 +58,8 @@ def update_conformal_errors(module: DeepDIVE, valid: WindowData) -> None:
         fit_conformal_errors(module, valid)
         return
     batch = valid.batch(slice(None))
-    windows = module.features.of(batch).with_gaps
-    forecast, scale = forecast_and_scale(module, windows, covariates=batch.covariates)
+    window = module.features.of(batch)
+    forecast, scale = forecast_and_scale(module, window, covariates=batch.covariates)
     errors = _with_gaps((batch.y - forecast) / scale, batch)
     latest = _filled(torch.cat([conformal.errors, errors]))[-_ENOUGH:]
     conformal.set_errors(latest[:: _step(latest, _KEPT)].clone())

@@ -16,20 +16,11 @@ _N_FILLINGS = 8
 
 def forecast_and_scale(
     module: DeepDIVE,
-    x: torch.Tensor,
+    window: Window,
     labels: torch.Tensor | None = None,
     covariates: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return forecasts and the scale of their errors, `(n, horizon, n_targets)` each."""
-    return _forecast_and_scale(module, module.features(x), labels, covariates)
-
-
-def _forecast_and_scale(
-    module: DeepDIVE,
-    window: Window,
-    labels: torch.Tensor | None,
-    covariates: torch.Tensor | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
     latents = module.infer(window, labels=labels)
     linear, correction = module.forecast_given(latents, window, covariates)
     channels = module.linear_forecast.source_channels
@@ -76,7 +67,7 @@ def draw_futures(
     together have the variance of the errors.
     """
     window = module.features(x)
-    forecast, scale = _forecast_and_scale(module, window, labels, covariates)
+    forecast, scale = forecast_and_scale(module, window, labels, covariates)
     draws = Draws(generator)
     latents = (module.infer(window, draws, labels) for _ in range(n_draws))
     drawn = torch.stack(

@@ -202,9 +202,8 @@ def test_few_validation_windows_give_their_extremes():
     model = make_model(max_epochs=1).fit(X, y, half)
     found = model.predict_quantiles(X[:4], [0.001, 0.999])
     errors = model.module_.conformal.errors.numpy()
-    _, scale = forecast_and_scale(
-        model.module_, torch.from_numpy(model._x_scaling.apply(X[:4, :, None], np.float64))
-    )
+    x = torch.from_numpy(model._x_scaling.apply(X[:4, :, None], np.float64))
+    _, scale = forecast_and_scale(model.module_, model.module_.features(x))
     width = (errors.max(0) - errors.min(0)) * scale.numpy() * model._y_scaling.scale
     np.testing.assert_allclose(found[..., 1] - found[..., 0], width[..., 0])
 

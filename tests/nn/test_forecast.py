@@ -62,7 +62,7 @@ def latent_variance(module, x):
 
 
 def error_variance(module, x):
-    _, scale = forecast_and_scale(module, x)
+    _, scale = forecast_and_scale(module, module.features(x))
     return scale.square() * module.conformal.errors.square().mean(0)
 
 
@@ -92,7 +92,7 @@ def test_futures_vary_as_the_errors_do_or_as_the_latent_part_where_that_is_more(
 @pytest.mark.parametrize("error_scale", [0.0, 1.0])
 def test_the_mean_of_futures_is_the_forecast(error_scale):
     module, x = make_module(error_scale), make_windows()
-    forecast, _ = forecast_and_scale(module, x)
+    forecast, _ = forecast_and_scale(module, module.features(x))
     torch.testing.assert_close(forecast, module.forecast(x))
     found = draw_for_copies(module, x).mean((0, 2))
     away = 4 * (error_variance(module, x) / (N_DRAWS * N_COPIES)).sqrt()
