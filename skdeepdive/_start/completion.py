@@ -1,5 +1,6 @@
 """Fit the normal distribution that fills the gaps of windows."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -58,21 +59,20 @@ def fit_completion(train: WindowData, valid: WindowData, seed: int) -> WindowCom
     hidden = _hide(true, seed)
     x = torch.where(hidden, torch.nan, true)
 
-    def errors(evenness: float, penalty: float) -> torch.Tensor:
-        try:
-            factor = _precision_factor(covariance.lerp(even, evenness), penalty)
-        except torch.linalg.LinAlgError:  # means over distances need not be a covariance
-            return x.new_full((1,), torch.inf)
-        completion.factor.copy_(factor)
-        return (completion(x) - true)[hidden].double()
-
+    @functools.cache
     def squared_error(evenness: float, penalty: float) -> float:
-        return float(errors(evenness, penalty).square().sum())
+        try:
+            completion.factor.copy_(_precision_factor(covariance.lerp(even, evenness), penalty))
+        except torch.linalg.LinAlgError:  # means over distances need not be a covariance
+            return np.inf
+        return float((completion(x) - true)[hidden].double().square().sum())
 
     evenness = min(_EVENNESS, key=lambda value: squared_error(value, _PENALTY))
     penalty = min(_PENALTIES, key=lambda value: squared_error(evenness, value))
+    completion.factor.copy_(_precision_factor(covariance.lerp(even, evenness), penalty))
+    errors = (completion(x) - true)[hidden].double()
     squares = torch.zeros(true.shape, dtype=torch.float64, device=true.device)
-    squares[hidden] = (errors(evenness, penalty) / completion.deviation(x)[hidden]).square()
+    squares[hidden] = (errors / completion.deviation(x)[hidden]).square()
     n_hidden, total = hidden.sum((0, 1)), squares.sum((0, 1))
     if total.sum() > 0:  # otherwise nothing is hidden, or nothing varies
         common = total.sum() / n_hidden.sum()
