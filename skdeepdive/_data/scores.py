@@ -1,8 +1,9 @@
-"""Scores of forecasts."""
+"""Scores and errors of forecasts."""
 
 from typing import Any
 
 import numpy as np
+import torch
 
 
 def mean_r2(true: np.ndarray, found: np.ndarray, sample_weight: Any = None) -> float:
@@ -27,3 +28,17 @@ def mean_r2(true: np.ndarray, found: np.ndarray, sample_weight: Any = None) -> f
     if not scores:
         raise ValueError("'y' must hold at least two windows with the same step known.")
     return float(np.mean(scores))
+
+
+def fill_errors(errors: torch.Tensor) -> torch.Tensor:
+    """Put the error of the last window that has one in the place of NaN, or of the first.
+
+    They are `(n, horizon, n_targets)`; 0 where no window has one.
+    """
+    missing = errors.isnan()
+    if not missing.any():
+        return errors
+    numbers = torch.arange(len(errors), device=errors.device)[:, None, None]
+    last = torch.where(missing, -1, numbers).cummax(0).values
+    first = missing.byte().argmin(0, keepdim=True)
+    return errors.gather(0, torch.where(last < 0, first, last)).nan_to_num(0.0)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
+from .._data.scores import fill_errors
 from .cutting import WindowSet
-from .layout import import_pandas
 
 # A series with fewer validation windows is calibrated by the errors of all.
 _ENOUGH = 100
@@ -43,7 +44,8 @@ class SeriesErrors:
         `options` are what it takes besides windows.
         """
         forecast, scale = forecast_and_scale(forecaster, windows.X, options)
-        errors = _filled((windows.y - forecast) / scale)
+        errors = (windows.y - forecast) / scale
+        errors = fill_errors(torch.from_numpy(errors)).numpy()
         parts = {key: errors[windows.number == number] for number, key in enumerate(ids)}
         pooled = [_thinned(part, max(1, _KEPT // len(ids))) for part in parts.values()]
         own = {key: _thinned(part, _KEPT) for key, part in parts.items() if len(part) >= _ENOUGH}
@@ -72,14 +74,6 @@ def forecast_and_scale(
         return forecast, np.ones_like(forecast)
     forecast, deviation = forecaster.predict(X, return_std=True, **options)
     return forecast, np.maximum(deviation, _SMALLEST)
-
-
-def _filled(errors: np.ndarray) -> np.ndarray:
-    """Put the error of the last window that has one in the place of NaN, or of the first."""
-    if not np.isnan(errors).any():
-        return errors
-    columns = import_pandas().DataFrame(errors.reshape(len(errors), -1))
-    return columns.ffill().bfill().fillna(0.0).to_numpy().reshape(errors.shape)
 
 
 def _thinned(errors: np.ndarray, most: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import sys
 import torch
 
 from .._data.batches import N_BLOCKS, Batch, WindowData, rows_per_batch
+from .._data.scores import fill_errors
 from ..nn.forecast import forecast_and_scale, widening
 from ..nn.module import DeepDIVE
 
@@ -61,7 +62,7 @@ def update_conformal_errors(module: DeepDIVE, valid: WindowData) -> None:
     window = module.features.of(batch)
     forecast, scale = forecast_and_scale(module, window, covariates=batch.covariates)
     errors = _with_gaps((batch.y - forecast) / scale, batch)
-    latest = _filled(torch.cat([conformal.errors, errors]))[-_ENOUGH:]
+    latest = fill_errors(torch.cat([conformal.errors, errors]))[-_ENOUGH:]
     conformal.set_errors(latest[:: _step(latest, _KEPT)].clone())
 
 
@@ -83,23 +84,12 @@ def _errors(
             errors = errors / widening(module, window, None, batch.covariates)
         parts.append((errors, log_scale, *latents.responses))
     errors, log_scale, *responses = map(torch.cat, zip(*parts, strict=True))
-    return _filled(errors), log_scale, responses
+    return fill_errors(errors), log_scale, responses
 
 
 def _with_gaps(errors: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Put NaN where the true value is missing."""
     return errors if batch.weights is None else errors.where(batch.weights > 0, torch.nan)
-
-
-def _filled(errors: torch.Tensor) -> torch.Tensor:
-    """Put the error of the last window that has one in the place of NaN, or of the first."""
-    missing = errors.isnan()
-    if not missing.any():
-        return errors
-    numbers = torch.arange(len(errors), device=errors.device)[:, None, None]
-    last = torch.where(missing, -1, numbers).cummax(0).values
-    first = missing.byte().argmin(0, keepdim=True)
-    return errors.gather(0, torch.where(last < 0, first, last)).nan_to_num(0.0)
 
 
 def _log_factors(errors: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
