@@ -120,18 +120,22 @@ def scores(model, complete, gaps, imputed, half):
     return measured
 
 
+def make_fill(method, gaps, seed):
+    """Return the function by which a method fills data sets."""
+    if method == "DeepDIVE":
+        return lambda data: data
+    if method == "linear interpolation":
+        return interpolated
+    imputer = KNNImputer() if method == "KNNImputer" else IterativeImputer(random_state=seed)
+    return by_rows(imputer, gaps)
+
+
 def run(method, complete, gaps, half, seed, max_epochs):
     """Fit by one method, and score it."""
     if method == "complete":
-        return scores(
-            fit(DeepDIVEForecaster, complete, seed, max_epochs), complete, None, complete, None
-        )
-    fill = {
-        "DeepDIVE": lambda: lambda data: data,
-        "linear interpolation": lambda: interpolated,
-        "KNNImputer": lambda: by_rows(KNNImputer(), gaps),
-        "IterativeImputer": lambda: by_rows(IterativeImputer(random_state=seed), gaps),
-    }[method]()
+        model = fit(DeepDIVEForecaster, complete, seed, max_epochs)
+        return scores(model, complete, None, complete, None)
+    fill = make_fill(method, gaps, seed)
     imputed = fill(gaps)
     model = fit(DeepDIVEForecaster, imputed, seed, max_epochs)
     return scores(model, complete, gaps, imputed, fill(half))
