@@ -327,7 +327,8 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         Returns
         -------
         score : float
-            Mean of R² over steps and targets. Several series are standardised before, as in `fit`.
+            Mean of R² over the steps and targets that vary. Several series are standardised before,
+            as in `fit`.
 
         Raises
         ------

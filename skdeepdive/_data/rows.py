@@ -128,7 +128,19 @@ def first_values(windows: np.ndarray) -> np.ndarray:
 
 
 def location_and_scale(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of every channel; the deviation of a constant channel is 1.
+    """Mean and standard deviation of every channel; the deviation of a constant channel is 1."""
+    loc, scale = _location_and_deviation(windows)
+    return loc, np.where(scale > 0, scale, 1.0)
+
+
+def never_varies(windows: np.ndarray) -> np.ndarray:
+    """Tell which channels are constant, `(n_channels,)`."""
+    constant: np.ndarray = _location_and_deviation(windows)[1] == 0
+    return constant
+
+
+def _location_and_deviation(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of every channel.
 
     Deviations are taken from the first value and in units of the largest one, so that neither a
     large offset nor extreme magnitudes cost precision. NaN takes no part.
@@ -156,4 +168,4 @@ def location_and_scale(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     dtype = windows.dtype if windows.dtype.kind == "f" else np.dtype(np.float64)
     smallest = np.finfo(np.result_type(dtype, np.float32)).tiny
     constant = scale <= np.maximum(8 * np.finfo(dtype).eps * np.abs(loc), smallest)
-    return loc, np.where(constant, 1.0, scale)
+    return loc, np.where(constant, 0.0, scale)

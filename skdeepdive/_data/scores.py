@@ -9,6 +9,9 @@ import torch
 def mean_r2(true: np.ndarray, found: np.ndarray, sample_weight: Any = None) -> float:
     """Mean of R² over the columns of true values, where NaN is missing, and of what was found.
 
+    Columns of equal values have no R² and are left out, as long as others vary: scikit-learn takes
+    1 for those that were found exactly and 0 for all others, however close.
+
     Raises
     ------
     ValueError
@@ -16,6 +19,9 @@ def mean_r2(true: np.ndarray, found: np.ndarray, sample_weight: Any = None) -> f
     """
     from sklearn.metrics import r2_score  # half of what importing this package would take
 
+    varies = np.fmax.reduce(true, axis=0) > np.fmin.reduce(true, axis=0)
+    if varies.any():
+        true, found = true[:, varies], found[:, varies]
     known = ~np.isnan(true)
     if known.all():
         return float(r2_score(true, found, sample_weight=sample_weight))

@@ -245,7 +245,7 @@ class BaseForecaster(
         Returns
         -------
         score : float
-            Mean of R² over all steps and targets of the future.
+            Mean of R² over the steps and targets of the future that vary in `y`.
 
         Raises
         ------

@@ -12,7 +12,7 @@ import torch
 from .._data.batches import WindowData, rows_of
 from .._data.draws import make_generator
 from .._data.labels import Factors, no_factors
-from .._data.rows import check_reach, location_and_scale
+from .._data.rows import check_reach, location_and_scale, never_varies
 from .._data.scaling import Scaling
 from .._start.channels import find_source_channels
 from .._start.clusters import discover_clusters
@@ -283,7 +283,10 @@ def fit_vae(
     module = make_module(features, y.shape[1:], data.n_covariates, n_train, generator)
     module = module.to(device, torch.float32)
 
+    constant = torch.from_numpy(never_varies(y[:n_train])).to(device)
+
     def finish(module: VAE, history: list[dict]) -> Fitted:
+        module.future_decoder.fix_mean(constant)
         calibrate_forecast(module, valid, settings.batch_size)
         return Fitted(module, x_scaling, y_scaling, covariate_scaling, history, factors)
 

@@ -145,7 +145,7 @@ class LabelledForecaster(BaseForecaster):
         Returns
         -------
         score : float
-            Mean of R² over all steps and targets of the future.
+            Mean of R² over the steps and targets of the future that vary in `y`.
 
         Raises
         ------

@@ -16,8 +16,9 @@ def find_source_channels(
     Candidates are the channels in order, where there are as many targets, and, where that is
     clearly better, the channels whose last values correlate best with the targets' first; the
     validation windows choose. A target is scaled like its first candidate, so that past and future
-    of a series have the same unit, unless another is clearly better or its level or scale cannot
-    be the channel's. Where some cannot, None joins the candidates: no correspondence.
+    of a series have the same unit, unless another is clearly better, its level or scale cannot
+    be the channel's, or one of both is constant. Where some cannot, None joins the candidates: no
+    correspondence.
 
     Returns
     -------
@@ -39,6 +40,7 @@ def find_source_channels(
         ratio = y_scaling.scale / x_scaling.scale[channels]
         shift = np.abs(y_scaling.loc - x_scaling.loc[channels]) / x_scaling.scale[channels]
     alike = (ratio > 0.1) & (ratio < 10) & (shift < 3)
+    alike &= (np.ptp(first, axis=0) > 0) == (np.ptp(last, axis=0) > 0)[channels]
     if not alike.all():
         candidates.append(None)
     alike &= close

@@ -284,7 +284,7 @@ def _solve(sums: ClassSums, classes, setting: _Setting) -> dict[int, _Discrimina
     class_means = sums.sums[:, columns] / counts.clamp(min=1)[:, None]
     means = torch.where(counts[:, None] > 0, class_means - mean, 0.0)
     squares = sums.scatter[columns, columns] / n
-    factor = penalised_cholesky(squares, mean, setting.penalty)
+    factor = penalised_cholesky(squares, mean, n, setting.penalty)
     directions = torch.cholesky_solve(means.T, factor)
     parts = (p.split(list(classes.values())) for p in (means, directions.T, counts))
     found = {}

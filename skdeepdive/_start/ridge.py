@@ -103,7 +103,7 @@ class _Design:
             inputs = regression_inputs(x, self.source_channels, self.joint)
             yield inputs, regression_outputs(y, self.joint)
 
-    def forecast(self, weight, intercept, components, future_shape) -> LinearForecast:
+    def forecast(self, weight, intercept, components, future_shape, varies=None) -> LinearForecast:
         return LinearForecast(
             weight.float(),
             intercept.float(),
@@ -111,6 +111,7 @@ class _Design:
             joint=self.joint,
             source_channels=self.source_channels,
             components=components,
+            varies=varies,
         )
 
 
@@ -124,8 +125,14 @@ class _Fit:
     pooled: bool
     moments: Moments  # of the training windows, side by side
 
-    def solve(self, moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
-        return (moments.pooled() if self.pooled else moments).ridge(self.penalty)
+    def forecast(
+        self, moments: Moments, components: torch.Tensor | None, future_shape
+    ) -> LinearForecast:
+        """Return the forecast that moments of some of the windows give."""
+        solution = (moments.pooled() if self.pooled else moments).ridge(self.penalty)
+        # Side by side, the outputs of every target are its differences from the last value.
+        varies = (self.moments.yy > 0).float() if self.pooled else None
+        return self.design.forecast(*solution, components, future_shape, varies)
 
 
 def fit_linear_forecast(
@@ -153,13 +160,12 @@ def fit_linear_forecast(
     best = _best(designs, train, valid)
     components = principal_components(best.moments).to(train.device)
 
-    def forecast(moments):
-        return best.design.forecast(*best.solve(moments), components, train.y.shape[1:])
-
+    future_shape = train.y.shape[1:]
     fold_maps = [
-        forecast(best.moments - best.design.moments(fold)) for fold in consecutive_folds(train)
+        best.forecast(best.moments - best.design.moments(fold), components, future_shape)
+        for fold in consecutive_folds(train)
     ]
-    return forecast(best.moments), fold_maps
+    return best.forecast(best.moments, components, future_shape), fold_maps
 
 
 def _with_expected_futures(
@@ -174,8 +180,7 @@ def _with_expected_futures(
     unit = train.shares
     for _ in range(_N_ROUNDS):
         best = _best(designs, train, valid)
-        solution = best.solve(best.moments)
-        linear = best.design.forecast(*solution, None, train.y.shape[1:]).to(train.device)
+        linear = best.forecast(best.moments, None, train.y.shape[1:]).to(train.device)
         expect = functools.partial(_expect, linear, unit)
         train, valid = (replace(data, expect=expect) for data in (train, valid))
         unit = torch.ones_like(unit)

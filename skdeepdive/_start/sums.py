@@ -10,7 +10,8 @@ import torch
 # Penalties, relative to the mean square of the inputs.
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
-# Rounding errors of a covariance, relative to the mean square, for each of its inputs.
+# Rounding errors of a covariance, relative to the mean square, for each of its inputs and of the
+# windows that were summed.
 ROUNDING = 1e-15
 
 # Number of random sums that stand in for the outputs when a penalty is chosen, where there are more
@@ -102,7 +103,8 @@ class Moments(Sums):
         x, y = self.x / self.n, self.y / self.n
         cross = self.xy / self.n
         cross.baddbmm_(x.unsqueeze(2), y.unsqueeze(1), alpha=-1)
-        weight = torch.cholesky_solve(cross, penalised_cholesky(self.xx / self.n, x, penalty))
+        factor = penalised_cholesky(self.xx / self.n, x, self.n, penalty)
+        weight = torch.cholesky_solve(cross, factor)
         return weight, y - torch.einsum("rio,ri->ro", weight, x)
 
     def squared_error(self, weight: torch.Tensor, intercept: torch.Tensor) -> float:
@@ -124,18 +126,28 @@ def add_squares(total: torch.Tensor, values: torch.Tensor) -> None:
         total[:, first + size :, own] = total[:, own, first + size :].mT
 
 
-def penalised_cholesky(squares: torch.Tensor, mean: torch.Tensor, penalty: float) -> torch.Tensor:
+def penalised_cholesky(
+    squares: torch.Tensor, mean: torch.Tensor, n: int, penalty: float
+) -> torch.Tensor:
     """Factorise covariances E[xx'] - E[x]E[x]' with a penalty relative to their mean diagonal.
 
-    Where inputs hardly vary, the difference is little but the rounding errors of mean squares;
-    the penalty is never less than those. `squares` is overwritten.
+    Where an input hardly varies, the difference is little but the rounding errors of its mean
+    square over `n` windows; the penalty is never less than those. It grows as long as the matrix is
+    not positive definite: where the sums of a part were subtracted, the errors are those of the
+    whole. `squares` is overwritten.
     """
-    rounding = ROUNDING * squares.shape[-1] * squares.diagonal(dim1=-2, dim2=-1).mean(-1)
+    rounding = ROUNDING * (squares.shape[-1] + n) * squares.diagonal(dim1=-2, dim2=-1)
     covariance = squares.addcmul_(mean.unsqueeze(-1), mean.unsqueeze(-2), value=-1)
     diagonal = covariance.diagonal(dim1=-2, dim2=-1)
-    least = (rounding / penalty).clamp(min=1e-12).unsqueeze(-1)
-    diagonal += penalty * diagonal.mean(-1, keepdim=True).clamp(min=least)
-    return torch.linalg.cholesky(covariance)
+    relative = penalty * diagonal.mean(-1, keepdim=True).clamp(min=1e-12)
+    diagonal += torch.maximum(relative, rounding)
+    more = ROUNDING * diagonal.mean(-1, keepdim=True)
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    while failed.any() and more.isfinite().all():
+        diagonal += more * (failed > 0).unsqueeze(-1)
+        more *= 10
+        factor, failed = torch.linalg.cholesky_ex(covariance)
+    return factor
 
 
 @dataclass

@@ -101,6 +101,7 @@ class SeriesModel:
         if scalings is not None:
             every = Scaling(*(np.stack(part)[:, None] for part in zip(*scalings, strict=True)))
             X, scaling = every.apply(X), every.of_channels(self.design.targets)
+            scaling = _without_constant(scaling, X[..., self.design.targets])
             known = known if known is None else every.of_channels(self.design.known).apply(known)
         if self.design.step_calendar:
             indexes = [future_index(one.index, self.design.horizon) for one in series]
@@ -131,6 +132,15 @@ class SeriesModel:
             values = Scaling(*parts).invert(values)
         low, high = self.bounds.reshape(2, -1, *trailing)
         return np.clip(values, low, high)
+
+
+def _without_constant(scaling: Scaling, windows: np.ndarray) -> Scaling:
+    """Return the scaling of forecasts: those of channels that never varied are their location.
+
+    Such a channel has the scale 1, and a window that is at the location at every step.
+    """
+    moves = (np.nan_to_num(windows) != 0).any(axis=1, keepdims=True)
+    return scaling._replace(scale=np.where(moves | (scaling.scale != 1), scaling.scale, 0.0))
 
 
 def known_options(

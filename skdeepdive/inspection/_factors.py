@@ -42,6 +42,9 @@ def take_labels(factors: Any, estimator: Any, index: int) -> Any:
 
 def encode_labels(labels: Any, n_samples: int, classes: Any = None) -> tuple[np.ndarray, Any]:
     """Return codes `(n_samples,)` of labels, -1 where unlabelled, and their classes."""
+    # A single cluster, of windows that are all the same, is no factor that fit would take.
+    if classes is not None and len(classes) == 1 and np.all(np.asarray(labels) == classes[0]):
+        return np.zeros(n_samples, dtype=np.int64), classes
     encoded = check_factors(labels, n_samples, classes)
     return encoded.codes[:, 0], encoded.classes[0]
 

@@ -36,6 +36,9 @@ class LinearForecast(nn.Module):
         What the classes of each factor add, `(n_regressions, n_classes, n_components + 1,
         n_outputs)`; None for a factor whose classes add nothing. Empty where no factor has maps.
         After those of all factors come what their labels add further where they are known.
+    varies : tensor of shape (n_targets,), optional
+        With a map that all targets share: 0 for those that never left their last value in training,
+        which get no constant of it, 1 for the others. None: all get it.
     effect : CovariateEffect, optional
         What covariates of the horizon add, given the scores.
     """
@@ -44,6 +47,7 @@ class LinearForecast(nn.Module):
     intercept: torch.Tensor
     source_channels: torch.Tensor | None
     components: torch.Tensor | None
+    varies: torch.Tensor | None
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class LinearForecast(nn.Module):
         source_channels: torch.Tensor | None = None,
         components: torch.Tensor | None = None,
         class_maps: Sequence[torch.Tensor | None] = (),
+        varies: torch.Tensor | None = None,
         effect: CovariateEffect | None = None,
     ):
         super().__init__()
@@ -64,6 +69,9 @@ class LinearForecast(nn.Module):
         self.register_buffer("intercept", intercept)
         self.register_buffer("source_channels", source_channels)
         self.register_buffer("components", components)
+        if varies is None and not joint and len(weight) == 1:
+            varies = weight.new_ones(n_targets)
+        self.register_buffer("varies", varies)
         self.n_class_maps = len(class_maps)
         for i, maps in enumerate(class_maps):
             self.register_buffer(f"class_maps_{i}", maps)
@@ -143,7 +151,7 @@ class LinearForecast(nn.Module):
         return self._replaced(effect=effect)
 
     def _replaced(self, **changes) -> "LinearForecast":
-        names = ("joint", "source_channels", "components", "class_maps", "effect")
+        names = ("joint", "source_channels", "components", "class_maps", "varies", "effect")
         options = {name: getattr(self, name) for name in names} | changes
         return LinearForecast(self.weight, self.intercept, self.future_shape, **options)
 
@@ -213,13 +221,17 @@ class LinearForecast(nn.Module):
         if with_scores:
             maps = torch.cat([maps, self.components], dim=1)  # type: ignore[list-item]
         forecast, scores = project(own, maps).tensor_split([self.weight.shape[2]], dim=1)
-        forecast = forecast + self.intercept[0].unsqueeze(1) + last
+        constant = self.intercept[0].unsqueeze(1) * self.varies  # type: ignore[operator]
+        forecast = forecast + constant + last
         return forecast, self._with_constant(scores) if with_scores else scores
 
     def _with_constant(self, scores: torch.Tensor) -> torch.Tensor:
         """Append to `(n, n_components, r)` a constant: so large that a penalty hardly matters."""
         # Whoever adds class maps has given components.
-        return pad(scores, (0, 0, 0, 1), value=len(self.components) ** 0.5)  # type: ignore[arg-type]
+        scores = pad(scores, (0, 0, 0, 1), value=len(self.components) ** 0.5)  # type: ignore[arg-type]
+        if self.varies is not None:
+            scores[:, -1] *= self.varies
+        return scores
 
     def add_classes(self, forecast: torch.Tensor, scores: torch.Tensor, weights) -> torch.Tensor:
         """Add to forecasts what the class maps make of the scores, under weights of the classes."""

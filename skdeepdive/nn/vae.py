@@ -6,6 +6,7 @@ arXiv:1802.04942.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -182,6 +183,13 @@ class FutureDecoder(nn.Module):
         super().__init__()
         self.network = mlp(n_inputs, n_hidden, math.prod(future_shape))
         self.log_scale = nn.Parameter(torch.zeros(future_shape))
+
+    @torch.no_grad()
+    def fix_mean(self, constant: torch.Tensor) -> None:
+        """Fix the mean of some targets at zero, their location; `constant` is `(n_targets,)`."""
+        head: Any = self.network[-1]
+        rows = constant.expand(self.log_scale.shape).flatten()
+        head.weight[rows], head.bias[rows] = 0.0, 0.0
 
     def forward(self, z: torch.Tensor, covariates: torch.Tensor | None = None) -> DiagonalNormal:
         """Map latent codes `(n, n_latent)` and covariates to p(y | z, c) over futures."""
