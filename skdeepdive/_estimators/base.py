@@ -40,6 +40,7 @@ from .._train.distributed import Processes
 from .._train.phases import INTERLEAVED
 from .callbacks import CallbackSupportMixin
 from .fit import Fitted, Plan, Windows
+from .naming import name_inherited_methods
 from .run import FitRun, Task
 
 # Finiteness is checked apart, in chunks: windows are views that must not be copied.
@@ -60,6 +61,11 @@ class BaseForecaster(
     module, a `_MODULE`, offers `forecast`, `embed` and `decode_embedding`, and a `configuration`
     from which `blank` makes another.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        if "__init__" in vars(cls):
+            name_inherited_methods(cls)
+        super().__init_subclass__(**options)  # wraps `transform` where a class has its own
 
     # scikit-learn takes every argument but X and y for metadata; embeddings are none.
     __metadata_request__inverse_transform = {"Z": UNUSED}  # noqa: RUF012

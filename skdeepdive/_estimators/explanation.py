@@ -33,6 +33,8 @@ def _has_marginal(estimator: "ExplanationMixin") -> bool:
 
 def where_marginal(method: Method) -> Method:
     """Offer a method where there are marginal dimensions; type checkers see its signature."""
+    # Of a private class, but errors quote the name.
+    method.__qualname__ = f"DeepDIVEForecaster.{method.__name__}"
     return available_if(_has_marginal)(method)
 
 
