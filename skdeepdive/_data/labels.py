@@ -82,7 +82,7 @@ def check_labels_of_factors(name: str, values: Any, known: Factors) -> dict[int,
         classes = known.classes[j].tolist()
         try:
             is_class = label in classes
-        except ValueError:  # an array is neither equal to a label nor unequal
+        except (TypeError, ValueError):  # an array, or pandas' NA, is neither equal nor unequal
             is_class = False
         if not is_class:
             raise ValueError(

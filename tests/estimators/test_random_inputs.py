@@ -1,257 +1,33 @@
-"""Bad input by machine: whatever comes, the outcome is a result or an error that names it.
+"""Bad input by machine, to estimators, windows and scores.
 
-Hypothesis draws shapes, types, orders, values and labels. An outcome is right if it is finite and
-has its shape, or if it is a ValueError or TypeError that names an argument; and inputs must be what
-they were. `make test` tries a few hundred inputs, always the same; `make test-slow` some thousands
-of others.
+Hypothesis draws shapes, types, orders, values and labels, as `random_inputs.py` says. `make test`
+tries a few hundred inputs, always the same; `make test-slow` some thousands of others.
 """
 
-import datetime
-import decimal
-import fractions
 import inspect
-import re
 import warnings
 from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse
-import torch
-from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from random_inputs import (
+    HORIZON,
+    N_TIMESTEPS,
+    SCALARS,
+    N,
+    anything,
+    assert_finite,
+    labels,
+    outcome,
+    try_examples,
+)
 from sklearn.exceptions import ConvergenceWarning
 
 from skdeepdive import DeepDIVEForecaster, calendar_factors, sliding_windows, split_windows
 from skdeepdive.baselines import BetaTCVAEForecaster, VAEForecaster
 from skdeepdive.metrics import corr_score, mutual_information_gap, rrse_score
-
-N, N_TIMESTEPS, HORIZON = 12, 4, 2
-
-
-class Subclass(np.ndarray):
-    pass
-
-
-class Unreadable:
-    def __array__(self, dtype=None, copy=None):
-        raise RuntimeError("there is nothing here")
-
-
-# What may come
-
-
-def frame(values):
-    return pd.DataFrame(np.reshape(values, (len(values), -1)))
-
-
-def with_object(values, thing):
-    changed = values.astype(object)
-    changed.flat[len(changed) // 2] = thing
-    return changed
-
-
-def read_only(values):
-    values = values.copy()
-    values.flags.writeable = False
-    return values
-
-
-# Ways to hand numbers in: the same ones, fewer, none, or something else.
-CONTAINERS = {
-    "array": lambda a: a,
-    "Fortran order": np.asfortranarray,
-    "reversed": lambda a: a[::-1],
-    "every second value": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
-    "read-only": read_only,
-    "all the same": lambda a: np.broadcast_to(a[:1], a.shape),
-    "subclass": lambda a: a.view(Subclass),
-    "masked": np.ma.array,
-    "partly masked": lambda a: np.ma.masked_less(a, 0),
-    "objects": lambda a: a.astype(object),
-    "decimals": lambda a: np.vectorize(lambda v: decimal.Decimal(float(v)), otypes="O")(a),
-    "fractions": lambda a: np.vectorize(fractions.Fraction, otypes="O")(a.astype(float)),
-    "a string among them": lambda a: with_object(a, "x"),
-    "None among them": lambda a: with_object(a, None),
-    "NA among them": lambda a: with_object(a, pd.NA),
-    "a complex number among them": lambda a: with_object(a, 1j),
-    "a huge integer among them": lambda a: with_object(a, 10**400),
-    "a list among them": lambda a: with_object(a, [1, 2]),
-    "a set among them": lambda a: with_object(a, {1}),
-    "strings": lambda a: a.astype(str),
-    "bytes": lambda a: a.astype("S"),
-    "complex": lambda a: a.astype(complex),
-    "dates": lambda a: (a * 1e6).astype("M8[s]"),
-    "spans of time": lambda a: (a * 1e6).astype("m8[s]"),
-    "records": lambda a: np.zeros(a.shape, [("a", float)]),
-    "lists": lambda a: a.tolist(),
-    "generator": lambda a: (row for row in a),
-    "dict": lambda a: {"a": a},
-    "set": lambda a: {1, 2},
-    "text": lambda a: "abc",
-    "nothing": lambda a: None,
-    "a number": lambda a: 1.0,
-    "a single value": lambda a: np.array(1.0),
-    "empty list": lambda a: [],
-    "ragged": lambda a: [[1, 2], [3]],
-    "no rows": lambda a: a[:0],
-    "no columns": lambda a: a.reshape(len(a), -1)[:, :0],
-    "one row": lambda a: a[:1],
-    "fewer rows": lambda a: a[:-1],
-    "flat": lambda a: a.ravel(),
-    "one more axis": lambda a: a[..., None],
-    "two more axes": lambda a: a[..., None, None],
-    "first column": lambda a: a.reshape(len(a), -1)[:, 0],
-    "columns twice": lambda a: np.concatenate([a, a], axis=-1),
-    "sparse": lambda a: scipy.sparse.csr_array(a.reshape(len(a), -1)),
-    "frame": frame,
-    "columns of one name": lambda a: frame(a).set_axis(["a"] * frame(a).shape[1], axis=1),
-    "nullable frame": lambda a: frame(a).astype("Float64"),
-    "nullable frame with gaps": lambda a: frame(a).astype("Float64").mask(frame(a) > 0),
-    "frame of flags": lambda a: (frame(a) > 0).astype("boolean"),
-    "frame with text": lambda a: frame(a).assign(z="q"),
-    "categories": lambda a: frame(a).round().astype("category"),
-    "sparse frame": lambda a: frame(a).astype(pd.SparseDtype("float64")),
-    "tensor": lambda a: torch.tensor(a.astype(float)),
-    "tensor that needs gradients": lambda a: torch.tensor(a.astype(float), requires_grad=True),
-    "tensor of half precision": lambda a: torch.tensor(a.astype(float)).bfloat16(),
-    "sparse tensor": lambda a: torch.tensor(a.astype(float)).to_sparse(),
-    "tensor without values": lambda a: torch.empty(a.shape, device="meta"),
-    "unreadable": lambda a: Unreadable(),
-}
-DTYPES = ["f8", "f8", "f4", "f2", ">f8", "longdouble", "i1", ">i4", "u8", "?"]
-MAGNITUDES = [1.0, 1.0, 1e-320, 1e-300, 1e-30, 1e-6, 1e6, 1e30, 1e38, 1e300, 1e308]
-SPECIAL = [np.nan, np.inf, -np.inf, 1.7e308, -1e30, 5e-324, 0.0]
-
-# What may come in place of a number, a name or a flag.
-SCALARS = [
-    *(
-        None,
-        "",
-        "a",
-        "0.5",
-        b"a",
-        -1,
-        0,
-        1,
-        2,
-        3,
-        10**400,
-        -(2**63),
-        2**64,
-        0.5,
-        1.0,
-        5e-324,
-        1e308,
-    ),
-    *(float("nan"), float("inf"), 1j, True, False, np.True_, np.int8(3), np.uint64(2**64 - 1)),
-    *(np.float32(0.5), np.longdouble("0.5"), np.array(0.5), np.array([1]), np.datetime64("2020")),
-    *(np.timedelta64(1, "D"), np.str_("a"), pd.NA, pd.NaT, decimal.Decimal("0.1"), ..., len, int),
-    *(fractions.Fraction(1, 2), [], [0.1], [[0.1]], [0.1, [2]], ["a"], [None], (), {}, {"a": 1}),
-    *({1}, range(1, 2), slice(3), object(), pd.Series([0.1, 0.2]), torch.tensor([0.1])),
-    *(np.ones((2, 2)), np.ma.masked, np.ma.array([0.1, 0.2], mask=[0, 1]), Unreadable()),
-    *(datetime.date(2020, 1, 1), datetime.timedelta(1), [0.2, 0.8], [True, False]),
-]
-LABELS = [
-    *(0, 1, 2, -1, None, np.nan, "a", "b", "", "nan", "a\0", True, 2.5, 1e30, np.inf, 2**70, -7),
-    *((1, 2), [1], {1}, 1j, b"a", pd.NA, pd.NaT, datetime.date(2020, 1, 1), pd.Timestamp("2020")),
-    *(decimal.Decimal(1), np.int8(3), np.float32(1), np.array([1, 2]), len, object()),
-]
-
-
-@st.composite
-def numbers(draw, shape):
-    """An array of a shape, of any type and magnitude, now and then with a special value in it."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
-    values = rng.standard_normal(shape) + draw(st.sampled_from([0.0, 0.0, 3.0, 1e6]))
-    dtype = np.dtype(draw(st.sampled_from(DTYPES)))
-    with np.errstate(all="ignore"):
-        values = values * draw(st.sampled_from(MAGNITUDES))
-        if draw(st.integers(0, 3)) == 0:
-            values.flat[draw(st.integers(0, values.size - 1))] = draw(st.sampled_from(SPECIAL))
-        if draw(st.integers(0, 5)) == 0:
-            values[:] = values.flat[0]
-        return values.astype(dtype)
-
-
-@st.composite
-def anything(draw, shape):
-    """Numbers in a container of any kind."""
-    values, contain = draw(numbers(shape)), CONTAINERS[draw(st.sampled_from(list(CONTAINERS)))]
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        try:
-            return contain(values)
-        except Exception:  # there is no fraction of infinity, nor a category of half precision
-            return values
-
-
-@st.composite
-def labels(draw):
-    """Labels of windows: a few of any kind, in any container."""
-    kinds = draw(st.lists(st.sampled_from(LABELS), min_size=1, max_size=4))
-    order = draw(st.lists(st.integers(0, len(kinds) - 1), min_size=N, max_size=N))
-    chosen = [kinds[k] for k in order]
-    form = draw(st.sampled_from(["list", "objects", "series", "frame", "two columns", "numbers"]))
-    if form == "numbers":
-        return draw(anything((N,)))
-    if form == "list":
-        return chosen
-    column = np.empty(N, dtype=object)
-    column[:] = chosen
-    if form == "objects":
-        return column
-    if form == "series":
-        return pd.Series(column, name=draw(st.sampled_from([None, "hour", 3])))
-    name = draw(st.sampled_from(["hour", "conditional", "a", 0, None]))
-    second = draw(st.sampled_from(["a", "weekday", "a_0"]))
-    columns = {name: column} if form == "frame" else {name: column, second: np.arange(N) % 3}
-    return pd.DataFrame(columns)
-
-
-# What must come of it
-
-
-def snapshot(value):
-    """What an argument holds, in words."""
-    if isinstance(value, pd.DataFrame | pd.Series):
-        types = value.dtypes if isinstance(value, pd.DataFrame) else value.dtype
-        return repr((str(types), list(value.index), value.to_numpy(dtype=object).tolist()))
-    if isinstance(value, np.ndarray):
-        return repr((value.dtype, value.strides, value.flags.writeable, value.tolist()))
-    return repr(value)
-
-
-def names_of(function):
-    arguments = set(inspect.signature(function).parameters)
-    owner = getattr(function, "__self__", None)
-    return arguments | set(owner.get_params() if hasattr(owner, "get_params") else [])
-
-
-def outcome(function, *args, **kwargs):
-    """Return the result, or None where there was a good error; inputs must be what they were."""
-    before = [snapshot(value) for value in (*args, *kwargs.values())]
-    try:
-        result = function(*args, **kwargs)
-    except (ValueError, TypeError) as error:
-        names = "|".join(names_of(function))
-        assert re.search(rf"\b({names})\b", str(error)), f"{error!r} names none of {names}"  # noqa: PT017
-        result = None
-    after = [snapshot(value) for value in (*args, *kwargs.values())]
-    assert after == before
-    return result
-
-
-def assert_finite(values):
-    if isinstance(values, dict):
-        values = list(values.values())
-    if isinstance(values, list | tuple):
-        for part in values:
-            assert_finite(part)
-    elif getattr(values, "dtype", np.dtype(object)).kind == "f" or isinstance(values, float):
-        assert np.isfinite(values).all()
-
 
 SMALL = {
     "n_hidden": 4,
@@ -411,6 +187,132 @@ def setting_parameters(data):
         check_forecasts(model, X)
 
 
+def make_covariates(n_covariates=2):
+    return np.random.default_rng(1).standard_normal((N, HORIZON, n_covariates))
+
+
+SHAPES_OF_COVARIATES = [(N, HORIZON), (N, HORIZON, 1), (N, HORIZON, 2), (N, 1), (N,), (3, HORIZON)]
+
+
+def fitting_with_covariates(data):
+    estimator = data.draw(st.sampled_from([DeepDIVEForecaster, VAEForecaster]))
+    model, (X, y, _) = estimator(**SMALL), make_arrays()
+    known = data.draw(anything(data.draw(st.sampled_from(SHAPES_OF_COVARIATES))))
+    fit = model.fit
+    if estimator is DeepDIVEForecaster:
+        fit = data.draw(st.sampled_from([model.fit, model.partial_fit]))
+        X = X if data.draw(st.booleans()) else data.draw(anything((N, N_TIMESTEPS)))
+    if outcome(fit, X, y, future_covariates=known) is not None:
+        forecast = outcome(model.predict, X, future_covariates=known)
+        assert forecast is None or forecast.shape == y.shape
+        assert_finite(forecast)
+
+
+@cache
+def fitted_with_covariates():
+    X, y, codes = make_arrays()
+    labels = {"hour": codes, "half": codes > 1}
+    return make_model().fit(X, y, labels, future_covariates=make_covariates())
+
+
+METHODS_WITH_COVARIATES = {
+    **{name: {} for name in ("predict", "predict_quantiles", "attribute")},
+    "sample": {"n_samples": 2, "random_state": 0},
+    "score": {"y": make_arrays()[1]},
+    "counterfactual": {"factors": {"hour": 1}},
+}
+
+
+def asking_with_covariates(data):
+    name = data.draw(st.sampled_from(list(METHODS_WITH_COVARIATES)))
+    known = data.draw(anything(data.draw(st.sampled_from(SHAPES_OF_COVARIATES))))
+    method, (X, _, _) = getattr(fitted_with_covariates(), name), make_arrays()
+    options = METHODS_WITH_COVARIATES[name]
+    result = outcome(method, X, **options, future_covariates=known)
+    assert_finite(result)
+    assert result is None or known is not None or name == "counterfactual"
+
+
+METHODS_WITH_LABELS = {
+    **{name: {} for name in ("predict", "predict_quantiles", "attribute", "score_terms")},
+    **{name: {} for name in ("transform", "reconstruct", "score_samples")},
+    "sample": {"n_samples": 2, "random_state": 0},
+    "score": {"y": make_arrays()[1]},
+}
+
+
+def asking_with_known_labels(data):
+    """Labels of any kind, and some of the model's own among those of another kind."""
+    name = data.draw(st.sampled_from(list(METHODS_WITH_LABELS)))
+    X, _, codes = make_arrays()
+    model, options = fitted_with_covariates(), dict(METHODS_WITH_LABELS[name])
+    if "future_covariates" in inspect.signature(getattr(model, name)).parameters:
+        options["future_covariates"] = make_covariates()
+    own = {"hour": codes, "half": codes > 1}
+    known = [{**own, "hour": data.draw(labels())}, {"half": data.draw(labels())}, own]
+    told = data.draw(st.sampled_from([*known, data.draw(labels()), *SCALARS]))
+    assert_finite(outcome(getattr(model, name), X, **options, factors=told))
+
+
+# Columns of a series that tell little or nothing.
+LIVE = np.sin(np.arange(60)) + 0.1 * np.random.default_rng(0).standard_normal(60)
+DEGENERATE = {
+    "live": LIVE,
+    "constant": np.full(60, 0.1),
+    "another constant": np.full(60, -1e9 - 0.1),
+    "zero": np.zeros(60),
+    "nearly constant": 7 * (1 + 1e-12 * LIVE),
+    "rounding errors": 7 + 8e-16 * np.sign(LIVE),
+    "multiple": 3 - 2 * LIVE,
+    "sum": LIVE + (np.arange(60) % 3),
+    "jump": (np.arange(60) > 30) * 1.0,
+    "spike": (np.arange(60) == 30) * 1e6,
+    "constant at first": np.where(np.arange(60) < 45, 0.1, LIVE),
+    "constant at last": np.where(np.arange(60) < 45, LIVE, 0.1),
+    "line": np.arange(60) / 60,
+    "switch": (np.arange(60) % 4 < 2) * 1.0,
+}
+LABELS_OF_WINDOWS = [
+    lambda n: None,
+    np.arange,
+    lambda n: np.arange(n) // (n - 1),
+    lambda n: np.arange(n) // (n // 2 + 1),
+    lambda n: np.where(np.arange(n) < n - 5, -1, np.arange(n) % 2),
+    lambda n: np.arange(n) % 3,
+]
+
+
+def fitting_without_variation(data):
+    names = data.draw(st.lists(st.sampled_from(list(DEGENERATE)), min_size=1, max_size=4))
+    X, y, _ = sliding_windows(np.column_stack([DEGENERATE[name] for name in names]), 4, 2)
+    known = DEGENERATE[data.draw(st.sampled_from(list(DEGENERATE)))][4:][:, None]
+    known = np.lib.stride_tricks.sliding_window_view(known, 2, axis=0).mT[: len(X)]
+    options = {"future_covariates": known} if data.draw(st.booleans()) else {}
+    estimator = data.draw(st.sampled_from([DeepDIVEForecaster, DeepDIVEForecaster, VAEForecaster]))
+    model = estimator(**SMALL)
+    if estimator is DeepDIVEForecaster:
+        options["factors"] = data.draw(st.sampled_from(LABELS_OF_WINDOWS))(len(X))
+        if data.draw(st.booleans()):
+            half = {name: None if v is None else v[:25] for name, v in options.items()}
+            model.partial_fit(X[:25], y[:25], **half, classes=_classes(options["factors"]))
+    (model.partial_fit if hasattr(model, "module_") else model.fit)(X, y, **options)
+    options.pop("factors", None)
+    forecast = model.predict(X, **options)
+    assert_finite([forecast, model.transform(X), model.reconstruct(X)])
+    assert_finite(model.score(X, y, **options))
+    if estimator is DeepDIVEForecaster:
+        assert_finite(model.predict_quantiles(X, **options))
+        assert_finite([model.score_samples(X), model.sample(X, 2, random_state=0, **options)])
+    for target in np.flatnonzero(np.ptp(y, axis=(0, 1)) == 0):
+        np.testing.assert_array_equal(forecast[..., target], y[..., target])
+
+
+def _classes(labels):
+    if labels is None:
+        return None
+    return np.unique(labels[labels != -1])
+
+
 def cutting_windows(data):
     sizes = {"n_timesteps": 4, "horizon": 2, "gap": 0, "stride": 1, "targets": None}
     series = data.draw(anything(data.draw(st.sampled_from([(30,), (30, 3), (5, 1), (1, 2)]))))
@@ -479,24 +381,12 @@ def scoring(data):
 
 PROPERTIES = [
     *(fitting, fitting_baselines, fitting_in_parts, setting_parameters),
+    *(fitting_with_covariates, fitting_without_variation),
     *(asking_about_windows, asking_in_other_ways),
+    *(asking_with_covariates, asking_with_known_labels),
     *(cutting_windows, splitting_windows, reading_the_calendar, scoring),
 ]
 every_property = pytest.mark.parametrize("check", PROPERTIES, ids=lambda check: check.__name__)
-
-
-def try_examples(check, n_examples, **options):
-    """Draw inputs and check each; without shrinking, which would fit hundreds of models more."""
-    tried = settings(
-        max_examples=n_examples,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-        print_blob=True,
-        **options,
-    )
-    tried(given(st.data())(check))()
 
 
 @every_property
