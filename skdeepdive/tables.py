@@ -10,23 +10,26 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ._data.checks import check_choice, check_flag, check_integer, check_quantiles, shortened
+from ._data.seeds import make_random_state
 from ._tables.backtest import Backtest, run_backtest
 from ._tables.cutting import Design, take_latest
 from ._tables.dates import future_index
 from ._tables.frames import (
+    as_list,
     check_bounds,
     check_columns,
+    check_key,
+    check_names,
     check_within,
     column_levels,
     dated_frame,
     read_future,
 )
 from ._tables.labels import labels_of
-from ._tables.layout import Layout
+from ._tables.layout import Layout, naming_table
 from ._tables.model import SeriesModel, make_model
 from ._tables.reading import DatedSeries, Table, read_table
 from ._tables.training import make_training_set
@@ -292,7 +295,8 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         n_samples = check_integer("n_samples", n_samples)
         series, known = self._inputs(table, future)
         columns = column_levels(self.targets_, range(n_samples), "draw")
-        draws = self._model.draw(series, known, n_samples, check_random_state(random_state))
+        generator = make_random_state(random_state)
+        draws = self._model.draw(series, known, n_samples, generator)
         return self._to_frame(draws, series, columns)
 
     def last_rows(self, table: Any = None) -> Any:
@@ -460,6 +464,8 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         check_flag("scale_ids", self.scale_ids)
         check_flag("id_as_factor", self.id_as_factor)
         check_choice("gaps", self.gaps, _GAPS)
+        check_key("id", self.id)
+        check_key("time", self.time)
         if not hasattr(self.forecaster, "validation_fraction"):
             raise TypeError(
                 "'forecaster' must be a forecaster with validation windows, such as "
@@ -501,7 +507,8 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
             self._keep(make_model(forecaster, training, bounds), report, table)
 
         try:
-            forecaster.fit(windows.X, windows.y, **options)
+            with naming_table():
+                forecaster.fit(windows.X, windows.y, **options)
         except KeyboardInterrupt:
             if getattr(forecaster, "__sklearn_is_fitted__", bool)():  # by its best weights so far
                 keep()
@@ -521,8 +528,8 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
 
     def _make_design(self, columns: list) -> Design:
         """Return lengths of windows, and the positions of their channels."""
-        known = [] if self.future_covariates is None else self.future_covariates
-        if len(known):
+        known = as_list(self.future_covariates)
+        if known:
             known = check_columns("future_covariates", known, columns)
         others = [name for name in columns if name not in known]
         targets = check_columns("targets", others if self.targets is None else self.targets, others)
@@ -533,8 +540,8 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
             self.stride,
             targets=at[0],
             known=at[1],
-            step_calendar=() if self.step_calendar is None else tuple(self.step_calendar),
-            calendar=() if self.calendar is None else tuple(self.calendar),
+            step_calendar=check_names("step_calendar", self.step_calendar),
+            calendar=check_names("calendar", self.calendar),
             id_as_factor=self.id_as_factor,
             keeps_gaps=self.gaps == "keep",
         )
@@ -558,7 +565,7 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
     def _inputs(self, table: Any, future: Any) -> tuple[list[DatedSeries], np.ndarray | None]:
         """Return the last rows of the series that can be forecast, and covariates to come."""
         series, known = self._take_last(table), None
-        if self.future_covariates is not None:
+        if self._model.design.known:
             indexes = [future_index(one.index, self.horizon) for one in series]
             layout = Layout(self.id, self.time, "future")
             columns = [self.columns_[i] for i in self._model.design.known]

@@ -3,7 +3,7 @@
 import numpy as np
 
 # Room for what follows from values: larger ones are an error.
-_LARGEST = 1e300
+LARGEST = 1e300
 
 # Deviations from the training windows beyond which single precision cannot hold squares.
 _FARTHEST = 1e15
@@ -57,7 +57,7 @@ def check_finite(name: str, windows: np.ndarray, *, gaps: bool = False) -> bool:
     """
     if windows.dtype.kind not in "fc":
         return False
-    largest = min(_LARGEST, float(np.finfo(windows.dtype).max))
+    largest = min(LARGEST, float(np.finfo(windows.dtype).max))
     found = False
     for chunk, _ in iterate_rows(windows):
         if -largest <= chunk.min() and chunk.max() <= largest:  # false where there is NaN
@@ -67,7 +67,7 @@ def check_finite(name: str, windows: np.ndarray, *, gaps: bool = False) -> bool:
         if gaps and (np.abs(observed) <= largest).all():
             continue
         kind = "NaN" if found and not gaps else "infinity (inf)"
-        kind = f"values beyond {_LARGEST:g}" if np.isfinite(chunk).all() else kind
+        kind = f"values beyond {LARGEST:g}" if np.isfinite(chunk).all() else kind
         advice = (
             "Replace them by NaN, which counts as missing, or drop the windows that hold them."
             if gaps

@@ -129,6 +129,11 @@ def _forecast_block(
     """Fit to the rows before the first of some times, and forecast from the row before each."""
     ends = [one.index.searchsorted(firsts[0]) for one in table.series]
     before = [one.rows(slice(end)) for one, end in zip(table.series, ends, strict=True) if end]
+    if not before:
+        raise ValueError(
+            f"'start' must leave rows before it to fit to, got none before {firsts[0]}. Choose a "
+            "later one."
+        )
     forecaster._fit(Table(before, table.columns, table.id_name))
     return [_forecast_from(forecaster, table, first, levels) for first in firsts]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .._data.calendar import calendar_features
+from .._data.checks import naming
 from .._data.rows import location_and_scale
 from .reading import DatedSeries
 
@@ -67,7 +68,9 @@ class Design:
         """Return numbers of the calendar for every step of an index, `(n_steps, n_features)`."""
         if not self.step_calendar:
             return np.empty((len(index), 0))
-        return calendar_features(index, self.step_calendar).to_numpy()
+        with naming("step_calendar"):
+            features: np.ndarray = calendar_features(index, self.step_calendar).to_numpy()
+        return features
 
     def origins(self, series: DatedSeries) -> np.ndarray:
         """Return the origins of all windows whose futures end within a series."""

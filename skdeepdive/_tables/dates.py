@@ -48,7 +48,7 @@ def infer_freq(indexes: Sequence[Any], freq: Any, layout: Layout) -> Any:
     if freq is not None:
         try:
             return pandas.tseries.frequencies.to_offset(freq)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(
                 f"'freq' must be a frequency of pandas, such as 'h', 'B' or 'MS', got {freq!r}."
             ) from error

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .._data.checks import is_number, shortened
+from .._data.checks import is_number, naming, shortened
 from .layout import Layout, import_pandas
 from .reading import DatedSeries, read_table
 
@@ -39,16 +39,40 @@ def column_levels(names: Sequence, others: Sequence, other_name: str) -> Any:
     return import_pandas().MultiIndex.from_product([names, others], names=["target", other_name])
 
 
+def as_list(names: Any) -> list:
+    """Return names as a list, of which there are none in None and one in a single name."""
+    if names is None:
+        return []
+    return [names] if isinstance(names, str) or not np.iterable(names) else list(names)
+
+
 def check_columns(name: str, wanted: Any, columns: list) -> list:
     """Return the columns that a parameter names, as a list; there must be such columns."""
-    wanted = [wanted] if isinstance(wanted, str) or not np.iterable(wanted) else list(wanted)
-    unknown = [column for column in wanted if column not in columns]
-    if unknown or not wanted or len(set(wanted)) < len(wanted):
+    wanted = as_list(wanted)
+    with naming(name, "must name columns of the table"):
+        unknown = [column for column in wanted if column not in columns]
+        is_distinct = len(set(wanted)) == len(wanted)
+    if unknown or not wanted or not is_distinct:
         raise ValueError(
             f"{name!r} must name columns of the table, each once, among {shortened(columns)}, got "
             f"{shortened(wanted)}."
         )
     return wanted
+
+
+def check_key(name: str, key: Any) -> None:
+    """Raise unless a parameter can be the name of a column, or is None."""
+    if not isinstance(key, Hashable):
+        raise TypeError(f"{name!r} must be the name of a column, or None, got {shortened(key)}.")
+
+
+def check_names(name: str, names: Any) -> tuple:
+    """Return names in a sequence, of which there are none in None."""
+    if names is None:
+        return ()
+    if isinstance(names, str | bytes) or not np.iterable(names):
+        raise TypeError(f"{name!r} must be a sequence of names, or None, got {shortened(names)}.")
+    return tuple(names)
 
 
 def check_bounds(bounds: Any, targets: list) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._data.checks import naming
 from ..windows import calendar_factors
 from .cutting import Design
 from .layout import import_pandas
@@ -21,7 +22,8 @@ def labels_of(design: Design, stamps: Any, ids: np.ndarray) -> dict[str, Any]:
         return {}
     labels = import_pandas().DataFrame(index=stamps)
     if design.calendar:
-        labels = calendar_factors(stamps, design.calendar)
+        with naming("calendar"):
+            labels = calendar_factors(stamps, design.calendar)
     if design.id_as_factor:
         labels["id"] = ids
     return {"factors": labels}

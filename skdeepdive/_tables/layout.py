@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +38,17 @@ class Layout:
             return f"{self.name}.groupby([{self.id!r}, {self.name}.index]).mean()"
         levels = "0" if n_levels == 1 else "[0, 1]"
         return f"{self.name}.groupby(level={levels}).mean()"
+
+
+@contextmanager
+def naming_table() -> Iterator[None]:
+    """Let what a forecaster says of its windows and futures name the table they are cut from."""
+    try:
+        yield
+    except ValueError as error:
+        if str(error).startswith(("'X' ", "'y' ")):
+            raise ValueError(f"'table' cannot be used: {error}") from error
+        raise
 
 
 def import_pandas() -> Any:

@@ -13,6 +13,7 @@ from .calibration import SeriesErrors, forecast_and_scale
 from .cutting import Design, Scaling, WindowSet, cut
 from .dates import future_index
 from .labels import known_labels
+from .layout import naming_table
 from .reading import DatedSeries
 from .training import TrainingSet
 
@@ -43,11 +44,13 @@ class SeriesModel:
     errors: SeriesErrors | None
     bounds: np.ndarray
 
+    @naming_table()
     def forecast(self, series: Sequence[DatedSeries], known: np.ndarray | None) -> np.ndarray:
         """Return forecasts `(n_series, horizon, n_targets)`."""
         X, options, scaling = self._inputs(series, known)
         return self._to_units(self.forecaster.predict(X, **options), scaling)
 
+    @naming_table()
     def quantiles(
         self, series: Sequence[DatedSeries], known: np.ndarray | None, levels: np.ndarray
     ) -> np.ndarray:
@@ -60,6 +63,7 @@ class SeriesModel:
             found = self._about_forecast(X, options, errors)
         return self._to_units(found, scaling)
 
+    @naming_table()
     def draw(
         self,
         series: Sequence[DatedSeries],
@@ -76,6 +80,7 @@ class SeriesModel:
             found = self._about_forecast(X, options, errors)
         return self._to_units(found, scaling)
 
+    @naming_table()
     def score(self, series: Sequence[DatedSeries]) -> float:
         """Return R² of the forecasts of all windows that are used."""
         design = self.design
@@ -90,7 +95,11 @@ class SeriesModel:
         windows = cut(series, origins, self._scalings_of(series), design)
         options = known_options(self.forecaster, self.design, windows, [one.id for one in series])
         forecast = self.forecaster.predict(windows.X, **options)
-        return mean_r2(*(part.reshape(len(part), -1) for part in (windows.y, forecast)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            score = mean_r2(*(part.reshape(len(part), -1) for part in (windows.y, forecast)))
+        if not np.isfinite(score):
+            raise ValueError("'table' is too far from the forecasts for R² to be a number.")
+        return score
 
     def _inputs(
         self, series: Sequence[DatedSeries], known: np.ndarray | None

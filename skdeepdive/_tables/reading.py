@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._data.checks import shortened
+from .._data.rows import LARGEST
 from .dates import check_order, infer_freq, regular_index
 from .layout import Layout, import_pandas
 
@@ -180,6 +181,11 @@ def _take_channels(frame: Any, layout: Layout, columns: Sequence | None) -> Any:
                 f"{', '.join(map(repr, missing))}."
             )
         frame = frame[list(columns)]
+    if frame.columns.nlevels > 1:
+        raise ValueError(
+            f"{layout.name!r} must have columns of one level, got {frame.columns.nlevels}. Name "
+            "them anew with set_axis(names, axis=1)."
+        )
     if not frame.columns.is_unique:
         raise ValueError(f"{layout.name!r} must have distinct column names, got {list(frame)}.")
     others = [name for name, dtype in frame.dtypes.items() if dtype.kind not in "biuf"]
@@ -208,11 +214,14 @@ def _to_series(key: Any, frame: Any, freq: Any, layout: Layout) -> DatedSeries:
     is_single = all(str(dtype) == "float32" for dtype in frame.dtypes)
     dtype = np.float32 if is_single else np.float64
     found = frame.to_numpy(dtype=dtype, na_value=np.nan)
-    if np.isinf(found).any():
-        row, column = np.argwhere(np.isinf(found))[0]
+    largest = min(LARGEST, float(np.finfo(dtype).max))
+    is_far = np.abs(found) > largest  # false where there is NaN
+    if is_far.any():
+        row, column = np.argwhere(is_far)[0]
+        kind = "infinity" if np.isinf(found[row, column]) else f"values beyond {LARGEST:g}"
         raise ValueError(
-            f"{layout.name!r} must not hold infinity, got it in column {frame.columns[column]!r} "
-            f"at {frame.index[row]}. Replace it by NaN where a value is missing."
+            f"{layout.name!r} must not hold {kind}, got it in column {frame.columns[column]!r} at "
+            f"{frame.index[row]}. Replace it by NaN where a value is missing."
         )
     if len(positions) == len(index):
         return DatedSeries(key, index, found)

@@ -12,7 +12,8 @@ from .layout import import_pandas
 
 def score_table(forecasts: Any, naive_errors: Any, by: str | Sequence[str] | None) -> Any:
     """Return a row of scores for each group of forecasts; :class:`Backtest` explains them."""
-    by = ["target"] if by is None else [by] if isinstance(by, str) else list(by)
+    by = "target" if by is None else by
+    by = [by] if isinstance(by, str) or not np.iterable(by) else list(by)
     levels = ["target", *forecasts.index.names]
     unknown = [name for name in by if name not in levels]
     if unknown or not by:

@@ -279,6 +279,11 @@ def test_discovered_clusters_can_be_asked_for():
             ValueError,
             r"'factors' must give factor 'state' one of its labels .*, got array",
         ),
+        (
+            lambda m, X: m.counterfactual(X, {"state": pd.NA}),
+            ValueError,
+            "one of its labels .* <NA>",
+        ),
         (lambda m, X: m.counterfactual(X, "low"), TypeError, "'factors' must be a dict .* 'low'"),
         (lambda m, X: m.counterfactual(X[:, 1:], {"state": "low"}), ValueError, "23 features"),
         (lambda m, X: m.traverse(X, "hour_0", [1]), ValueError, "'dimension' must be one of stat"),

@@ -200,7 +200,7 @@ def test_scores_without_quantiles_have_no_loss_of_them():
     assert backtest.scores().columns.tolist() == ["n", "mae", "rrse", "mase"]
 
 
-@pytest.mark.parametrize("by", ["day", [], ["step", "day"]])
+@pytest.mark.parametrize("by", ["day", [], ["step", "day"], 1])
 def test_unknown_levels_are_refused(backtest, by):
     with pytest.raises(ValueError, match="'by' must name levels of the forecasts among"):
         backtest.scores(by)
@@ -210,6 +210,7 @@ def test_unknown_levels_are_refused(backtest, by):
     ("arguments", "error", "match"),
     [
         ({"start": "2015-01-01"}, ValueError, "'start' must leave horizon = 6 rows"),
+        ({"start": "1900"}, ValueError, "'start' must leave rows before it to fit to, got none"),
         ({"start": "soon"}, ValueError, "'start' must be a date such as '2014-10-01'"),
         ({"start": "2014-10-15 12:00"}, ValueError, "some 36 rows without a hole"),
         ({"start": START, "every": 0}, ValueError, "'every' must"),

@@ -154,12 +154,20 @@ def test_columns_of_the_same_name_are_refused():
         read(table)
 
 
-def test_infinity_is_refused_with_its_column_and_time():
-    table = table_at(HOURS, load=1.0, wind=2.0)
-    table.iloc[7, 1] = -np.inf
-    with pytest.raises(
-        ValueError, match="infinity, got it in column 'wind' at 2014-10-25 07:00:00"
-    ):
+@pytest.mark.parametrize(
+    ("dtype", "value", "kind"),
+    [("f8", -np.inf, "infinity"), ("f4", np.inf, "infinity"), ("f8", 2e300, r"beyond 1e\+300")],
+)
+def test_infinity_and_what_is_close_to_it_is_refused_with_its_place(dtype, value, kind):
+    table = table_at(HOURS, load=1.0, wind=2.0).astype(dtype)
+    table.iloc[7, 1] = value
+    with pytest.raises(ValueError, match=f"{kind}, got it in column 'wind' at 2014-10-25 07:00:00"):
+        read(table)
+
+
+def test_columns_of_several_levels_are_refused():
+    table = pd.concat({"meter": table_at(HOURS, load=1.0)}, axis=1)
+    with pytest.raises(ValueError, match="'table' must have columns of one level, got 2"):
         read(table)
 
 

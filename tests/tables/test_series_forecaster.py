@@ -399,7 +399,27 @@ def test_a_future_that_no_one_asked_for_is_refused():
         ({"targets": "rain"}, ValueError, r"'targets' must name columns.* got \['rain'\]"),
         ({"targets": []}, ValueError, "'targets' must name columns"),
         ({"forecaster": Ridge()}, TypeError, "validation windows, such as DeepDIVEForecaster"),
-        ({"calendar": ["century"]}, ValueError, "'names' must be among"),
+        ({"calendar": ["century"]}, ValueError, "'calendar' cannot be used: 'names' must be among"),
+        ({"calendar": "hour"}, TypeError, "'calendar' must be a sequence of names"),
+        ({"id": ["id"]}, TypeError, r"'id' must be the name of a column, or None, got \['id'\]"),
+        ({"time": {}}, TypeError, "'time' must be the name of a column"),
+        ({"targets": pd.NA}, TypeError, "'targets' must name columns of the table"),
+        ({"freq": ()}, ValueError, "'freq' must be a frequency of pandas"),
+        (
+            {"forecaster": KnownForecaster(), "step_calendar": ["century"]},
+            ValueError,
+            "'step_calendar' cannot be used",
+        ),
+        (
+            {"forecaster": KnownForecaster(), "step_calendar": 1},
+            TypeError,
+            "'step_calendar' must be a sequence of names",
+        ),
+        (
+            {"forecaster": KnownForecaster(), "future_covariates": 0},
+            ValueError,
+            r"'future_covariates' must name columns.* got \[0\]",
+        ),
         ({"scale_ids": 1}, TypeError, "'scale_ids' must be True or False"),
         (
             {"step_calendar": ["hour"]},
@@ -486,3 +506,30 @@ def test_scores_need_two_windows():
     forecaster = make_forecaster().fit(make_table())
     with pytest.raises(ValueError, match="at least two windows .* = 30 rows"):
         forecaster.score(make_table(30))
+
+
+def test_what_windows_are_refused_for_names_the_table():
+    table = make_table()
+    far = table.copy()
+    far.iloc[-1] = 1e200
+    forecaster = make_forecaster(VAEForecaster(n_hidden=4, max_epochs=1, random_state=0))
+    with pytest.raises(ValueError, match="'table' cannot be used: '[Xy]' must not be farther"):
+        forecaster.fit(far)
+    forecaster.fit(table)
+    with pytest.raises(ValueError, match="'table' is too far from the forecasts for R²"):
+        forecaster.score(far)
+
+
+def test_draws_without_a_seed_differ_and_leave_numpy_alone():
+    forecaster = make_forecaster().fit(make_table())
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    first, second = forecaster.sample(4), forecaster.sample(4)
+    assert not first.equals(second)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert forecaster.sample(4, random_state=0).equals(forecaster.sample(4, random_state=0))
+
+
+@pytest.mark.parametrize("seed", ["a", -1, [[0.1]], True, 0.5])
+def test_what_is_no_seed_is_refused(seed):
+    with pytest.raises(ValueError, match="'random_state' must be an integer"):
+        make_forecaster().fit(make_table()).sample(4, random_state=seed)
