@@ -385,6 +385,7 @@ def test_a_series_that_was_constant_in_training_is_continued_where_it_moves():
 
 
 def test_one_cluster_is_drawn():
+    plt = pytest.importorskip("matplotlib.pyplot")
     X, y, origin = cut(constant(7.0))
     model = clone(MODELS["both"]).fit(X, y)
     display = EmbeddingDisplay.from_estimator(model, X)
@@ -393,3 +394,4 @@ def test_one_cluster_is_drawn():
     assert display.confusion_matrix.tolist() == [[len(X)]]
     with pytest.raises(ValueError, match="'classes' must have at least two classes"):
         FactorConfusionDisplay.from_estimator(model, X, origin % 2)
+    plt.close("all")
