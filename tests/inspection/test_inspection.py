@@ -277,11 +277,22 @@ def test_history_of_a_baseline():
     assert list(display.lines_) == ["loss", "log_py", "log_px", "kl"]
 
 
-def test_history_leaves_the_squared_error_out_of_the_loss():
+def test_history_draws_the_loss_of_the_interleaved_phase_alone():
     line = TrainingHistoryDisplay.from_estimator(fitted(), terms=["loss"]).lines_["loss"][0]
     values, loss = line.get_ydata(), fitted().history_["validation_loss"]
-    of_phase = fitted().history_["phase"] == "forecast"
-    np.testing.assert_array_equal(values[~np.isnan(values)], loss[~of_phase])
+    of_phase = fitted().history_["phase"] == "interleaved"
+    np.testing.assert_array_equal(values[~np.isnan(values)], loss[of_phase])
+
+
+@pytest.mark.parametrize("terms", [None, ["loss"]])
+def test_titles_and_legend_of_a_history_lie_apart_within_the_figure(terms):
+    display = TrainingHistoryDisplay.from_estimator(fitted(), terms=terms)
+    display.figure_.canvas.draw()
+    boxes = [ax.title.get_window_extent() for ax in display.axes_]
+    boxes.append(display.figure_.legends[0].get_window_extent())
+    for number, box in enumerate(boxes):
+        assert 0 <= box.x0 < box.x1 <= display.figure_.bbox.width
+        assert box.count_overlaps(boxes[:number]) == 0
 
 
 def test_history_is_drawn_into_given_axes():
@@ -501,9 +512,25 @@ def test_two_marginal_dimensions_are_drawn_as_they_are_with_contours():
     assert display.ax_.get_xlabel() == "sixth_0"
     assert display.ax_.get_ylabel() == "sixth_1"
     assert len(display.centres_.get_offsets()) == 6
+    assert len(display.centres_.get_facecolors()) == 0  # windows within the rings are seen
     assert display.contours_
     assert legend_of(display) == [*"012345", "centre", "p(k | b) = 0.5"]
     assert display.ax_.get_legend().get_title().get_text() == "sixth"
+
+
+def test_the_plane_is_a_square_around_all_windows_and_centres():
+    X, _, factors = make_windows()
+    display = EmbeddingDisplay.from_estimator(fitted(n_marginal=2), X, factors)
+    (left, right), (bottom, top) = display.ax_.get_xlim(), display.ax_.get_ylim()
+    assert right - left == pytest.approx(top - bottom)
+    drawn = np.vstack([display.points, display.centres])
+    assert ((drawn > [left, bottom]) & (drawn < [right, top])).all()
+    np.testing.assert_allclose(display.grid[0][[0, -1]], [left, right])  # contours end at the edge
+
+
+def test_windows_that_are_all_at_the_centre_are_drawn():
+    display = EmbeddingDisplay(np.ones((3, 2)), np.zeros(3, int), ["a"], centres=np.ones((1, 2)))
+    assert display.plot().ax_.get_xlim() == (0, 2)
 
 
 def test_contours_are_those_of_predict_cluster_proba():
