@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 OKABE_ITO = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000",
 )  # fmt: skip
-# Marks of dates on an axis: one a day of a week.
-_MOST_DATES = 9
+_MOST_DATES = 9  # marks on an axis: one a day of a week
+_DATES_PER_INCH = 2  # that do not overlap as hours and minutes
+_LEGEND_WIDTH = 5.5  # inches of axes from which a legend in one row fits
+_LEGEND_HEIGHT = 26  # points that a title leaves to this legend below it
 PAST, FUTURE, FORECAST = "0.45", "black", OKABE_ITO[0]
 
 
@@ -91,7 +93,8 @@ def mark_dates(ax: "Axes", dates: np.ndarray) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     zone = getattr(dates[0], "tzinfo", None)
-    locator = AutoDateLocator(tz=zone, minticks=3, maxticks=_MOST_DATES)
+    most = np.clip(int(_DATES_PER_INCH * _width(ax)), 4, _MOST_DATES)
+    locator = AutoDateLocator(tz=zone, minticks=3, maxticks=most)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
 
@@ -100,6 +103,36 @@ def time_label(dates: np.ndarray) -> str:
     """Return the label of a time axis, which names the time zone where there is one."""
     zone = getattr(dates[0], "tzinfo", None)
     return "time" if zone is None else f"time ({zone})"
+
+
+def split_time(times: Any, n_past: int, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where a window and its future are drawn: at dates, or at steps from the origin."""
+    time = np.arange(1 - n_past, horizon + 1) if times is None else to_dates(times)
+    return time[:-horizon], time[-horizon:]
+
+
+def label_time(ax: "Axes", times: Any) -> None:
+    """Label an axis with dates at `times`, or with steps where these are None."""
+    if times is None:
+        ax.set_xlabel("steps from the forecast's origin")
+        return
+    dates = to_dates(times)
+    mark_dates(ax, dates)
+    ax.set_xlabel(time_label(dates))
+
+
+def put_legend(ax: "Axes") -> None:
+    """Put a legend in one row between axes and their title; in narrow axes, inside."""
+    if _width(ax) < _LEGEND_WIDTH:
+        ax.legend(fontsize="small")
+        return
+    ax.legend(frameon=False, ncols=5, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+    ax.set_title(ax.get_title(), pad=_LEGEND_HEIGHT)
+
+
+def _width(ax: "Axes") -> float:
+    """Return the width of axes in inches, before their figure is laid out."""
+    return ax.get_window_extent().width / ax.figure.dpi
 
 
 def _is_name(cmap: Any) -> bool:

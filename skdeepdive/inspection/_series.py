@@ -7,7 +7,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from ._axes import FORECAST, FUTURE, PAST, check_matplotlib, mark_dates, time_label, to_dates
+from ._axes import (
+    FORECAST,
+    FUTURE,
+    PAST,
+    check_matplotlib,
+    mark_dates,
+    put_legend,
+    time_label,
+    to_dates,
+)
 from ._forecast import draw_bands, ends_of
 
 if TYPE_CHECKING:
@@ -173,6 +182,7 @@ class SeriesForecastDisplay:
         check_matplotlib(type(self).__name__)
         self.axes_ = _make_panels(axes, len(self.forecast.columns))
         self.figure_ = self.axes_[0].figure
+        dates = to_dates(self.forecast.index)
         self.past_lines_: list = []
         self.forecast_lines_: list = []
         self.truth_lines_: list = []
@@ -182,9 +192,9 @@ class SeriesForecastDisplay:
             title = str(target) if self.name is None else f"{self.name}: {target}"
             ax.set(title=title, ylabel=unit or "value")
             ax.margins(x=0.01)
-            mark_dates(ax, to_dates(self.forecast.index))
-        self.axes_[-1].set_xlabel(time_label(to_dates(self.forecast.index)))
-        self.axes_[0].legend(frameon=False, ncols=5, loc="lower left", bbox_to_anchor=(0, 1.12))
+            mark_dates(ax, dates)
+        self.axes_[-1].set_xlabel(time_label(dates))
+        put_legend(self.axes_[0])
         return self
 
     def _plot_target(self, ax: "Axes", number: int, target: Any) -> None:

@@ -136,6 +136,17 @@ def test_forecast_takes_names_of_targets_and_time_stamps():
     assert list(display.forecast_line_.get_xdata()) == list(times[24:].to_pydatetime())
     assert list(display.past_line_.get_xdata()) == list(times[:24].to_pydatetime())
     display.figure_.canvas.draw()
+    title, legend = display.ax_.title, display.ax_.get_legend()
+    assert title.get_window_extent().y0 >= legend.get_window_extent().y1
+
+
+def test_the_legend_of_narrow_axes_is_within_them():
+    _, (ax, _) = plt.subplots(1, 2, figsize=(8, 3))
+    ForecastDisplay.from_estimator(fitted(), *make_windows()[:2], ax=ax)
+    ax.figure.canvas.draw()
+    inside, outside = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    assert outside.x0 < inside.x0 < inside.x1 < outside.x1
+    assert inside.y1 < outside.y1
 
 
 def test_forecast_takes_time_stamps_of_numpy():
@@ -699,10 +710,33 @@ def test_traversal_draws_window_and_forecast_as_they_are_in_dashes():
     np.testing.assert_array_equal(forecast.get_ydata(), fitted().predict(X[3:4])[0, :, 0])
     assert window.get_linestyle() == forecast.get_linestyle() == "--"
     assert [ax.get_title() for ax in display.axes_[0]] == [
-        "window at values of sixth_0", "its forecast (dashed: as it is)",
+        "window at values of sixth_0", "its forecast",
     ]  # fmt: skip
+    label = display.figure_.axes[-1].get_ylabel()
+    assert label == "value of the dimension (dashed: as it is)"
     assert {ax.get_ylabel() for ax in display.axes_.flat} == {"kW"}
     assert {ax.get_xlabel() for ax in display.axes_.flat} == {"steps from the forecast's origin"}
+
+
+@pytest.mark.parametrize("options", [{"target": "wind"}, {"channel": "sun"}])
+def test_traversal_takes_names_and_time_stamps(options):
+    pd = pytest.importorskip("pandas")
+    times = pd.date_range("2014-10-25 12:00", periods=30, freq="h", tz="Europe/Lisbon")
+    names = {"target_names": ["load", "wind"]}
+    if "channel" in options:
+        names["channel_names"] = ["rain", "sun"]
+    display = TraversalDisplay.from_estimator(
+        fitted(), make_windows()[0], dimensions=0, times=times, **options, **names
+    )
+    target, channel = options.get("target", "load"), options.get("channel", "wind")
+    window, forecast = display.axes_[0]
+    assert window.get_title() == f"{channel} at values of sixth_0"
+    assert forecast.get_title() == f"forecast of {target}"
+    np.testing.assert_array_equal(display.window, make_windows()[0][0, :, 1])
+    assert list(window.lines[0].get_xdata()) == list(times[:24].to_pydatetime())
+    assert list(forecast.lines[0].get_xdata()) == list(times[24:].to_pydatetime())
+    assert forecast.get_xlabel() == "time (Europe/Lisbon)"
+    display.figure_.canvas.draw()
 
 
 def test_traversal_chooses_the_most_variable_conditional_dimensions():
@@ -757,6 +791,8 @@ def test_traversal_is_drawn_from_arrays_into_given_axes():
         ({"sample": 371}, ValueError, "'sample' must be one of 371, counted from 0, got 371"),
         ({"target": 2}, ValueError, "'target' must be one of 2, counted from 0, got 2"),
         ({"channel": 2}, ValueError, "'channel' must be one of 2, counted from 0, got 2"),
+        ({"channel_names": "ab"}, ValueError, "'channel_names' must be 2 names, one a channel"),
+        ({"times": np.arange(5)}, ValueError, "n_timesteps [+] horizon = 30 steps, got 5"),
     ],
 )
 def test_traversal_refuses(options, error, match):
