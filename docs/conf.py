@@ -78,6 +78,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": ExplicitOrder(
         [*(f"plot_{name}.py" for name in EXAMPLES), "*", "plot_electricity.py"]
     ),
+    "thumbnail_size": (560, 392),  # twice what style.css shows, for dense screens
     "abort_on_example_error": True,
     "capture_repr": ("_repr_html_",),
     "remove_config_comments": True,

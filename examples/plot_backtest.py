@@ -7,6 +7,7 @@ model is fitted to the rows before, and no later value has a part in a forecast.
 table.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 # %%
 # A month of midnights
 # --------------------

@@ -7,6 +7,7 @@ coverage over seven later months is within one percentage point of its nominal v
 from 50 % to 95 %.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 # %%
 # A forecast with its intervals
 # -----------------------------
@@ -28,7 +29,10 @@ model = DeepDIVEForecaster(
     n_hidden=64, max_epochs=5, validation_fraction=0.25, validation_gap=4, random_state=0
 )
 model.fit(X[train], y[train], factors=hours.iloc[train])
-ForecastDisplay.from_estimator(model, X[test], y[test], unit="load")
+
+first = origin[test.start]
+times = load.index[first - 167 : first + 25]  # the week of the window, and the day after it
+ForecastDisplay.from_estimator(model, X[test], y[test], times=times, unit="load")
 
 # %%
 # Nominal and actual coverage
