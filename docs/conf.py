@@ -100,7 +100,10 @@ html_theme_options = {
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "secondary_sidebar_items": ["page-toc", "sourcelink"],
+    "secondary_sidebar_items": {
+        "**": ["page-toc", "sourcelink"],
+        **{page: [] for page in ("index", "auto_examples/index")},  # no sections
+    },
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
 }

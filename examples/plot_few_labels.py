@@ -38,7 +38,7 @@ settings = {"latent": "marginal", "n_hidden": 64, "max_epochs": 2, "random_state
 with_others = DeepDIVEForecaster(**settings).fit(X[train], y[train], labels)
 labelled_only = DeepDIVEForecaster(**settings).fit(X[known], y[known], labels.iloc[known])
 
-figure, axes = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
+figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
 for model, ax, name in (
     (labelled_only, axes[0], "labelled windows alone"),
     (with_others, axes[1], "with unlabelled windows"),

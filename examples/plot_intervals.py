@@ -7,7 +7,6 @@ coverage over seven later months is within one percentage point of its nominal v
 from 50 % to 95 %.
 """
 
-# sphinx_gallery_thumbnail_number = 2
 # %%
 # A forecast with its intervals
 # -----------------------------
@@ -49,6 +48,7 @@ for level, share in zip(levels, coverage, strict=True):
     print(f"{level:.0%} interval: covers {share:.1%} of {inside[..., 0].size} values")
 print(f"greatest difference: {np.abs(coverage - levels).max():.1%}")
 
+# sphinx_gallery_thumbnail_number = 2
 figure, ax = plt.subplots(figsize=(4.5, 4.5), layout="constrained")
 ax.plot([0.4, 1], [0.4, 1], color="0.6", linewidth=1, label="nominal")
 ax.plot(levels, coverage, marker="o", label="from June on")

@@ -282,7 +282,7 @@ class TraversalDisplay:
         options: dict = {"aspect": 15 * len(self.axes_), "pad": 0.02}
         bar = self.figure_.colorbar(ScalarMappable(norm, colours), ax=axes, **options)
         dashed = self.window is not None or self.forecast is not None
-        bar.set_label("value of the dimension" + " (dashed: as it is)" * dashed)
+        bar.set_label("value of the dimension" + "\n(dashed: as it is)" * dashed)
         return bar
 
 

@@ -713,7 +713,7 @@ def test_traversal_draws_window_and_forecast_as_they_are_in_dashes():
         "window at values of sixth_0", "its forecast",
     ]  # fmt: skip
     label = display.figure_.axes[-1].get_ylabel()
-    assert label == "value of the dimension (dashed: as it is)"
+    assert label == "value of the dimension\n(dashed: as it is)"
     assert {ax.get_ylabel() for ax in display.axes_.flat} == {"kW"}
     assert {ax.get_xlabel() for ax in display.axes_.flat} == {"steps from the forecast's origin"}
 
