@@ -9,7 +9,7 @@ from sklearn.utils.extmath import softmax
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.checks import check_choice
-from ._axes import OKABE_ITO, check_matplotlib, every_so_many, make_axes, make_colours
+from ._axes import LETTER_WIDTH, OKABE_ITO, check_matplotlib, every_so_many, make_axes, make_colours
 from ._factors import check_factor, encode_labels, predict_labels, take_labels
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class EmbeddingDisplay:
             If matplotlib is not installed.
         """
         check_matplotlib(type(self).__name__)
-        ax = make_axes(ax)
+        ax = make_axes(ax, self._size())
         colours = make_colours(len(self.classes), cmap)
         known = self.codes >= 0
         style: dict = {"s": 8, "linewidths": 0}
@@ -197,6 +197,11 @@ class EmbeddingDisplay:
         ax.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+    def _size(self) -> tuple[float, float]:
+        """Return the size in inches of a figure with room for a square and the names beside it."""
+        longest = max(len(str(name)) for name in [*self.classes, self.label_name, "p(k | b) = 0.5"])
+        return 5.4 + LETTER_WIDTH * longest, 4.8
 
     def _draw_contours(self, ax: "Axes") -> list:
         if self.posterior is None or self.grid is None:

@@ -13,6 +13,7 @@ from ._axes import (
     FUTURE,
     PAST,
     check_matplotlib,
+    draw_course,
     label_time,
     make_axes,
     put_legend,
@@ -221,12 +222,14 @@ class ForecastDisplay:
         before, after = split_time(self.times, n_past, len(self.forecast))
         self.past_line_ = self.future_line_ = None
         if self.past is not None:
-            (self.past_line_,) = ax.plot(before, self.past, color=PAST, label="past")
+            (self.past_line_,) = draw_course(ax, before, self.past, color=PAST, label="past")
         if self.future is not None:
-            (self.future_line_,) = ax.plot(
-                after, self.future, color=FUTURE, linestyle="--", label="true future"
+            (self.future_line_,) = draw_course(
+                ax, after, self.future, color=FUTURE, linestyle="--", label="true future"
             )
-        (self.forecast_line_,) = ax.plot(after, self.forecast, color=FORECAST, label="forecast")
+        (self.forecast_line_,) = draw_course(
+            ax, after, self.forecast, color=FORECAST, label="forecast"
+        )
         self.bands_ = []
         if self.intervals is not None:
             self.bands_ = draw_bands(ax, after, self.intervals, self.levels)
@@ -250,7 +253,9 @@ def draw_bands(ax: "Axes", time: Any, intervals: np.ndarray, levels: Any) -> lis
         low, high = np.transpose(intervals[level])
         shade = tuple(1 - strength * (1 - colour))
         name = f"{100 * levels[level]:g} % interval"
-        band = ax.fill_between(time, low, high, color=shade, linewidth=0, zorder=1, label=name)
+        edge = 6 if len(time) == 1 else 0  # no area is between two points
+        style: dict = {"color": shade, "linewidth": edge, "zorder": 1}
+        band = ax.fill_between(time, low, high, label=name, **style)
         bands.append(band)
     return bands
 

@@ -12,6 +12,7 @@ from ._axes import (
     FUTURE,
     PAST,
     check_matplotlib,
+    draw_course,
     mark_dates,
     put_legend,
     time_label,
@@ -201,15 +202,15 @@ class SeriesForecastDisplay:
         time = to_dates(self.forecast.index)
         if self.past is not None:
             past = to_dates(self.past.index)
-            self.past_lines_ += ax.plot(past, self.past[target], color=PAST, label="past")
+            self.past_lines_ += draw_course(ax, past, self.past[target], color=PAST, label="past")
             ax.axvline(past[-1], color="0.7", linewidth=0.8, zorder=0)
         if self.truth is not None:
             true = self.truth[target].reindex(self.forecast.index)
-            self.truth_lines_ += ax.plot(
-                time, true, color=FUTURE, linestyle="--", label="true future"
+            self.truth_lines_ += draw_course(
+                ax, time, true, color=FUTURE, linestyle="--", label="true future"
             )
         values = self.forecast[target]
-        self.forecast_lines_ += ax.plot(time, values, color=FORECAST, label="forecast")
+        self.forecast_lines_ += draw_course(ax, time, values, color=FORECAST, label="forecast")
         if self.intervals is not None:
             self.bands_.append(draw_bands(ax, time, self.intervals[number], self.levels))
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.checks import check_dimension, check_values
-from ._axes import check_matplotlib, label_time, split_time
+from ._axes import check_matplotlib, draw_course, label_time, split_time
 from ._windows import (
     check_times,
     count_windows,
@@ -238,9 +238,10 @@ class TraversalDisplay:
                 (row[1], after, forecasts, self.forecast),
             ):
                 for value, course in zip(self.values, courses, strict=True):
-                    self.lines_ += ax.plot(time, course, color=colours(norm(value)), linewidth=1.2)
+                    colour = colours(norm(value))
+                    self.lines_ += draw_course(ax, time, course, color=colour, linewidth=1.2)
                 if actual is not None:
-                    ax.plot(time, actual, color="black", linestyle="--", linewidth=1)
+                    draw_course(ax, time, actual, color="black", linestyle="--", linewidth=1)
         self._label(unit or "value")
         self.colorbar_ = self._name_colours(colours, norm)
         return self

@@ -251,6 +251,19 @@ def test_forecast_refuses(options, error, match):
     assert not plt.get_fignums()
 
 
+def test_a_single_step_is_seen():
+    X, y, _ = sliding_windows(np.random.default_rng(0).normal(size=200), 24, 1)
+    model = make_model(n_clusters=2).fit(X, y)
+    display = ForecastDisplay.from_estimator(model, X, y)
+    assert display.past_line_.get_marker() == ""
+    assert display.forecast_line_.get_marker() == display.future_line_.get_marker() == "o"
+    assert all(band.get_linewidth() > 1 for band in display.bands_)  # its area is empty
+    ax = TraversalDisplay.from_estimator(model, X, dimensions=0).axes_[0, 1]
+    assert {line.get_marker() for line in ax.lines} == {"o"}
+    low, high = ax.get_xlim()
+    assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1]
+
+
 # Training
 
 
@@ -505,6 +518,36 @@ def test_both_parts_are_needed_to_compare_them(latent):
     model = make_model(latent=latent).fit(X, y, factors if latent == "marginal" else None)
     with pytest.raises(ValueError, match="'estimator' must have marginal and conditional"):
         DisentanglementDisplay.from_estimator(model, X, factors)
+
+
+# Long names
+
+LONG = ["external rotation", "internal rotation", "forward elevation"]
+LONG_NAMES = {
+    "confusion": lambda: FactorConfusionDisplay.from_predictions(LONG, LONG),
+    "information": lambda: MutualInformationDisplay(np.eye(3), factor_names=LONG).plot(),
+    "attention": lambda: AttentionDisplay(np.ones((2, 4)), factor_names=LONG).plot(),
+    "reading": lambda: DisentanglementDisplay(-np.ones((3, 2)), factor_names=LONG).plot(),
+    "embedding": lambda: EmbeddingDisplay(
+        np.eye(3, 2), np.arange(3), LONG, label_name="exercise", centres=np.eye(3, 2)
+    ).plot(),
+}
+
+
+@pytest.mark.parametrize("draw", LONG_NAMES.values(), ids=LONG_NAMES)
+def test_long_names_lie_apart_within_the_figure(draw):
+    display = draw()
+    display.figure_.canvas.draw()
+    legend = display.ax_.get_legend()
+    boxes = [text.get_window_extent() for text in legend.get_texts()] if legend else []
+    if display.ax_.images:  # elsewhere ticks are numbers, some of them out of sight
+        boxes += [tick.get_window_extent() for tick in display.ax_.get_xticklabels()]
+        boxes += [tick.get_window_extent() for tick in display.ax_.get_yticklabels()]
+    width, height = display.figure_.bbox.size
+    for number, box in enumerate(boxes):
+        assert 0 <= box.x0 < box.x1 <= width
+        assert 0 <= box.y0 < box.y1 <= height
+        assert box.count_overlaps(boxes[:number]) == 0
 
 
 # Embeddings
