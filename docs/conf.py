@@ -78,6 +78,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": ExplicitOrder(
         [*(f"plot_{name}.py" for name in EXAMPLES), "*", "plot_electricity.py"]
     ),
+    "thumbnail_size": (560, 392),  # twice what style.css shows, for dense screens
     "abort_on_example_error": True,
     "capture_repr": ("_repr_html_",),
     "remove_config_comments": True,
@@ -99,7 +100,10 @@ html_theme_options = {
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "secondary_sidebar_items": ["page-toc", "sourcelink"],
+    "secondary_sidebar_items": {
+        "**": ["page-toc", "sourcelink"],
+        **{page: [] for page in ("index", "auto_examples/index")},  # no sections
+    },
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
 }

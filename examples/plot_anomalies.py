@@ -42,15 +42,15 @@ for day, what in changes.items():
 # When the clock is set forward, one hour does not exist, and its load is recorded as zero. When it
 # is set back, one hour is counted twice. The data do not explain why the other days at the top are
 # unusual.
-figure, axes = plt.subplots(1, 4, figsize=(10, 2.8), sharey=True, layout="constrained")
+figure, axes = plt.subplots(2, 2, figsize=(7, 5), sharex=True, sharey=True, layout="constrained")
 year_before = load.loc["2013"]
 median = year_before.groupby(year_before.index.hour).median()
-for day, ax in zip(scores.index[:4], axes, strict=True):
+for day, ax in zip(scores.index[:4], axes.flat, strict=True):
     ax.plot(median, color="0.6", label="median of 2013")
     ax.plot(load.loc[str(day.date())].to_numpy(), color="C1", label="the day")
-    ax.set(title=f"{day:%a %d %b}: {scores[day]:.0f} nats", xlabel="hour")
-axes[0].set_ylabel("load")
-axes[0].legend(frameon=False)
+    ax.set(title=f"{day:%a %d %b}: {scores[day]:.0f} nats", xlabel="hour", ylabel="load")
+    ax.label_outer()
+axes[0, 0].legend(frameon=False)
 
 # %%
 # Why a window is unusual

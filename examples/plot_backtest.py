@@ -51,6 +51,7 @@ axes[1].set(xlabel="hours ahead", ylabel="coverage of 80 % intervals", ylim=(0, 
 # ``forecasts`` is a frame with a level for origin, time and step, so any other score is a line of
 # pandas. Here are five days, each forecast at its first midnight.
 days = backtest.forecasts["client_320"].droplevel(["origin", "step"])["2014-12-05":"2014-12-09"]
+# sphinx_gallery_thumbnail_number = 2
 figure, ax = plt.subplots(figsize=(9, 3.5), layout="constrained")
 ax.fill_between(days.index, days[0.1], days[0.9], color="C0", alpha=0.3, label="80 % interval")
 ax.plot(days.index, days["forecast"], label="forecast of the day, made at midnight")

@@ -20,6 +20,7 @@ import time
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.dates import ConciseDateFormatter
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.neural_network import MLPRegressor
@@ -36,16 +37,21 @@ WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 
 
 def load(subset, dates=None, stride=1):
-    """Cut the clients' loads, standardised by their training hours, into windows and parts."""
+    """Cut the clients' loads, standardised by their training hours, into windows and parts.
+
+    The labels of the windows are dated by their ends. Mean and spread lead back to the loads.
+    """
     data = load_electricity(subset)
     options = {"n_timesteps": N_TIMESTEPS, "horizon": HORIZON, "stride": stride}
     _, _, origin = sliding_windows(data.data, **options)
     parts = split_windows(origin, HORIZON, dates=dates, index=data.timestamps)
     hours = data.data[: origin[parts[0]][-1] + HORIZON + 1]
-    spread = np.where(hours.std(axis=0) > 0, hours.std(axis=0), 1)
-    series = ((data.data - hours.mean(axis=0)) / spread).astype("float32")
+    mean, spread = hours.mean(axis=0), np.where(hours.std(axis=0) > 0, hours.std(axis=0), 1)
+    series = ((data.data - mean) / spread).astype("float32")
     X, y, origin = sliding_windows(series, **options)
-    return X, y, pd.DataFrame(data.factors[origin], columns=data.factor_names), parts
+    ends = data.timestamps[origin]
+    factors = pd.DataFrame(data.factors[origin], ends, columns=data.factor_names)
+    return X, y, factors, parts, (mean, spread)
 
 
 def forecast(model, variant, X, y, fit, at):
@@ -130,19 +136,22 @@ def compare(title, X, y, factors, parts, max_epochs):
     return model
 
 
-def plot_forecasts(axes, model, X, y, test, n_days=7):
-    """Draw a week of day-ahead forecasts, each made at midnight."""
-    days = np.arange(test.start, test.stop, HORIZON)[:n_days]
-    hours = np.arange(n_days * HORIZON) / HORIZON
-    predicted = model.predict(X[days])
+def plot_forecasts(axes, model, X, y, ends, test, scale, n_days=7):
+    """Draw a week of forecasts, each made at midnight, in the unit of the loads."""
+    midnights = test.start + np.flatnonzero(ends[test].hour == 23)[:n_days]
+    hours = pd.date_range(ends[midnights[0]], periods=n_days * HORIZON + 1, freq="h")[1:]
+    mean, spread = scale
+    true, predicted = (
+        a.reshape(len(hours), -1) * spread + mean
+        for a in (y[midnights], model.predict(X[midnights]))
+    )
     for client, ax in enumerate(axes):
-        ax.plot(hours, y[days, :, client].ravel(), color="0.35", label="true load")
-        ax.plot(
-            hours, predicted[..., client].ravel(), color="C1", label="forecast, a day at a time"
-        )
-        ax.set(xlabel="days of the test part", ylabel="load (standard deviations)")
-        ax.set_title(f"Client {('000', '320')[client]}")
-    axes[0].legend(loc="upper right", frameon=False)
+        ax.plot(hours, true[:, client], color="0.35", label="true load")
+        ax.plot(hours, predicted[:, client], color="C1", label="forecast, a day at a time")
+        ax.set(title=f"Client {('000', '320')[client]}", xlabel="time", ylabel="load")
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))
+    lines, names = axes[0].get_legend_handles_labels()
+    axes[0].figure.legend(lines, names, loc="outside upper left", ncols=2, frameon=False)
 
 
 def plot_embedding(axes, model, X, factors, test):
@@ -183,17 +192,18 @@ def next_day(max_epochs, path="next_day.png"):
 
 def main(short=False, path="electricity.png"):
     """Run both comparisons, write their figure, and end with a day that is yet to come."""
-    X, y, factors, parts = load("clients_2", stride=5 if short else 1)
+    X, y, factors, parts, scale = load("clients_2", stride=5 if short else 1)
     model = compare("Two clients, three years", X, y, factors, parts, 5 if short else 20)
 
-    wide = list(load("clients_321", BEFORE_THE_HOLIDAYS))
+    *wide, _ = load("clients_321", BEFORE_THE_HOLIDAYS)
     wide[2] = wide[2].drop(columns="month")  # the slice has two months only
     compare("321 clients, 35 days", *wide, 5 if short else 20)
 
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(11, 8.4), layout="constrained")
+    figure.get_layout_engine().set(hspace=0.08)
     if short:  # forecasts a day apart need all windows
-        X, y, factors, parts = load("clients_2")
-    plot_forecasts(axes[0], model, X, y, parts[2])
+        X, y, factors, parts, scale = load("clients_2")
+    plot_forecasts(axes[0], model, X, y, factors.index, parts[2], scale)
     plot_embedding(axes[1], model, X, factors, parts[2])
     figure.savefig(path, dpi=120)
     print(f"\nfigure: {path}")

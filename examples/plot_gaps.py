@@ -66,7 +66,7 @@ hours = load.index[origin[weeks[week]] - 167 : origin[weeks[week]] + 1]
 middle = np.where(lost[week], filled[week, :, 1], np.nan)
 spread = 1.64 * deviation[week, :, 1]
 
-figure, ax = plt.subplots(figsize=(10, 3), layout="constrained")
+figure, ax = plt.subplots(figsize=(10, 3.5), layout="constrained")
 ax.plot(hours, true[weeks[week], :, 1], color="0.7", label="lost")
 ax.plot(hours, X[weeks[week], :, 1], color="C0", label="observed")
 ax.plot(hours, middle, color="C1", label="filled")

@@ -28,7 +28,10 @@ model = DeepDIVEForecaster(
     n_hidden=64, max_epochs=5, validation_fraction=0.25, validation_gap=4, random_state=0
 )
 model.fit(X[train], y[train], factors=hours.iloc[train])
-ForecastDisplay.from_estimator(model, X[test], y[test], unit="load")
+
+first = origin[test.start]
+times = load.index[first - 167 : first + 25]  # the week of the window, and the day after it
+ForecastDisplay.from_estimator(model, X[test], y[test], times=times, unit="load")
 
 # %%
 # Nominal and actual coverage
@@ -45,6 +48,7 @@ for level, share in zip(levels, coverage, strict=True):
     print(f"{level:.0%} interval: covers {share:.1%} of {inside[..., 0].size} values")
 print(f"greatest difference: {np.abs(coverage - levels).max():.1%}")
 
+# sphinx_gallery_thumbnail_number = 2
 figure, ax = plt.subplots(figsize=(4.5, 4.5), layout="constrained")
 ax.plot([0.4, 1], [0.4, 1], color="0.6", linewidth=1, label="nominal")
 ax.plot(levels, coverage, marker="o", label="from June on")

@@ -33,7 +33,7 @@ model.fit(X[train], y[train], factors=hours.iloc[train])
 display = EmbeddingDisplay.from_estimator(model, X[test], hours.iloc[test], cmap="twilight")
 
 # %%
-# The crosses are the centres of the hours. Inside each line, one hour is more likely than all
+# The rings are around the centres of the hours. Inside each line, one hour is more likely than all
 # others together. The windows of November were not part of the fit, but lie near the centre of
 # their hour.
 #

@@ -1,6 +1,6 @@
 """
-Forecast a messy meter
-======================
+Forecast from a messy table
+===========================
 
 A CSV of a meter rarely has one row for each hour. Here the clock is put back, hours are missing,
 and rows are doubled. Errors name the first bad time and the call that mends it; windows that touch

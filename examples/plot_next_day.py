@@ -31,4 +31,4 @@ print(days.predict_quantiles([0.1, 0.9]).head(3).round(1))
 # %%
 # The last week, and the next day
 # -------------------------------
-SeriesForecastDisplay.from_estimator(days)
+SeriesForecastDisplay.from_estimator(days, unit="load")

@@ -45,10 +45,10 @@ print(forecaster.windows_)
 # Widths of intervals differ by client, since each is calibrated by its own errors.
 figure, axes = plt.subplots(2, figsize=(8, 6), layout="constrained")
 for ax, client in zip(axes, ["client_040", "client_215"], strict=True):
-    SeriesForecastDisplay.from_estimator(forecaster, id=client, axes=ax)
+    SeriesForecastDisplay.from_estimator(forecaster, id=client, unit="load", axes=ax)
 
 # %%
 # A client that is new
 # --------------------
 # Its rows give its scale, its intervals are those of all clients.
-new = SeriesForecastDisplay.from_estimator(forecaster, panel[is_new])
+new = SeriesForecastDisplay.from_estimator(forecaster, panel[is_new], unit="load")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from ._axes import check_matplotlib, make_axes, make_names, name_ticks, write_values
+from ._axes import check_matplotlib, make_axes, make_names, name_ticks, table_size, write_values
 
 
 class AttentionDisplay:
@@ -120,14 +120,15 @@ class AttentionDisplay:
         check_matplotlib(type(self).__name__)
         weights = np.asarray(self.weights, dtype=float)
         n_queries, n_columns = weights.shape
-        ax = make_axes(ax, (2.8 + 0.9 * n_columns, min(1.6 + 0.2 * n_queries, 9)))
+        queries = make_names(self.query_names, "query_", n_queries)
+        factors = [*make_names(self.factor_names, "factor", n_columns - 1), "none"]
+        ax = make_axes(ax, table_size(queries, factors))
         self.ax_, self.figure_ = ax, ax.figure
         self.im_ = ax.imshow(weights, cmap=cmap, vmin=0, vmax=2 / n_columns, aspect="auto")
         size = "small" if n_queries <= 16 else "xx-small"
         self.text_ = write_values(ax, weights, self.im_, fontsize=size)
-        factors = [*make_names(self.factor_names, "factor", n_columns - 1), "none"]
         name_ticks(ax.xaxis, factors, n_columns, fontsize="small")
-        name_ticks(ax.yaxis, make_names(self.query_names, "query_", n_queries), 64)
+        name_ticks(ax.yaxis, queries, 64)
         ylabel = "query" if self.query_names is None else "conditional dimension"
         ax.set(
             xlabel="factor", ylabel=ylabel, title=f"attention weights (even: {1 / n_columns:.2f})"

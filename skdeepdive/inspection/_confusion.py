@@ -7,7 +7,14 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from ._axes import check_matplotlib, make_axes, name_ticks, write_values
+from ._axes import (
+    LETTER_WIDTH,
+    check_matplotlib,
+    make_axes,
+    make_names,
+    name_ticks,
+    write_values,
+)
 from ._factors import check_factor, encode_labels, predict_labels, take_labels
 
 if TYPE_CHECKING:
@@ -186,21 +193,23 @@ class FactorConfusionDisplay:
         """
         check_matplotlib(type(self).__name__)
         counts = np.asarray(self.confusion_matrix)
-        names = np.arange(len(counts)) if self.display_labels is None else self.display_labels
+        names = make_names(self.display_labels, "", len(counts))
         totals = counts.sum(axis=1, keepdims=True)
         shares = np.where(totals > 0, counts / np.maximum(totals, 1), np.nan)
-        ax = make_axes(ax, (6.4, 5.4) if len(counts) > _MOST_NUMBERS else None)
+        side = LETTER_WIDTH * max(map(len, names)) + (5.2 if len(names) > _MOST_NUMBERS else 4.5)
+        ax = make_axes(ax, (side + 1, side))
         self.im_ = ax.imshow(shares, cmap=cmap, vmin=0, vmax=1)
         ax.figure.colorbar(self.im_, ax=ax, label="share of the windows of a true label")
         written = np.where(shares < _LEAST_SHARE, np.nan, shares)
         self.text_ = write_values(ax, written, self.im_) if len(counts) <= _MOST_NUMBERS else []
         for axis in (ax.xaxis, ax.yaxis):
-            name_ticks(axis, [str(name) for name in names], _MOST_TICKS)
+            name_ticks(axis, names, _MOST_TICKS)
         ax.set(
             xlabel=f"predicted {self.factor_name}",
             ylabel=f"true {self.factor_name}",
             title=f"{self.factor_name}: {np.trace(counts) / counts.sum():.0%} of "
             f"{counts.sum()} windows right",
         )
+        ax.title.set_wrap(True)
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -9,7 +9,7 @@ from sklearn.utils.extmath import softmax
 from sklearn.utils.validation import check_is_fitted
 
 from .._data.checks import check_choice
-from ._axes import OKABE_ITO, check_matplotlib, every_so_many, make_axes, make_colours
+from ._axes import LETTER_WIDTH, OKABE_ITO, check_matplotlib, every_so_many, make_axes, make_colours
 from ._factors import check_factor, encode_labels, predict_labels, take_labels
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ _MOST_TICKS = 12
 class EmbeddingDisplay:
     """Windows in a plane of the latent space, coloured by labels.
 
-    Of a factor's marginal dimensions, with its RBF centres and the contours where the cluster
-    posterior p(k | b) is one half; or of the conditional dimensions.
+    Of a factor's marginal dimensions, with rings around its RBF centres and the contours where the
+    cluster posterior p(k | b) is one half; or of the conditional dimensions.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ class EmbeddingDisplay:
             If matplotlib is not installed.
         """
         check_matplotlib(type(self).__name__)
-        ax = make_axes(ax)
+        ax = make_axes(ax, self._size())
         colours = make_colours(len(self.classes), cmap)
         known = self.codes >= 0
         style: dict = {"s": 8, "linewidths": 0}
@@ -197,6 +197,11 @@ class EmbeddingDisplay:
         ax.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+    def _size(self) -> tuple[float, float]:
+        """Return the size in inches of a figure with room for a square and the names beside it."""
+        longest = max(len(str(name)) for name in [*self.classes, self.label_name, "p(k | b) = 0.5"])
+        return 5.4 + LETTER_WIDTH * longest, 4.8
 
     def _draw_contours(self, ax: "Axes") -> list:
         if self.posterior is None or self.grid is None:
@@ -215,10 +220,12 @@ class EmbeddingDisplay:
             return ax.vlines(
                 self.centres[:, 0], *ax.get_ylim(), colors=colour_list, linestyles="--"
             )
-        style: dict = {"marker": "X", "s": 70, "edgecolors": "black", "linewidths": 0.8}
         x, y = self.centres.T
-        ax.set_aspect("equal", adjustable="datalim")  # the components are round
-        return ax.scatter(x, y, c=colours, zorder=3, **style)
+        low, high = _square(np.vstack([self.points, self.centres]))
+        ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+        ax.set_aspect("equal", adjustable="box")  # the components are round
+        style: dict = {"facecolors": "none", "edgecolors": colours, "linewidths": 1.8}
+        return ax.scatter(x, y, s=150, **style)
 
     def _name_colours(self, ax: "Axes", colours: np.ndarray) -> None:
         """Name few classes in a legend, many at a bar of colours."""
@@ -236,7 +243,9 @@ class EmbeddingDisplay:
                 marks.append(Line2D([], [], color="black", linestyle="--"))
                 names.append("centre")
             elif self.centres is not None:
-                marks.append(Line2D([], [], color="black", marker="X", linestyle=""))
+                marks.append(
+                    Line2D([], [], marker="o", ms=11, mfc="none", mec="0.3", mew=1.8, ls="")
+                )
                 names.append("centre")
             if self.contours_:
                 marks.append(Line2D([], [], color="0.5", linewidth=0.8))
@@ -285,14 +294,18 @@ def _marginal_plane(
     axis_names = f"{name}_0", f"{name}_1"
     if b.shape[1] > 2:
         return b[:, :2], axis_names, {"centres": centres[:, :2]}
-    both = np.vstack([b, centres])
-    margin = 0.05 * np.ptp(both, axis=0)
-    low, high = both.min(axis=0) - margin, both.max(axis=0) + margin
-    x, y = np.linspace(low, high, _N_GRID).T
+    x, y = np.linspace(*_square(np.vstack([b, centres])), _N_GRID).T
     plane = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     shares = _posterior(prior, plane).T.reshape(len(centres), _N_GRID, _N_GRID)
     view = {"centres": centres, "grid": (x, y), "posterior": shares}
     return b, axis_names, view
+
+
+def _square(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lower left and the upper right corner of a square with room for the points."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    middle, half = (low + high) / 2, 0.58 * (high - low).max() or 1.0
+    return middle - half, middle + half
 
 
 def _conditional_plane(a: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]:

@@ -7,18 +7,26 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from .._data.checks import check_dimension, check_futures, check_index, check_quantiles
+from .._data.checks import check_futures, check_index, check_quantiles
 from ._axes import (
     FORECAST,
     FUTURE,
     PAST,
     check_matplotlib,
+    draw_course,
+    label_time,
     make_axes,
-    mark_dates,
-    time_label,
-    to_dates,
+    put_legend,
+    split_time,
 )
-from ._windows import count_windows, take_covariates, take_window, to_courses
+from ._windows import (
+    check_times,
+    count_windows,
+    find_named,
+    take_covariates,
+    take_window,
+    to_courses,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,10 +167,7 @@ class ForecastDisplay:
         check_is_fitted(estimator)
         n_samples = count_windows(X)
         sample = check_index("sample", sample, n_samples)
-        names = _check_names(target_names, estimator.n_targets_)
-        if isinstance(target, str):
-            target = check_dimension("target", target, names)
-        target = check_index("target", target, estimator.n_targets_)
+        target, name = find_named("target", target, target_names, estimator.n_targets_)
         if channel is None and estimator.n_channels_ == estimator.n_targets_:
             channel = target
         window = take_window(X, sample)
@@ -187,8 +192,8 @@ class ForecastDisplay:
             future=future,
             intervals=intervals,
             levels=() if intervals is None else tuple(widths),
-            times=_check_times(times, estimator.n_timesteps_ + estimator.horizon_),
-            name=names[target] if target_names is not None else None,
+            times=check_times(times, estimator),
+            name=name,
         )
         return display.plot(ax, unit=unit)
 
@@ -213,53 +218,28 @@ class ForecastDisplay:
         """
         check_matplotlib(type(self).__name__)
         ax = make_axes(ax, (8, 4))
-        horizon = len(self.forecast)
-        steps, origin = np.arange(1, horizon + 1), 0
-        if self.times is not None:
-            steps, origin = self.times[-horizon:], self.times[-horizon - 1]
+        n_past = 1 if self.past is None else len(self.past)
+        before, after = split_time(self.times, n_past, len(self.forecast))
         self.past_line_ = self.future_line_ = None
         if self.past is not None:
-            time = np.arange(1 - len(self.past), 1)
-            if self.times is not None:
-                time = self.times[:-horizon]
-            (self.past_line_,) = ax.plot(time, self.past, color=PAST, label="past")
+            (self.past_line_,) = draw_course(ax, before, self.past, color=PAST, label="past")
         if self.future is not None:
-            (self.future_line_,) = ax.plot(
-                steps, self.future, color=FUTURE, linestyle="--", label="true future"
+            (self.future_line_,) = draw_course(
+                ax, after, self.future, color=FUTURE, linestyle="--", label="true future"
             )
-        (self.forecast_line_,) = ax.plot(steps, self.forecast, color=FORECAST, label="forecast")
+        (self.forecast_line_,) = draw_course(
+            ax, after, self.forecast, color=FORECAST, label="forecast"
+        )
         self.bands_ = []
         if self.intervals is not None:
-            self.bands_ = draw_bands(ax, steps, self.intervals, self.levels)
-        ax.axvline(origin, color="0.7", linewidth=0.8, zorder=0)
-        ax.set(xlabel="steps from the forecast's origin", ylabel=unit or "value", title=self.name)
-        if self.times is not None:
-            mark_dates(ax, self.times)
-            ax.set_xlabel(time_label(self.times))
+            self.bands_ = draw_bands(ax, after, self.intervals, self.levels)
+        ax.axvline(before[-1], color="0.7", linewidth=0.8, zorder=0)
+        ax.set(ylabel=unit or "value", title=self.name)
+        label_time(ax, self.times)
         ax.margins(x=0.01)
-        ax.legend(frameon=False, ncols=5, loc="lower left", bbox_to_anchor=(0, 1))
+        put_legend(ax)
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _check_names(names: Any, n_targets: int) -> list[str]:
-    """Return names of the targets: those given, or numbers."""
-    found = [str(n) for n in (range(n_targets) if names is None else names)]
-    if len(found) != n_targets or isinstance(names, str):
-        raise ValueError(f"'target_names' must be {n_targets} names, one a target, got {names!r}.")
-    return found
-
-
-def _check_times(times: Any, n_steps: int) -> Any:
-    """Return time stamps as matplotlib draws them."""
-    if times is None:
-        return None
-    dates = to_dates(times)
-    if len(dates) != n_steps:
-        raise ValueError(
-            f"'times' must be those of n_timesteps + horizon = {n_steps} steps, got {len(dates)}."
-        )
-    return dates
 
 
 def draw_bands(ax: "Axes", time: Any, intervals: np.ndarray, levels: Any) -> list:
@@ -273,7 +253,9 @@ def draw_bands(ax: "Axes", time: Any, intervals: np.ndarray, levels: Any) -> lis
         low, high = np.transpose(intervals[level])
         shade = tuple(1 - strength * (1 - colour))
         name = f"{100 * levels[level]:g} % interval"
-        band = ax.fill_between(time, low, high, color=shade, linewidth=0, zorder=1, label=name)
+        edge = 6 if len(time) == 1 else 0  # no area is between two points
+        style: dict = {"color": shade, "linewidth": edge, "zorder": 1}
+        band = ax.fill_between(time, low, high, label=name, **style)
         bands.append(band)
     return bands
 

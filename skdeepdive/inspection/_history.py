@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _NATS = "nats per window"
 _TERMS = {
     "loss": ("loss", _NATS),
-    "log_py": ("log p(y | x), the forecast", _NATS),
-    "log_px": ("log p(x | a, b), the reconstruction", _NATS),
+    "log_py": ("forecast, log p(y | x)", _NATS),
+    "log_px": ("reconstruction, log p(x | a, b)", _NATS),
     "kl": ("divergence from the prior", _NATS),
     "kl_a": ("divergence of the conditional part", _NATS),
     "kl_b": ("divergence of the marginal part", _NATS),
@@ -33,8 +33,9 @@ _N_COLUMNS = 3
 class TrainingHistoryDisplay:
     """Terms of the objective by epoch, on training and validation windows, one axes for each.
 
-    Epochs are counted through all phases of the training, whose backgrounds differ; lines break
-    where one phase gives way to the next, for it may weigh other terms.
+    Epochs are counted through all phases of the training, whose backgrounds differ. Lines break
+    where one phase gives way to the next, for it may weigh other terms. The loss is that of the
+    interleaved phase; those of the others are single terms or have fewer, which are drawn as well.
 
     Parameters
     ----------
@@ -141,7 +142,10 @@ class TrainingHistoryDisplay:
         from matplotlib.patches import Patch
 
         lines = {line.get_label(): line for lines in self.lines_.values() for line in lines}
-        phases = {f"{name} phase": Patch(color=c) for name, c in self._shades().items()}
+        phases = {
+            f"{name} phase": Patch(facecolor=shade, edgecolor="0.6", linewidth=0.8)
+            for name, shade in self._shades().items()
+        }
         named = {**dict(sorted(lines.items())), **phases}
         if ax is None:
             options = {"loc": "outside upper center", "ncols": len(named)}
@@ -152,7 +156,7 @@ class TrainingHistoryDisplay:
     def _shades(self) -> dict[str, str]:
         """Background of every phase."""
         names = dict.fromkeys(np.asarray(self.history["phase"]).tolist())
-        return {name: f"{0.97 - 0.05 * i:.2f}" for i, name in enumerate(names)}
+        return {name: f"{1 - 0.08 * i:.2f}" for i, name in enumerate(names)}
 
     def _check_terms(self, terms: Sequence[str] | None) -> list[str]:
         names = [name.removeprefix(_VALIDATION) for name in self.history]
@@ -179,8 +183,8 @@ class TrainingHistoryDisplay:
         ):
             if name in self.history:
                 values = np.asarray(self.history[name], dtype=float)
-                if term == "loss":  # in the forecast phase it is the squared error
-                    values = np.where(phases == "forecast", np.nan, values)
+                if term == "loss":  # other phases sum up other terms, on another scale
+                    values = np.where(phases == "interleaved", values, np.nan)
                 lines += ax.plot(
                     np.insert(epochs, starts, np.nan), np.insert(values, starts, np.nan),
                     color=colour, linestyle=style, marker=".", label=label,
@@ -189,7 +193,8 @@ class TrainingHistoryDisplay:
         for start, stop in pairwise(edges):
             ax.axvspan(start + 0.5, stop + 0.5, color=shades[phases[start]], linewidth=0, zorder=0)
         title, unit = _TERMS.get(term, (term, "value"))
-        ax.set(xlabel="epoch, through all phases", ylabel=unit, title=title)
+        ax.set(xlabel="epoch", ylabel=unit)
+        ax.set_title(title, fontsize="medium")
         ax.set_xlim(0.5, len(phases) + 0.5)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         return lines
@@ -201,7 +206,7 @@ def _make_grid(n_terms: int) -> np.ndarray:
 
     n_columns = min(n_terms, _N_COLUMNS)
     n_rows = -(-n_terms // n_columns)
-    size = (max(6.4, 3.4 * n_columns), 2.6 * n_rows + 0.4)
+    size = (max(8.4, 3.4 * n_columns), 2.6 * n_rows + 0.4)  # the legend has this width
     _, grid = plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False)
     for spare in grid.ravel()[n_terms:]:
         spare.remove()

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._data.checks import check_integer
 from ..metrics._embeddings import check_embedding, gap_of_two_largest
 from ..metrics._information import normalised_information
-from ._axes import check_matplotlib, make_axes, make_names, name_ticks
+from ._axes import check_matplotlib, make_axes, make_names, name_ticks, table_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -200,7 +200,7 @@ class MutualInformationDisplay:
         shares = np.asarray(self.mutual_information)
         rows = make_names(self.feature_names, "latent_", shares.shape[0])
         columns = make_names(self.factor_names, "factor", shares.shape[1])
-        ax = make_axes(ax, (2.8 + 0.9 * len(columns), min(1.6 + 0.18 * len(rows), 9)))
+        ax = make_axes(ax, table_size(rows, columns))
         self.im_ = ax.imshow(shares, cmap=cmap, vmin=0, vmax=1, aspect="auto")
         ax.figure.colorbar(self.im_, ax=ax, label="mutual information / entropy")
         gaps = gap_of_two_largest(shares)

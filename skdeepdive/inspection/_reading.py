@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._data.labels import check_factors
 from ..metrics import accuracy_above_chance
-from ._axes import OKABE_ITO, check_matplotlib, make_axes, make_names
+from ._axes import LETTER_WIDTH, OKABE_ITO, check_matplotlib, make_axes, make_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -138,7 +138,7 @@ class DisentanglementDisplay:
         check_matplotlib(type(self).__name__)
         scores = np.asarray(self.scores)
         names = make_names(self.factor_names, "factor", len(scores))
-        ax = make_axes(ax, (6.0, 1.2 + 0.7 * len(names)))
+        ax = make_axes(ax, (5.4 + LETTER_WIDTH * max(map(len, names)), 1.2 + 0.7 * len(names)))
         place = np.arange(len(names))
         self.bars_ = [
             ax.barh(place + shift, values, 0.36, color=colour, label=part)
@@ -149,7 +149,7 @@ class DisentanglementDisplay:
         for bars in self.bars_:
             ax.bar_label(bars, fmt="%.2f", padding=3)
         ax.axvline(0, color="black", linewidth=0.8)
-        ax.margins(x=0.12)
+        ax.margins(x=0.2)
         ax.set_yticks(place, labels=names)
         ax.invert_yaxis()
         ax.set(xlabel="accuracy above chance", ylabel="factor")

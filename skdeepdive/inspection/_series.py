@@ -7,7 +7,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from ._axes import FORECAST, FUTURE, PAST, check_matplotlib, mark_dates, time_label, to_dates
+from ._axes import (
+    FORECAST,
+    FUTURE,
+    PAST,
+    check_matplotlib,
+    draw_course,
+    mark_dates,
+    put_legend,
+    time_label,
+    to_dates,
+)
 from ._forecast import draw_bands, ends_of
 
 if TYPE_CHECKING:
@@ -173,6 +183,7 @@ class SeriesForecastDisplay:
         check_matplotlib(type(self).__name__)
         self.axes_ = _make_panels(axes, len(self.forecast.columns))
         self.figure_ = self.axes_[0].figure
+        dates = to_dates(self.forecast.index)
         self.past_lines_: list = []
         self.forecast_lines_: list = []
         self.truth_lines_: list = []
@@ -182,24 +193,24 @@ class SeriesForecastDisplay:
             title = str(target) if self.name is None else f"{self.name}: {target}"
             ax.set(title=title, ylabel=unit or "value")
             ax.margins(x=0.01)
-            mark_dates(ax, to_dates(self.forecast.index))
-        self.axes_[-1].set_xlabel(time_label(to_dates(self.forecast.index)))
-        self.axes_[0].legend(frameon=False, ncols=5, loc="lower left", bbox_to_anchor=(0, 1.12))
+            mark_dates(ax, dates)
+        self.axes_[-1].set_xlabel(time_label(dates))
+        put_legend(self.axes_[0])
         return self
 
     def _plot_target(self, ax: "Axes", number: int, target: Any) -> None:
         time = to_dates(self.forecast.index)
         if self.past is not None:
             past = to_dates(self.past.index)
-            self.past_lines_ += ax.plot(past, self.past[target], color=PAST, label="past")
+            self.past_lines_ += draw_course(ax, past, self.past[target], color=PAST, label="past")
             ax.axvline(past[-1], color="0.7", linewidth=0.8, zorder=0)
         if self.truth is not None:
             true = self.truth[target].reindex(self.forecast.index)
-            self.truth_lines_ += ax.plot(
-                time, true, color=FUTURE, linestyle="--", label="true future"
+            self.truth_lines_ += draw_course(
+                ax, time, true, color=FUTURE, linestyle="--", label="true future"
             )
         values = self.forecast[target]
-        self.forecast_lines_ += ax.plot(time, values, color=FORECAST, label="forecast")
+        self.forecast_lines_ += draw_course(ax, time, values, color=FORECAST, label="forecast")
         if self.intervals is not None:
             self.bands_.append(draw_bands(ax, time, self.intervals[number], self.levels))
 

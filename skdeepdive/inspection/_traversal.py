@@ -7,16 +7,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from .._data.checks import check_dimension, check_index, check_values
-from ._axes import check_matplotlib
-from ._windows import count_windows, take_covariates, take_window, to_courses
+from .._data.checks import check_dimension, check_values
+from ._axes import check_matplotlib, draw_course, label_time, split_time
+from ._windows import (
+    check_times,
+    count_windows,
+    find_named,
+    take_covariates,
+    take_window,
+    to_courses,
+)
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap, Normalize
 
 _N_DIMENSIONS = 3  # drawn unless others are asked for
 _LIGHTEST = 0.85  # of the colour map; what is lighter is lost on white
-_AS_IT_IS = " (dashed: as it is)"
 
 
 class TraversalDisplay:
@@ -40,6 +46,10 @@ class TraversalDisplay:
         The window as it is. None: it is not drawn.
     forecast : ndarray of shape (horizon,), default=None
         The forecast as it is. None: it is not drawn.
+    times : array-like of shape (n_timesteps + horizon,), default=None
+        Time stamps of the window and of the future, for the time axes. None: they have steps.
+    channel_name, target_name : str, default=None
+        Names of what is drawn of the window and of the forecast, for the titles.
 
     Attributes
     ----------
@@ -76,6 +86,9 @@ class TraversalDisplay:
         *,
         window: np.ndarray | None = None,
         forecast: np.ndarray | None = None,
+        times: Any = None,
+        channel_name: str | None = None,
+        target_name: str | None = None,
     ):
         self.windows = windows
         self.forecasts = forecasts
@@ -83,6 +96,9 @@ class TraversalDisplay:
         self.dimension_names = dimension_names
         self.window = window
         self.forecast = forecast
+        self.times = times
+        self.channel_name = channel_name
+        self.target_name = target_name
 
     @classmethod
     def from_estimator(
@@ -93,8 +109,11 @@ class TraversalDisplay:
         dimensions: Sequence[str | int] | str | int | None = None,
         values: ArrayLike = (-2, -1, 0, 1, 2),
         sample: int = 0,
-        target: int = 0,
-        channel: int | None = None,
+        target: int | str = 0,
+        channel: int | str | None = None,
+        target_names: Sequence[str] | None = None,
+        channel_names: Sequence[str] | None = None,
+        times: ArrayLike | None = None,
         unit: str | None = None,
         future_covariates: ArrayLike | None = None,
         cmap: Any = "viridis",
@@ -114,17 +133,15 @@ class TraversalDisplay:
         values : array-like of shape (n_values,), default=(-2, -1, 0, 1, 2)
             What each dimension is to be, in units of `transform`. A priori a conditional dimension
             has mean 0 and deviation 1; where classes lie in marginal ones is in `factor_priors_`.
-        sample : int, default=0
-            Which of the windows; a negative number counts from the end.
-        target : int, default=0
-            Which of the targets to draw the forecasts of.
-        channel : int, default=None
-            Which channel of the window to draw. None: that of the target's number where there are
-            as many channels as targets, otherwise the first.
-        unit : str, default=None
-            Unit of the values of window and forecast for the labels of the axes. None: "value".
-        future_covariates : array-like of the shape given to `fit`, n_samples aside, default=None
-            What is known of the horizons of the windows; required if `fit` had it.
+        sample, target, target_names, times, unit, future_covariates
+            As for :meth:`ForecastDisplay.from_estimator`.
+        channel : int or str, default=None
+            Which channel of the window to draw: its number, or its name among `channel_names`.
+            None: that of the target's number where there are as many channels as targets,
+            otherwise the first.
+        channel_names : sequence of str of shape (n_channels,), default=None
+            Names of the channels, for the titles. None: `target_names`, where there are as many
+            channels as targets.
         cmap : str or matplotlib Colormap, default="viridis"
             Colours of the values, without its lightest part.
         ax : array of matplotlib Axes of shape (n_dimensions, 2), default=None
@@ -141,7 +158,8 @@ class TraversalDisplay:
         ValueError
             If the estimator cannot be traversed, if there is no such dimension, sample, target or
             channel, if `values` are not finite numbers in one dimension, `X` or `future_covariates`
-            have another shape than in `fit`, or there is another number of axes.
+            have another shape than in `fit`, or there is another number of names, time stamps or
+            axes.
         TypeError
             If a position is no integer.
         ImportError
@@ -152,10 +170,11 @@ class TraversalDisplay:
         if not hasattr(estimator, "traverse"):
             raise ValueError(f"'estimator' must have traverse, got {type(estimator).__name__}.")
         values = check_values("values", values)
-        target = check_index("target", target, estimator.n_targets_)
-        if channel is None:
-            channel = target if estimator.n_channels_ == estimator.n_targets_ else 0
-        channel = check_index("channel", channel, estimator.n_channels_)
+        target, target_name = find_named("target", target, target_names, estimator.n_targets_)
+        same = estimator.n_channels_ == estimator.n_targets_
+        channel_names = target_names if channel_names is None and same else channel_names
+        channel = (target if same else 0) if channel is None else channel
+        channel, channel_name = find_named("channel", channel, channel_names, estimator.n_channels_)
         one = take_window(X, sample)
         known = take_covariates(future_covariates, sample, count_windows(X))
         names = estimator.get_feature_names_out().tolist()
@@ -176,6 +195,9 @@ class TraversalDisplay:
             dimension_names=[names[position] for position in chosen],
             window=course(np.asarray(one)[..., None])[0],
             forecast=to_courses(estimator.predict(one, **known), estimator)[0, :, target],
+            times=check_times(times, estimator),
+            channel_name=channel_name,
+            target_name=target_name,
         )
         return display.plot(ax, unit=unit, cmap=cmap)
 
@@ -210,16 +232,16 @@ class TraversalDisplay:
         colours, norm = _make_scale(np.asarray(self.values, dtype=float), cmap)
         self.lines_ = []
         for row, windows, forecasts in zip(self.axes_, self.windows, self.forecasts, strict=True):
-            before = np.arange(1 - windows.shape[1], 1)
-            after = np.arange(1, 1 + forecasts.shape[1])
+            before, after = split_time(self.times, windows.shape[1], forecasts.shape[1])
             for ax, time, courses, actual in (
                 (row[0], before, windows, self.window),
                 (row[1], after, forecasts, self.forecast),
             ):
                 for value, course in zip(self.values, courses, strict=True):
-                    self.lines_ += ax.plot(time, course, color=colours(norm(value)), linewidth=1.2)
+                    colour = colours(norm(value))
+                    self.lines_ += draw_course(ax, time, course, color=colour, linewidth=1.2)
                 if actual is not None:
-                    ax.plot(time, actual, color="black", linestyle="--", linewidth=1)
+                    draw_course(ax, time, actual, color="black", linestyle="--", linewidth=1)
         self._label(unit or "value")
         self.colorbar_ = self._name_colours(colours, norm)
         return self
@@ -244,12 +266,15 @@ class TraversalDisplay:
         return axes.reshape(n_rows, 2)
 
     def _label(self, unit: str) -> None:
+        window = self.channel_name or "window"
+        forecast = f"forecast of {self.target_name}" if self.target_name else "its forecast"
         for row, name in zip(self.axes_, self.dimension_names, strict=True):
-            row[0].set_title(f"window at values of {name}")
-            row[1].set_title("its forecast" + _AS_IT_IS * (self.forecast is not None))
+            row[0].set_title(f"{window} at values of {name}")
+            row[1].set_title(forecast)
             for ax in row:
                 ax.margins(x=0.01)
-                ax.set(xlabel="steps from the forecast's origin", ylabel=unit)
+                ax.set_ylabel(unit)
+                label_time(ax, self.times)
 
     def _name_colours(self, colours: "Colormap", norm: "Normalize") -> Any:
         from matplotlib.cm import ScalarMappable
@@ -257,7 +282,8 @@ class TraversalDisplay:
         axes = list(self.axes_.flat)
         options: dict = {"aspect": 15 * len(self.axes_), "pad": 0.02}
         bar = self.figure_.colorbar(ScalarMappable(norm, colours), ax=axes, **options)
-        bar.set_label("value of the dimension")
+        dashed = self.window is not None or self.forecast is not None
+        bar.set_label("value of the dimension" + "\n(dashed: as it is)" * dashed)
         return bar
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .._data.checks import check_index, check_length
+from .._data.checks import check_dimension, check_index, check_length
+from ._axes import to_dates
 
 
 def take_window(values: Any, sample: Any) -> Any:
@@ -25,6 +26,28 @@ def take_covariates(future_covariates: Any, sample: Any, n_samples: int) -> dict
         return {}
     check_length("future_covariates", count_windows(future_covariates), n_samples)
     return {"future_covariates": take_window(future_covariates, sample)}
+
+
+def find_named(name: str, which: Any, names: Any, n: int) -> tuple[int, str | None]:
+    """Return the position of one of `n` targets or channels, and its name where it has one."""
+    if names is not None and (isinstance(names, str) or len(names) != n):
+        raise ValueError(f"'{name}_names' must be {n} names, one a {name}, got {names!r}.")
+    known = [str(found) for found in (range(n) if names is None else names)]
+    number = check_dimension(name, which, known) if isinstance(which, str) else which
+    number = check_index(name, number, n)
+    return number, None if names is None else known[number]
+
+
+def check_times(times: Any, estimator: Any) -> Any:
+    """Return time stamps of a window and its future as matplotlib draws them."""
+    if times is None:
+        return None
+    dates, n_steps = to_dates(times), estimator.n_timesteps_ + estimator.horizon_
+    if len(dates) != n_steps:
+        raise ValueError(
+            f"'times' must be those of n_timesteps + horizon = {n_steps} steps, got {len(dates)}."
+        )
+    return dates
 
 
 def count_windows(values: Any) -> int:

@@ -136,6 +136,17 @@ def test_forecast_takes_names_of_targets_and_time_stamps():
     assert list(display.forecast_line_.get_xdata()) == list(times[24:].to_pydatetime())
     assert list(display.past_line_.get_xdata()) == list(times[:24].to_pydatetime())
     display.figure_.canvas.draw()
+    title, legend = display.ax_.title, display.ax_.get_legend()
+    assert title.get_window_extent().y0 >= legend.get_window_extent().y1
+
+
+def test_the_legend_of_narrow_axes_is_within_them():
+    _, (ax, _) = plt.subplots(1, 2, figsize=(8, 3))
+    ForecastDisplay.from_estimator(fitted(), *make_windows()[:2], ax=ax)
+    ax.figure.canvas.draw()
+    inside, outside = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    assert outside.x0 < inside.x0 < inside.x1 < outside.x1
+    assert inside.y1 < outside.y1
 
 
 def test_forecast_takes_time_stamps_of_numpy():
@@ -240,6 +251,19 @@ def test_forecast_refuses(options, error, match):
     assert not plt.get_fignums()
 
 
+def test_a_single_step_is_seen():
+    X, y, _ = sliding_windows(np.random.default_rng(0).normal(size=200), 24, 1)
+    model = make_model(n_clusters=2).fit(X, y)
+    display = ForecastDisplay.from_estimator(model, X, y)
+    assert display.past_line_.get_marker() == ""
+    assert display.forecast_line_.get_marker() == display.future_line_.get_marker() == "o"
+    assert all(band.get_linewidth() > 1 for band in display.bands_)  # its area is empty
+    ax = TraversalDisplay.from_estimator(model, X, dimensions=0).axes_[0, 1]
+    assert {line.get_marker() for line in ax.lines} == {"o"}
+    low, high = ax.get_xlim()
+    assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1]
+
+
 # Training
 
 
@@ -277,11 +301,22 @@ def test_history_of_a_baseline():
     assert list(display.lines_) == ["loss", "log_py", "log_px", "kl"]
 
 
-def test_history_leaves_the_squared_error_out_of_the_loss():
+def test_history_draws_the_loss_of_the_interleaved_phase_alone():
     line = TrainingHistoryDisplay.from_estimator(fitted(), terms=["loss"]).lines_["loss"][0]
     values, loss = line.get_ydata(), fitted().history_["validation_loss"]
-    of_phase = fitted().history_["phase"] == "forecast"
-    np.testing.assert_array_equal(values[~np.isnan(values)], loss[~of_phase])
+    of_phase = fitted().history_["phase"] == "interleaved"
+    np.testing.assert_array_equal(values[~np.isnan(values)], loss[of_phase])
+
+
+@pytest.mark.parametrize("terms", [None, ["loss"]])
+def test_titles_and_legend_of_a_history_lie_apart_within_the_figure(terms):
+    display = TrainingHistoryDisplay.from_estimator(fitted(), terms=terms)
+    display.figure_.canvas.draw()
+    boxes = [ax.title.get_window_extent() for ax in display.axes_]
+    boxes.append(display.figure_.legends[0].get_window_extent())
+    for number, box in enumerate(boxes):
+        assert 0 <= box.x0 < box.x1 <= display.figure_.bbox.width
+        assert box.count_overlaps(boxes[:number]) == 0
 
 
 def test_history_is_drawn_into_given_axes():
@@ -485,6 +520,36 @@ def test_both_parts_are_needed_to_compare_them(latent):
         DisentanglementDisplay.from_estimator(model, X, factors)
 
 
+# Long names
+
+LONG = ["external rotation", "internal rotation", "forward elevation"]
+LONG_NAMES = {
+    "confusion": lambda: FactorConfusionDisplay.from_predictions(LONG, LONG),
+    "information": lambda: MutualInformationDisplay(np.eye(3), factor_names=LONG).plot(),
+    "attention": lambda: AttentionDisplay(np.ones((2, 4)), factor_names=LONG).plot(),
+    "reading": lambda: DisentanglementDisplay(-np.ones((3, 2)), factor_names=LONG).plot(),
+    "embedding": lambda: EmbeddingDisplay(
+        np.eye(3, 2), np.arange(3), LONG, label_name="exercise", centres=np.eye(3, 2)
+    ).plot(),
+}
+
+
+@pytest.mark.parametrize("draw", LONG_NAMES.values(), ids=LONG_NAMES)
+def test_long_names_lie_apart_within_the_figure(draw):
+    display = draw()
+    display.figure_.canvas.draw()
+    legend = display.ax_.get_legend()
+    boxes = [text.get_window_extent() for text in legend.get_texts()] if legend else []
+    if display.ax_.images:  # elsewhere ticks are numbers, some of them out of sight
+        boxes += [tick.get_window_extent() for tick in display.ax_.get_xticklabels()]
+        boxes += [tick.get_window_extent() for tick in display.ax_.get_yticklabels()]
+    width, height = display.figure_.bbox.size
+    for number, box in enumerate(boxes):
+        assert 0 <= box.x0 < box.x1 <= width
+        assert 0 <= box.y0 < box.y1 <= height
+        assert box.count_overlaps(boxes[:number]) == 0
+
+
 # Embeddings
 
 
@@ -501,9 +566,25 @@ def test_two_marginal_dimensions_are_drawn_as_they_are_with_contours():
     assert display.ax_.get_xlabel() == "sixth_0"
     assert display.ax_.get_ylabel() == "sixth_1"
     assert len(display.centres_.get_offsets()) == 6
+    assert len(display.centres_.get_facecolors()) == 0  # windows within the rings are seen
     assert display.contours_
     assert legend_of(display) == [*"012345", "centre", "p(k | b) = 0.5"]
     assert display.ax_.get_legend().get_title().get_text() == "sixth"
+
+
+def test_the_plane_is_a_square_around_all_windows_and_centres():
+    X, _, factors = make_windows()
+    display = EmbeddingDisplay.from_estimator(fitted(n_marginal=2), X, factors)
+    (left, right), (bottom, top) = display.ax_.get_xlim(), display.ax_.get_ylim()
+    assert right - left == pytest.approx(top - bottom)
+    drawn = np.vstack([display.points, display.centres])
+    assert ((drawn > [left, bottom]) & (drawn < [right, top])).all()
+    np.testing.assert_allclose(display.grid[0][[0, -1]], [left, right])  # contours end at the edge
+
+
+def test_windows_that_are_all_at_the_centre_are_drawn():
+    display = EmbeddingDisplay(np.ones((3, 2)), np.zeros(3, int), ["a"], centres=np.ones((1, 2)))
+    assert display.plot().ax_.get_xlim() == (0, 2)
 
 
 def test_contours_are_those_of_predict_cluster_proba():
@@ -672,10 +753,33 @@ def test_traversal_draws_window_and_forecast_as_they_are_in_dashes():
     np.testing.assert_array_equal(forecast.get_ydata(), fitted().predict(X[3:4])[0, :, 0])
     assert window.get_linestyle() == forecast.get_linestyle() == "--"
     assert [ax.get_title() for ax in display.axes_[0]] == [
-        "window at values of sixth_0", "its forecast (dashed: as it is)",
+        "window at values of sixth_0", "its forecast",
     ]  # fmt: skip
+    label = display.figure_.axes[-1].get_ylabel()
+    assert label == "value of the dimension\n(dashed: as it is)"
     assert {ax.get_ylabel() for ax in display.axes_.flat} == {"kW"}
     assert {ax.get_xlabel() for ax in display.axes_.flat} == {"steps from the forecast's origin"}
+
+
+@pytest.mark.parametrize("options", [{"target": "wind"}, {"channel": "sun"}])
+def test_traversal_takes_names_and_time_stamps(options):
+    pd = pytest.importorskip("pandas")
+    times = pd.date_range("2014-10-25 12:00", periods=30, freq="h", tz="Europe/Lisbon")
+    names = {"target_names": ["load", "wind"]}
+    if "channel" in options:
+        names["channel_names"] = ["rain", "sun"]
+    display = TraversalDisplay.from_estimator(
+        fitted(), make_windows()[0], dimensions=0, times=times, **options, **names
+    )
+    target, channel = options.get("target", "load"), options.get("channel", "wind")
+    window, forecast = display.axes_[0]
+    assert window.get_title() == f"{channel} at values of sixth_0"
+    assert forecast.get_title() == f"forecast of {target}"
+    np.testing.assert_array_equal(display.window, make_windows()[0][0, :, 1])
+    assert list(window.lines[0].get_xdata()) == list(times[:24].to_pydatetime())
+    assert list(forecast.lines[0].get_xdata()) == list(times[24:].to_pydatetime())
+    assert forecast.get_xlabel() == "time (Europe/Lisbon)"
+    display.figure_.canvas.draw()
 
 
 def test_traversal_chooses_the_most_variable_conditional_dimensions():
@@ -730,6 +834,8 @@ def test_traversal_is_drawn_from_arrays_into_given_axes():
         ({"sample": 371}, ValueError, "'sample' must be one of 371, counted from 0, got 371"),
         ({"target": 2}, ValueError, "'target' must be one of 2, counted from 0, got 2"),
         ({"channel": 2}, ValueError, "'channel' must be one of 2, counted from 0, got 2"),
+        ({"channel_names": "ab"}, ValueError, "'channel_names' must be 2 names, one a channel"),
+        ({"times": np.arange(5)}, ValueError, "n_timesteps [+] horizon = 30 steps, got 5"),
     ],
 )
 def test_traversal_refuses(options, error, match):
