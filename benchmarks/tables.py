@@ -1,11 +1,14 @@
 """Tables with holes, of several series, of counts, and the same task in other libraries.
 
     python benchmarks/tables.py --dataset holes [--seeds 0 1 2] [--json FILE]
-    python benchmarks/tables.py --dataset noise|counts|clients [--seeds 0 1 2] [--json FILE]
+    python benchmarks/tables.py --dataset files|noise|counts|clients [--seeds 0 1 2] [--json FILE]
     python benchmarks/tables.py --dataset meters --rows SeriesForecaster|skforecast|darts [...]
 
 holes: a year of hourly load of a client (2013), with hours missing; scores of all windows of the
-two months after it. "as they come" closes the ranks of the rows that are there. noise: four series
+two months after it. "as they come" closes the ranks of the rows that are there. files: the five of
+messy_files.py; the forecast of one period, its MAE in units of the series, and the share of steps
+whose 5 % quantile is below zero. "as they come" takes the rows that have a value in the order of
+the file, and forecasts what follows the last of them. noise: four series
 of different noise; coverage of 80 % intervals of each, over 69 days. counts: Poisson counts of
 which 85 % are zero. clients: every twentieth of 321 clients, a week of days after three weeks, MAE
 in units of each client's standard deviation. meters: from the bundled CSV to the next day with 90 %
@@ -16,13 +19,17 @@ begin with.
 """
 
 import inspect
+import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from messy_files import FILES
 from paper import make_parser, write_table
+from sklearn.base import clone
 
 from skdeepdive import DeepDIVEForecaster, SeriesForecaster, calendar_factors, sliding_windows
 from skdeepdive.datasets import electricity_csv, load_electricity
@@ -70,6 +77,41 @@ def label_scores(model, test):
         "rrse": rrse_score(y, model.predict(X)),
         "accuracy of hour": float((model.predict_cluster(X) == hours).mean()),
     }
+
+
+def files(seed):
+    """Forecast from files, as their rows come and by SeriesForecaster."""
+    for name, file in FILES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "file.csv"
+            file.write(path, seed)
+            forecaster = file.fit(path, make_model(seed))
+            rows = pd.read_csv(path, **file.options)[[file.column]].dropna().to_numpy()
+        last = list(file.true)[-1]
+        yield f"{name}, as they come", file_scores(file, {last: forecast_rows(rows, forecaster)})
+        low_and_forecast = [forecaster.predict_quantiles(0.05), forecaster.predict()]
+        found = {
+            key: [one if key is None else one.loc[key] for one in low_and_forecast]
+            for key in file.true
+        }
+        yield f"{name}, SeriesForecaster", file_scores(file, found)
+
+
+def forecast_rows(rows, like):
+    """Forecast what follows rows, whatever their times are; return 5 % quantiles and forecasts."""
+    X, y, _ = sliding_windows(rows, like.n_timesteps, like.horizon)
+    model, last = clone(like.forecaster).fit(X, y), rows[None, -like.n_timesteps :]
+    return model.predict_quantiles(last, 0.05)[0], model.predict(last)[0]
+
+
+def file_scores(file, found):
+    """Compare 5 % quantiles and forecasts of every series with what comes."""
+    errors, is_below = [], []
+    for key, (low, forecast) in found.items():
+        error = np.ravel(forecast) - file.true[key]
+        errors.append(np.abs(error).mean() / file.units.get(key, 1))
+        is_below.append((np.ravel(low) < 0).mean())
+    return {"mae": np.mean(errors), "share below zero": np.mean(is_below)}
 
 
 def noise(seed):
@@ -215,7 +257,7 @@ TASKS = {
     "skforecast": by_skforecast,
     "darts": by_darts,
 }
-DATASETS = {"holes": holes, "noise": noise, "counts": counts, "clients": clients}
+DATASETS = {"holes": holes, "files": files, "noise": noise, "counts": counts, "clients": clients}
 
 
 def make_model(seed):
