@@ -5,7 +5,7 @@ with the course that goes on without noise; tests/tables/test_messy_files.py tes
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -99,7 +99,8 @@ def forecast_months(path, model):
     return SeriesForecaster(model, n_timesteps=24, horizon=12, bounds=(0, None)).fit(table)
 
 
-class MessyFile(NamedTuple):
+@dataclass(frozen=True)
+class MessyFile:
     """A file, what is done with it, and what comes after its last row.
 
     Parameters
@@ -114,9 +115,9 @@ class MessyFile(NamedTuple):
         What comes, without noise, by id; None where there is a single series.
     column : str
         What is forecast, as the file names it.
-    options : dict, default={}
+    options : dict, default: none
         What pandas has to know to read the file.
-    units : dict of float, default={}
+    units : dict of float, default: none
         By id, where it is not 1.
     """
 
@@ -125,8 +126,8 @@ class MessyFile(NamedTuple):
     first: str
     true: dict
     column: str
-    options: dict = {}
-    units: dict = {}
+    options: dict = field(default_factory=dict)
+    units: dict = field(default_factory=dict)
 
 
 def next_day(n_rows):

@@ -174,6 +174,16 @@ The group is confounded with the make of the sensor: a predicted group is partly
 touch a hole, "filled" fills holes of up to three hours before. With 240 hours missing here and
 there, only one of three seeds leaves enough windows without a hole.
 """,
+    "files": """\
+### Five messy files, each to a forecast of one period
+
+MAE is of the forecast beside the course without noise, in units of each series; the noise in the
+file has a standard deviation of 0.1. The share is that of steps whose 5 % quantile is below zero.
+"As they come" takes the rows that have a value in the order of the file, whatever their times are,
+and forecasts what follows the last of them, in one of the two meters. `SeriesForecaster` takes at
+most six lines from the file to the forecast; `benchmarks/messy_files.py` has the files and the
+lines.
+""",
     "noise": "### Coverage of 80 % intervals, four series of different noise\n",
     "counts": "### Counts of which 85 % are zero, 80 % intervals\n",
     "clients": "### Sixteen clients, a model each or one model, 80 % intervals\n",
