@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Of a file; the rest are results. "runs" is what they summarise.
 ORIGIN = ("command", "date", "revision", "versions", "dataset", "seeds", "note", "runs")
 LESS_IS_BETTER = {
-    *("rrse", "mse", "mae", "reconstruction", "forecast", "seconds", "pinball", "lines"),
+    *("rrse", "mse", "mae", "mase", "reconstruction", "forecast", "seconds", "pinball", "lines"),
 }
 # The best of these is neither the least nor the greatest.
 UNRANKED = {"coverage", "width", "ratio", "time", "memory", "share"}
@@ -187,6 +187,11 @@ lines.
     "noise": "### Coverage of 80 % intervals, four series of different noise\n",
     "counts": "### Counts of which 85 % are zero, 80 % intervals\n",
     "clients": "### Sixteen clients, a model each or one model, 80 % intervals\n",
+    "zones": """\
+### Eighteen zones, a model each or one model, 80 % intervals
+
+Of a year for training, and the 325 days after it; means over zones.
+""",
     "meters": "### Two meters, from a CSV to the next day and a backtest\n",
     "watch": "### Smartwatch, exercises of the shoulder\n",
 }
@@ -300,7 +305,7 @@ def tables(rows):
 
 
 def capitalise(name):
-    return re.sub(r"\b(rrse|corr|mse|mae|mig)\b", lambda match: match[0].upper(), name)
+    return re.sub(r"\b(rrse|corr|mse|mase|mae|mig)\b", lambda match: match[0].upper(), name)
 
 
 def best_mean(key, cells):

@@ -2,20 +2,22 @@
 
     python benchmarks/tables.py --dataset holes [--seeds 0 1 2] [--json FILE]
     python benchmarks/tables.py --dataset files|noise|counts|clients [--seeds 0 1 2] [--json FILE]
+    python benchmarks/tables.py --dataset zones --data FOLDER [--seeds 0] [--json FILE]
     python benchmarks/tables.py --dataset meters --rows SeriesForecaster|skforecast|darts [...]
 
 holes: a year of hourly load of a client (2013), with hours missing; scores of all windows of the
 two months after it. "as they come" closes the ranks of the rows that are there. files: the five of
 messy_files.py; the forecast of one period, its MAE in units of the series, and the share of steps
 whose 5 % quantile is below zero. "as they come" takes the rows that have a value in the order of
-the file, and forecasts what follows the last of them. noise: four series
-of different noise; coverage of 80 % intervals of each, over 69 days. counts: Poisson counts of
-which 85 % are zero. clients: every twentieth of 321 clients, a week of days after three weeks, MAE
-in units of each client's standard deviation. meters: from the bundled CSV to the next day with 90 %
-intervals and a backtest of 30 days; lines are those of the function without its imports, and MAE is
-in units of each meter's standard deviation. The peers get the hole filled by straight lines, the
-hour and the weekday of every step, and gradient boosting with 168 lags, which is what their guides
-begin with.
+the file, and forecasts what follows the last of them. noise: four series of different noise;
+coverage of 80 % intervals of each, over 69 days. counts: Poisson counts of which 85 % are zero.
+clients: every twentieth of 321 clients, a week of days after three weeks, MAE in units of each
+client's standard deviation. zones: 18 utility zones of GEFCom2012, a model of the year before
+2007-08-09 for the forecasts of the days after, to 2008-06-29; means over zones. meters: from the
+bundled CSV to the next day with 90 % intervals and a backtest of 30 days; lines are those of the
+function without its imports, and MAE is in units of each meter's standard deviation. The peers get
+the hole filled by straight lines, the hour and the weekday of every step, and gradient boosting
+with 168 lags, which is what their guides begin with.
 """
 
 import inspect
@@ -153,19 +155,34 @@ def clients(seed):
     groups = {"a model each": [[c] for c in some], "one model": [some], "of all": [[*load]]}
     for name, parts in groups.items():
         start = time.perf_counter()
-        scores = pd.concat([backtest_clients(load[part], seed) for part in parts]).loc[some]
+        scores = pd.concat([backtest_panel(load[part], "2014-12-18", seed) for part in parts])
+        scores = scores.loc[some]
         mae = (scores["mae"] / load[:"2014-12-17"].std()[some]).mean()
         seconds = time.perf_counter() - start
         yield name, {"mae": mae, "coverage": scores["coverage_80"].mean(), "seconds": seconds}
 
 
-def backtest_clients(load, seed):
-    panel = load.melt(var_name="client", value_name="load", ignore_index=False).reset_index()
+def zones(seed, data):
+    """Forecast zones by a model each, and by one model of all."""
+    path = Path(data) / "gefcom2012_load.csv.gz"
+    load = pd.read_csv(path, index_col=0, parse_dates=True).filter(like="zone_")["2006-08-09":]
+    load = load.drop(columns=["zone_02", "zone_07"])  # multiples of zone 3
+    for name, parts in {"a model each": [[zone] for zone in load], "one model": [[*load]]}.items():
+        start = time.perf_counter()
+        scores = pd.concat([backtest_panel(load[part], "2007-08-09", seed) for part in parts])
+        means = scores[["rrse", "mase", "coverage_80"]].mean()
+        means = means.rename({"coverage_80": "coverage"}).to_dict()
+        yield name, {**means, "seconds": time.perf_counter() - start}
+
+
+def backtest_panel(load, start, seed):
+    """Score the forecasts of each column of a wide table as one series of many."""
+    load = load.rename_axis("time")
+    panel = load.melt(var_name="id", value_name="load", ignore_index=False).reset_index()
     forecaster = SeriesForecaster(
-        make_model(seed), id="client", time="time", calendar=["hour", "weekday"], **WEEK
+        make_model(seed), id="id", time="time", calendar=["hour", "weekday"], **WEEK
     )
-    backtest = forecaster.backtest(panel, "2014-12-18", every=24, quantiles=[0.1, 0.9])
-    return backtest.scores("client")
+    return forecaster.backtest(panel, start, every=24, quantiles=[0.1, 0.9]).scores("id")
 
 
 def meters(seed, rows):
@@ -269,6 +286,8 @@ def main(arguments):
     for seed in arguments.seeds:
         if arguments.dataset == "meters":
             rows = meters(seed, arguments.rows)
+        elif arguments.dataset == "zones":
+            rows = zones(seed, arguments.data)
         else:
             rows = DATASETS[arguments.dataset](seed)
         for name, scores in rows:
@@ -282,5 +301,5 @@ if __name__ == "__main__":
     warnings.filterwarnings("ignore", message=".*of the windows touch")
     parser = make_parser(__doc__.splitlines()[0], "holes")
     parser.add_argument("--rows", nargs="+", choices=TASKS, default=["SeriesForecaster"])
-    next(a for a in parser._actions if a.dest == "dataset").choices = [*DATASETS, "meters"]
+    next(a for a in parser._actions if a.dest == "dataset").choices = [*DATASETS, "zones", "meters"]
     main(parser.parse_args())
