@@ -145,6 +145,11 @@ def _take_ids(frame: Any, layout: Layout) -> tuple[Any, Any]:
     index = frame.index if layout.time is None else frame[layout.time]
     if layout.time is None and frame.index.nlevels == 2:
         ids, index = (frame.index.get_level_values(level) for level in (0, 1))
+        if _are_dated(ids) and not _are_dated(index):
+            raise TypeError(
+                f"{layout.name!r} must be dated by the last level of its index, (id, time), got "
+                f"times in the first. Call {layout.name}.swaplevel()."
+            )
     if getattr(index, "nlevels", 1) > 1:
         raise ValueError(
             f"{layout.name!r} must have an index of at most two levels, (id, time), got "
@@ -175,12 +180,20 @@ def _to_stamps(index: Any, layout: Layout) -> Any:
                 "times with pandas.to_datetime(times, format=...), those with several UTC offsets "
                 "with pandas.to_datetime(times, utc=True).tz_convert(zone)."
             ) from error
-    if not isinstance(stamps, pandas.DatetimeIndex | pandas.PeriodIndex):
+    if not _are_dated(stamps):
+        advice = "Call set_index on the column of times, or name it"
+        if layout.time is not None:
+            advice = "Convert it with pandas.to_datetime, seconds since 1970 by unit='s'"
         raise TypeError(
             f"{layout.name!r} must be dated by its index or by the column that 'time' names, got "
-            f"an index of dtype {stamps.dtype}. Call set_index on the column of times, or name it."
+            f"one of dtype {stamps.dtype}. {advice}."
         )
     return stamps
+
+
+def _are_dated(index: Any) -> bool:
+    pandas = import_pandas()
+    return isinstance(index, pandas.DatetimeIndex | pandas.PeriodIndex)
 
 
 def _take_channels(frame: Any, layout: Layout, columns: Sequence | None) -> Any:

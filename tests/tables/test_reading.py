@@ -137,7 +137,7 @@ def test_a_frequency_that_does_not_fit_is_refused(freq, match):
     ("table", "match"),
     [
         (np.ones((5, 2)), "got ndarray. Date the rows"),
-        (table_at(np.arange(5)), "index of dtype int64. Call set_index"),
+        (table_at(np.arange(5)), "one of dtype int64. Call set_index"),
         (table_at(pd.Index(["01/02/2014", "02/02/2014"])), r"got '01/02/2014' .*format="),
         (table_at(HOURS, load=1.0, name="a", other="b"), r"others in \['name', 'other'\]"),
         (table_at(HOURS)[[]], "columns of numbers, got none"),
@@ -264,8 +264,17 @@ def test_what_is_wrong_with_a_panel_is_named(table, layout, match):
 
 
 def test_ids_and_times_in_the_wrong_order_are_refused():
-    with pytest.raises(TypeError, match="must be dated"):
+    with pytest.raises(TypeError, match=r"last level of its index, .*table.swaplevel\(\)"):
         read(make_panel().swaplevel())
+
+
+def test_numbers_for_times_are_refused_with_what_makes_times_of_them():
+    table = pd.DataFrame({"at": 3600 * np.arange(5), "load": 1.0})
+    with pytest.raises(TypeError, match="got one of dtype int64. .*to_datetime, .* unit='s'"):
+        read(table, time="at")
+    assert (
+        len(read(table.assign(at=pd.to_datetime(table["at"], unit="s")), time="at").series[0]) == 5
+    )
 
 
 def test_tables_of_polars_are_taken_with_their_time_zone():
