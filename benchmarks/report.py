@@ -188,7 +188,7 @@ lines.
     "counts": "### Counts of which 85 % are zero, 80 % intervals\n",
     "clients": "### Sixteen clients, a model each or one model, 80 % intervals\n",
     "zones": """\
-### Eighteen zones, a model each or one model, 80 % intervals
+### Six zones, a model each or one model, 80 % intervals
 
 Of a year for training, and the 325 days after it; means over zones.
 """,
