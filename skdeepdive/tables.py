@@ -548,7 +548,7 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
 
     def _read(self, table: Any) -> Table:
         layout = Layout(self.id, self.time)
-        found = read_table(table, layout, self.freq_, self.columns_)
+        found = read_table(table, layout, self.freq_, self.columns_, self._latest[0].index)
         if (found.id_name is None) != (self._id_name is None):
             raise ValueError(
                 "'table' must have ids where that of fit had them, and only then. Date its rows as "

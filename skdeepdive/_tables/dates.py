@@ -11,6 +11,7 @@ from .layout import Layout
 
 # So many steps for every row are taken for an error in a time stamp.
 _MOST_STEPS_PER_ROW = 100
+_ZONED = "times with a time zone"
 
 
 def check_order(index: Any, layout: Layout, n_levels: int) -> None:
@@ -81,6 +82,12 @@ def _freq_of(index: Any, layout: Layout) -> Any:
     steps, counts = np.unique(np.diff(wall.asi8), return_counts=True)
     step = pandas.Timedelta(int(steps[counts.argmax()]), unit=wall.unit)
     if step < pandas.Timedelta(days=28):
+        if 2 * counts.max() < counts.sum():
+            raise ValueError(
+                f"{layout.name!r} must have rows at the steps of a frequency, got steps of other "
+                f"lengths, such as from {index[0]} to {index[1]} and {index[2]}. Call "
+                "resample(freq).mean() on each series, with a frequency such as 'h'."
+            )
         whole_days = step % pandas.Timedelta(days=1) == pandas.Timedelta(0)
         return pandas.tseries.frequencies.to_offset(f"{step.days}D" if whole_days else step)
     for freq in _calendar_freqs():
@@ -170,6 +177,40 @@ def steps_of(start: Any, freq: Any, end: Any = None, periods: int | None = None)
     if isinstance(start, pandas.Period):
         return pandas.period_range(start, end, periods=periods, freq=freq)
     return pandas.date_range(start, end, periods=periods, freq=freq)
+
+
+def in_zone_of(earlier: Any, index: Any, layout: Layout) -> Any:
+    """Return times as earlier ones were given: in their time zone, whose hours are labels.
+
+    Raises
+    ------
+    ValueError
+        If only one of them has a time zone, or is of periods.
+    """
+    wanted, found = _kind(earlier), _kind(index)
+    if wanted != found:
+        raise ValueError(
+            f"{layout.name!r} must be dated by {wanted} as the table of fit, got {found}. Call "
+            f"{_dating_call(earlier, index)} on its times."
+        )
+    return index.tz_convert(earlier.tz) if wanted == _ZONED else index
+
+
+def _kind(index: Any) -> str:
+    if not hasattr(index, "tz"):
+        return "periods"
+    return "times without a time zone" if index.tz is None else _ZONED
+
+
+def _dating_call(earlier: Any, index: Any) -> str:
+    """Return the call that dates times as earlier ones are."""
+    if not hasattr(earlier, "tz"):
+        return f"to_period({earlier.freqstr!r})"
+    if not hasattr(index, "tz"):
+        return "to_timestamp()"
+    if earlier.tz is None:
+        return "tz_convert(zone).tz_localize(None)"
+    return f"tz_localize({str(earlier.tz)!r})"
 
 
 def to_moment(name: str, date: Any, index: Any) -> Any:

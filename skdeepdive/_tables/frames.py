@@ -133,7 +133,7 @@ def read_future(
         raise ValueError(
             f"'future' must hold {columns} from {indexes[0][0]} to {indexes[0][-1]}, got None."
         )
-    found = {s.id: s for s in read_table(future, layout, freq, columns).series}
+    found = {s.id: s for s in read_table(future, layout, freq, columns, indexes[0]).series}
     parts = []
     for one, index in zip(series, indexes, strict=True):
         of_id = "" if one.id is None else f" for {one.id!r}"

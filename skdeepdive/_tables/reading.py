@@ -10,7 +10,7 @@ import numpy as np
 
 from .._data.checks import shortened
 from .._data.rows import LARGEST
-from .dates import check_order, infer_freq, regular_index
+from .dates import check_order, in_zone_of, infer_freq, regular_index
 from .layout import Layout, import_pandas
 
 
@@ -58,7 +58,11 @@ class Table(NamedTuple):
 
 
 def read_table(
-    table: Any, layout: Layout, freq: Any = None, columns: Sequence | None = None
+    table: Any,
+    layout: Layout,
+    freq: Any = None,
+    columns: Sequence | None = None,
+    earlier: Any = None,
 ) -> Table:
     """Read the series of a table.
 
@@ -71,16 +75,21 @@ def read_table(
         The frequency of the rows. None: it is inferred.
     columns : sequence, default=None
         The channels to read. None: all columns.
+    earlier : DatetimeIndex or PeriodIndex, default=None
+        Times of the table of fit, in whose time zone these are to be. None: there is none.
 
     Raises
     ------
     TypeError
         If it is no table, is not dated, or has channels that are not numeric.
     ValueError
-        If rows are out of order, doubled or between steps, or columns are missing.
+        If rows are out of order, doubled or between steps, columns are missing, or times are not
+        dated as earlier ones.
     """
     frame = _to_frame(table, layout)
     ids, frame = _take_ids(frame, layout)
+    if earlier is not None:
+        frame = frame.set_axis(in_zone_of(earlier, frame.index, layout), axis=0)
     frame = _take_channels(frame, layout, columns)
     parts = _split(frame, ids, layout)
     n_levels = 1 if ids is None or layout.id is not None else 2
@@ -98,7 +107,10 @@ def _to_frame(table: Any, layout: Layout) -> Any:
         return table.to_frame("value" if table.name is None else table.name)
     if isinstance(table, pandas.DataFrame):
         return table
-    if type(table).__module__.split(".")[0] == "polars" and hasattr(table, "columns"):
+    is_polars = type(table).__module__.split(".")[0] == "polars"
+    if is_polars and hasattr(table, "collect"):
+        raise TypeError(f"{layout.name!r} must be a DataFrame, got LazyFrame. Call its collect().")
+    if is_polars and hasattr(table, "columns"):
         if layout.time is None:
             raise ValueError(
                 f"'time' must name the column of {layout.name!r} that dates its rows, since tables "
@@ -123,16 +135,21 @@ def _polars_column(column: Any) -> Any:
 def _take_ids(frame: Any, layout: Layout) -> tuple[Any, Any]:
     """Return the id of every row, or None, and the channels with a dated index."""
     pandas = import_pandas()
-    missing = [key for key in layout.keys if key not in frame.columns]
-    if missing:
+    others = [key for key in layout.keys if list(frame.columns).count(key) != 1]
+    if others:
         raise ValueError(
-            f"'id' and 'time' must name columns of {layout.name!r}, {shortened(list(frame))}, got "
-            f"{missing[0]!r}."
+            f"'id' and 'time' must each name a column of {layout.name!r}, "
+            f"{shortened(list(frame))}, got {others[0]!r}."
         )
     ids = None if layout.id is None else frame[layout.id]
     index = frame.index if layout.time is None else frame[layout.time]
     if layout.time is None and frame.index.nlevels == 2:
         ids, index = (frame.index.get_level_values(level) for level in (0, 1))
+        if _are_dated(ids) and not _are_dated(index):
+            raise TypeError(
+                f"{layout.name!r} must be dated by the last level of its index, (id, time), got "
+                f"times in the first. Call {layout.name}.swaplevel()."
+            )
     if getattr(index, "nlevels", 1) > 1:
         raise ValueError(
             f"{layout.name!r} must have an index of at most two levels, (id, time), got "
@@ -163,12 +180,20 @@ def _to_stamps(index: Any, layout: Layout) -> Any:
                 "times with pandas.to_datetime(times, format=...), those with several UTC offsets "
                 "with pandas.to_datetime(times, utc=True).tz_convert(zone)."
             ) from error
-    if not isinstance(stamps, pandas.DatetimeIndex | pandas.PeriodIndex):
+    if not _are_dated(stamps):
+        advice = "Call set_index on the column of times, or name it"
+        if layout.time is not None:
+            advice = "Convert it with pandas.to_datetime, seconds since 1970 by unit='s'"
         raise TypeError(
             f"{layout.name!r} must be dated by its index or by the column that 'time' names, got "
-            f"an index of dtype {stamps.dtype}. Call set_index on the column of times, or name it."
+            f"one of dtype {stamps.dtype}. {advice}."
         )
     return stamps
+
+
+def _are_dated(index: Any) -> bool:
+    pandas = import_pandas()
+    return isinstance(index, pandas.DatetimeIndex | pandas.PeriodIndex)
 
 
 def _take_channels(frame: Any, layout: Layout, columns: Sequence | None) -> Any:

@@ -116,6 +116,7 @@ def _check_enough(table: Table, design: Design, report: Any, kept: Sequence[int]
     n_needed = design.n_timesteps + 2 * design.horizon
     need = f"some {n_needed} rows without a hole, n_timesteps + 2 * horizon,"
     if not kept:
+        _check_columns(table)
         raise ValueError(
             f"'table' must have {need} in a series for training and validation windows, got "
             f"{int(report['steps'].max())} with {int(report['missing'].sum())} missing. Fill "
@@ -130,6 +131,15 @@ def _check_enough(table: Table, design: Design, report: Any, kept: Sequence[int]
             UserWarning,
             stacklevel=5,
         )
+
+
+def _check_columns(table: Table) -> None:
+    """Raise where a column holds nothing, so that no row is without a hole."""
+    for i, name in enumerate(table.columns):
+        if all(np.isnan(one.values[:, i]).all() for one in table.series):
+            raise ValueError(
+                f"'table' must have a value in every column, got none in {name!r}. Drop it."
+            )
 
 
 def _warn_of_holes(table: Table, report: Any) -> None:

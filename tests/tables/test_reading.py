@@ -91,6 +91,10 @@ def test_leap_days_are_days():
         (HOURS.insert(3, pd.NaT), "NaT in row 3"),
         (HOURS[:5].insert(5, pd.Timestamp("2090")), "6 rows for some .* 2090-01-01"),
         (HOURS[:0], "must have rows, got none"),
+        (
+            HOURS + pd.to_timedelta(np.arange(60) ** 2, unit="s"),
+            r"steps of other lengths, such as from 2014-10-25 00:00:00 to .* 01:00:01 .*resample\(",
+        ),
         (HOURS[[0, 3]], "show their frequency, got 2. Name it by 'freq'"),
         (pd.date_range("2014-01-15", periods=9, freq="MS") + pd.Timedelta("5D"), "'M'"),
     ],
@@ -133,7 +137,7 @@ def test_a_frequency_that_does_not_fit_is_refused(freq, match):
     ("table", "match"),
     [
         (np.ones((5, 2)), "got ndarray. Date the rows"),
-        (table_at(np.arange(5)), "index of dtype int64. Call set_index"),
+        (table_at(np.arange(5)), "one of dtype int64. Call set_index"),
         (table_at(pd.Index(["01/02/2014", "02/02/2014"])), r"got '01/02/2014' .*format="),
         (table_at(HOURS, load=1.0, name="a", other="b"), r"others in \['name', 'other'\]"),
         (table_at(HOURS)[[]], "columns of numbers, got none"),
@@ -227,7 +231,13 @@ def test_ids_may_stand_beside_a_dated_index():
 @pytest.mark.parametrize(
     ("table", "layout", "match"),
     [
-        (make_panel(), {"id": "name"}, "'id' and 'time' must name columns .* got 'name'"),
+        (make_panel(), {"id": "name"}, "'id' and 'time' must each name a column .* got 'name'"),
+        (
+            pd.concat([make_panel(), make_panel()], axis=1),
+            {"id": "load"},
+            "name a column .* 'load'",
+        ),
+        (pd.concat({"a": make_panel()}, axis=1), {"id": "a"}, "name a column .* got 'a'"),
         (make_panel().iloc[[0, 0, 1]], {}, r"groupby\(level=\[0, 1\]\)"),
         (
             make_panel().reset_index().iloc[[0, 0, 1]],
@@ -254,8 +264,17 @@ def test_what_is_wrong_with_a_panel_is_named(table, layout, match):
 
 
 def test_ids_and_times_in_the_wrong_order_are_refused():
-    with pytest.raises(TypeError, match="must be dated"):
+    with pytest.raises(TypeError, match=r"last level of its index, .*table.swaplevel\(\)"):
         read(make_panel().swaplevel())
+
+
+def test_numbers_for_times_are_refused_with_what_makes_times_of_them():
+    table = pd.DataFrame({"at": 3600 * np.arange(5), "load": 1.0})
+    with pytest.raises(TypeError, match="got one of dtype int64. .*to_datetime, .* unit='s'"):
+        read(table, time="at")
+    assert (
+        len(read(table.assign(at=pd.to_datetime(table["at"], unit="s")), time="at").series[0]) == 5
+    )
 
 
 def test_tables_of_polars_are_taken_with_their_time_zone():
@@ -270,6 +289,8 @@ def test_tables_of_polars_are_taken_with_their_time_zone():
     assert str(series.index.tz) == "Europe/Lisbon"
     with pytest.raises(ValueError, match="'time' must name the column"):
         read(table)
+    with pytest.raises(TypeError, match=r"got LazyFrame. Call its collect\(\)"):
+        read(table.lazy(), time="time")
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,44 @@ def test_newer_rows_are_forecast_by_the_fitted_forecaster():
     np.testing.assert_array_equal(forecast, np.tile(table.iloc[-1], (6, 1)))
 
 
+def test_rows_in_another_time_zone_are_read_by_the_clock_of_fit():
+    table = make_table(zone="Europe/Lisbon")
+    forecaster = make_forecaster(ToldForecaster(), calendar=["hour"]).fit(table)
+    expected = forecaster.predict(table)
+    hours = forecaster.forecaster_.told_
+    found = forecaster.predict(table.tz_convert("UTC"))
+    pd.testing.assert_frame_equal(found, expected)
+    pd.testing.assert_frame_equal(forecaster.forecaster_.told_, hours)
+    assert forecaster.score(table.tz_convert("UTC")) == forecaster.score(table)
+
+
+KINDS = {
+    "naive": make_table(),
+    "local": make_table(zone="Europe/Lisbon"),
+    "periods": make_table().to_period("h"),
+}
+
+
+@pytest.mark.parametrize(
+    ("fitted", "found", "mend"),
+    [
+        ("local", "naive", lambda table: table.tz_localize("Europe/Lisbon", ambiguous="infer")),
+        ("naive", "local", lambda table: table.tz_convert("Europe/Lisbon").tz_localize(None)),
+        ("naive", "periods", lambda table: table.to_timestamp()),
+        ("periods", "naive", lambda table: table.to_period("h")),
+    ],
+)
+def test_times_of_another_kind_than_in_fit_are_refused_with_what_mends_them(fitted, found, mend):
+    forecaster = make_forecaster(KnownForecaster(), future_covariates="wind").fit(KINDS[fitted])
+    table = KINDS[found][-100:]
+    call = {"local": "tz_localize", "naive": "(tz_convert|to_timestamp)", "periods": "to_period"}
+    with pytest.raises(ValueError, match=f"'table' must be dated .*{call[fitted]}"):
+        forecaster.predict(table, future=KINDS[fitted])
+    with pytest.raises(ValueError, match=f"'future' must be dated .*{call[fitted]}"):
+        forecaster.predict(future=table)
+    assert np.isfinite(forecaster.score(mend(table)))
+
+
 @pytest.mark.parametrize(
     ("rows", "match"),
     [
@@ -446,6 +484,11 @@ def test_a_future_that_no_one_asked_for_is_refused():
 def test_parameters_that_cannot_be_are_refused(parameters, error, match):
     with pytest.raises(error, match=match):
         make_forecaster(**parameters).fit(make_table())
+
+
+def test_a_column_without_any_value_is_named():
+    with pytest.raises(ValueError, match="a value in every column, got none in 'wind'. Drop it"):
+        make_forecaster().fit(make_table().assign(wind=np.nan))
 
 
 def test_too_few_rows_are_refused_with_what_is_needed():
