@@ -20,9 +20,8 @@ from .._data.batches import (
     consecutive_folds,
     rows_per_batch,
 )
-from ..nn.layers import BLOCK_ENTRIES
 from ..nn.linear_forecast import LinearForecast, regression_outputs
-from ..nn.mixing import apply_class_maps, gate
+from ..nn.mixing import apply_class_maps
 from ..nn.module import DeepDIVE
 from ..nn.priors import one_hot
 from .sums import PENALTIES
@@ -36,6 +35,9 @@ _MOST_EVALUATED = 2048
 
 # Fewest windows per class on average: below, most classes would have no other window to learn from.
 _FEWEST_WINDOWS = 2
+
+# Windows of less weight have no part in the map of a class: most have one for a few classes alone.
+_LEAST_WEIGHT = 1e-3
 
 # Products of inputs of the classes that are fitted at once (64 MB in double precision, and as much
 # for every fold): hundreds of classes.
@@ -187,24 +189,19 @@ def _moments(module: DeepDIVE, forecast: LinearForecast, i: int, classes: slice,
     ]
     for response, inputs, residuals in _parts(module, forecast, i, classes, encoded):
         response, inputs, residuals = response.double(), inputs.double(), residuals.double()
-        if len(inputs) > n_regressions:
-            _add_of_all_targets(sums, response, inputs, residuals)
-            continue
-        for some, gated in gate(inputs, response):
-            for total, values in zip(sums, (inputs, residuals), strict=True):
-                total[:, some] += (gated.mT @ values).unflatten(1, (-1, n_inputs))
+        for k, weights in enumerate(response.T):
+            rows = weights > _LEAST_WEIGHT
+            own = _of_regressions(inputs[:, rows], n_regressions)
+            errors = _of_regressions(residuals[:, rows], n_regressions)
+            weighed = own * weights[rows].repeat(len(inputs) // n_regressions).unsqueeze(1)
+            for total, values in zip(sums, (own, errors), strict=True):
+                total[:, k] += weighed.mT @ values
     return sums
 
 
-def _add_of_all_targets(sums, response, inputs, residuals) -> None:
-    """Add products to the sums of a regression that all targets share: first those of a window."""
-    size = max(1, BLOCK_ENTRIES // max(total[0, 0].numel() for total in sums))
-    for weight, own, errors in zip(
-        response.split(size), inputs.split(size, dim=1), residuals.split(size, dim=1), strict=True
-    ):
-        for total, values in zip(sums, (own, errors), strict=True):
-            products = own.permute(1, 2, 0) @ values.movedim(1, 0)
-            total += (weight.T @ products.flatten(1)).view_as(total)
+def _of_regressions(values: torch.Tensor, n_regressions: int) -> torch.Tensor:
+    """Put windows of all targets below each other, where these share a regression."""
+    return values.reshape(n_regressions, -1, values.shape[2])
 
 
 def _solve(xx: torch.Tensor, xy: torch.Tensor, penalty: float) -> torch.Tensor:

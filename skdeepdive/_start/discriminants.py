@@ -8,8 +8,9 @@ validation windows choose the number of rounds.
 
 import functools
 import operator
+from collections.abc import Iterator
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,8 +35,12 @@ _CLEARLY_LESS = 0.95
 # Training windows take turns in validation, unless there are many.
 N_FOLDS, _MANY = 5, 10_000
 
-# Entries of the covariances of all folds together, at most (256 MB).
-_MOST_ENTRIES = 2**25
+# Entries of the covariances of all folds together, at most (64 MB). With many features, factorising
+# them takes longer than all else.
+_MOST_ENTRIES = 2**23
+
+# Features that are kept for all passes over the windows, at most (64 MB).
+_MOST_KEPT = 2**24
 
 
 class _Discriminants(NamedTuple):
@@ -109,6 +114,25 @@ class Discriminants(NamedTuple):
         return cls(weight.T.float(), bias.float())
 
 
+class _Described:
+    """Features and labels of windows, in batches; computed once if there is room for them."""
+
+    def __init__(self, data: WindowData | WindowSample, features: WindowFeatures, n_logits: int):
+        self.data, self.features = data, features
+        self.n_features = features.n_features + features.n_pooled
+        self.size = rows_per_batch(data, n_logits)
+        is_small = len(data) * self.n_features <= _MOST_KEPT
+        self.kept = list(self._describe()) if is_small else None
+
+    def _describe(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for batch in self.data.batches(self.size):
+            yield self.features.of(batch).with_pooled, batch.labels
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for f, labels in self.kept or self._describe():
+            yield f.double(), labels
+
+
 def fit_discriminants(
     train: WindowData,
     valid: WindowData,
@@ -155,7 +179,10 @@ def fit_discriminants(
     known = train.labels != UNLABELLED
     partly = ~known.all(axis=0) & known.any(axis=0) & (valid.labels != UNLABELLED).any(axis=0)
     classes = {j: class_counts[j] for j in np.flatnonzero(partly).tolist()}
-    best = _learn_from_unlabelled(train, valid, features, classes, best)
+    if classes:
+        n_logits = sum(class_counts)
+        described, evaluated = (_Described(data, features, n_logits) for data in (train, valid))
+        best = _learn_from_unlabelled(described, evaluated, classes, best)
     ordered = [best[j] for j in sorted(best)]
     return (
         Discriminants.of([factor.fitted for factor in ordered]),
@@ -177,18 +204,22 @@ def best_discriminants(
     """
     complete = (train.labels != UNLABELLED).all(axis=0)
     n_folds = min(n_folds, _MOST_ENTRIES // (features.n_features + features.n_pooled) ** 2)
-    folds = _make_folds(train, n_folds, groups)
+    rows_of_folds = _make_folds(train, n_folds, groups)
+    folds = [train.take(rows) for rows in rows_of_folds] if rows_of_folds else [train]
+    parts = [_Described(fold, features, sum(class_counts)) for fold in folds]
+    evaluated = _Described(valid, features, sum(class_counts))
     best: dict[int, Best] = {}
     for together in [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]:
         classes = {j: class_counts[j] for j in together.tolist()}
         if classes:
-            best |= _choose(train, valid, features, classes, folds)
+            best |= _choose(parts, evaluated, classes)
     return best
 
 
 def class_sums(data: WindowData, features: WindowFeatures, class_counts: list[int]) -> ClassSums:
     """Sum over the windows that have a label of any factor."""
-    return _sum_classes(data, features, dict(enumerate(class_counts)), {})
+    described = _Described(data, features, sum(class_counts))
+    return _sum_classes(described, dict(enumerate(class_counts)), {})
 
 
 def refit_discriminants(
@@ -201,7 +232,7 @@ def refit_discriminants(
     """
     classes, settings = dict(enumerate(class_counts)), _settings([slice(None)])
     candidates = _solve_all(sums, classes, settings)
-    losses = _losses(candidates, valid, features)
+    losses = _losses(candidates, _Described(valid, features, sum(class_counts)))
     return Discriminants.of([_least(candidates[j], losses[j])[0] for j in classes])
 
 
@@ -222,43 +253,47 @@ def _settings(kinds: list[slice]) -> list[_Setting]:
     return [_Setting(*pair) for pair in product(kinds, penalties)]
 
 
-def _choose(train, valid, features, classes, folds) -> dict[int, Best]:
-    """Choose the setting of some factors by cross-validation, and fit to labelled windows."""
-    settings = _settings(features.kinds)
-    parts = [_sum_classes(train.take(rows), features, classes, {}) for rows in folds]
-    sums = functools.reduce(operator.add, parts or [_sum_classes(train, features, classes, {})])
-    candidates = _solve_all(sums, classes, settings)
-    validation = _losses(candidates, valid, features)
+def _choose(parts: list[_Described], valid: _Described, classes) -> dict[int, Best]:
+    """Choose the setting of some factors, and fit to labelled windows.
+
+    The parts of the training windows take turns in validation, where there are several.
+    """
+    kinds = valid.features.kinds
+    settings = _settings(kinds)
+    sums = [_sum_classes(part, classes, {}) for part in parts]
+    whole = functools.reduce(operator.add, sums)
+    candidates = _solve_all(whole, classes, settings)
+    validation = _losses(candidates, valid)
     losses = validation
-    for rows, part in zip(folds, parts, strict=True):
-        others = _solve_all(sums - part, classes, settings)
-        held_out = _losses(others, train.take(rows), features)
-        losses = {j: losses[j] + held_out[j] for j in classes}
-    everything = sums + _sum_classes(valid, features, classes, {})
+    if len(parts) > 1:
+        for part, own in zip(parts, sums, strict=True):
+            held_out = _losses(_solve_all(whole - own, classes, settings), part)
+            losses = {j: losses[j] + held_out[j] for j in classes}
+    everything = whole + _sum_classes(valid, classes, {})
     best = {}
     for j in classes:
         fitted, i, t = _least(candidates[j], losses[j])
         refitted = _solve(everything, classes, settings[i])[j].divided_by(TEMPERATURES[t])
-        by_kind = losses[j].view(len(features.kinds), -1).amin(1)
+        by_kind = losses[j].view(len(kinds), -1).amin(1)
         best[j] = Best(fitted, refitted, float(validation[j][i, t]), by_kind)
     return best
 
 
-def _learn_from_unlabelled(train, valid, features, classes, best):
+def _learn_from_unlabelled(train: _Described, valid: _Described, classes, best):
     """Improve the best discriminants of some factors by rounds of EM, each until it gains no more.
 
     Rounds are chosen by the validation windows, not by the likelihood: the clusters of the windows
     need not be the classes.
     """
-    settings = _settings(features.kinds)
+    settings = _settings(valid.features.kinds)
     for _ in range(MAX_ROUNDS):
         if not classes:
             break
         current = {j: best[j].fitted for j in classes}
-        sums = _sum_classes(train, features, classes, current)
+        sums = _sum_classes(train, classes, current)
         candidates = _solve_all(sums, classes, settings)
-        losses = _losses(candidates, valid, features)
-        everything = sums + _sum_classes(valid, features, classes, current)
+        losses = _losses(candidates, valid)
+        everything = sums + _sum_classes(valid, classes, current)
         gained = {}
         for j in classes:
             fitted, i, t = _least(candidates[j], losses[j])
@@ -296,18 +331,15 @@ def _solve(sums: ClassSums, classes, setting: _Setting) -> dict[int, _Discrimina
     return found
 
 
-def _sum_classes(train, features, classes, current) -> ClassSums:
+def _sum_classes(described: _Described, classes, current) -> ClassSums:
     """Count windows and sum features, their products, and the features of every class."""
-    n, n_logits, n_features = 0, sum(classes.values()), features.n_features + features.n_pooled
-    options = {"dtype": torch.float64, "device": train.device}
+    n, n_logits, n_features = 0, sum(classes.values()), described.n_features
+    options: Any = {"dtype": torch.float64, "device": described.data.device}
     total, counts = torch.zeros(n_features, **options), torch.zeros(n_logits, **options)
     scatter = torch.zeros(n_features, n_features, **options)
     sums = torch.zeros(n_logits, n_features, **options)
-    for batch in train.batches(rows_per_batch(train, n_logits)):
-        f = features.of(batch).with_pooled.double()
-        member = [
-            _memberships(f, batch.labels[:, j], k, current.get(j)) for j, k in classes.items()
-        ]
+    for f, labels in described:
+        member = [_memberships(f, labels[:, j], k, current.get(j)) for j, k in classes.items()]
         member = torch.cat(member, dim=1)
         known = member.any(dim=1)
         f, member = f[known], member[known]
@@ -347,19 +379,17 @@ def _fisher_logits(means, directions, counts, overall_mean):
     return weight, bias, frequencies.clamp(min=1e-6).log()
 
 
-def _losses(candidates, data, features) -> dict[int, torch.Tensor]:
+def _losses(candidates, described: _Described) -> dict[int, torch.Tensor]:
     """Cross-entropy of every candidate at every temperature, summed over labelled windows."""
     n_candidates = len(next(iter(candidates.values()), []))
     shape = n_candidates, len(TEMPERATURES)
     losses = {j: torch.zeros(shape, dtype=torch.float64) for j in candidates}
-    n_logits = sum(len(some[0].bias) for some in candidates.values())
-    for batch in data.batches(rows_per_batch(data, n_logits)):
-        f = features.of(batch).with_pooled.double()
+    for f, labels in described:
         for j, some in candidates.items():
             for i, discriminants in enumerate(some):
                 likelihood = discriminants.likelihood(f)
                 logits = [likelihood / t + discriminants.log_prior for t in TEMPERATURES]
-                found = [_cross_entropy(some, batch.labels[:, j]) for some in logits]
+                found = [_cross_entropy(some, labels[:, j]) for some in logits]
                 losses[j][i] += torch.stack(found).cpu()
     return losses
 

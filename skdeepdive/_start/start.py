@@ -184,7 +184,7 @@ def with_helpful_pooled(
 ) -> WindowFeatures:
     """Return features beside pooled ones, if a label is read clearly better with these.
 
-    A sample of the windows decides.
+    A sample of the windows decides; those of the validation, if the sample leaves windows out.
     """
     if features.n_timesteps < FEWEST_TIMESTEPS:
         return features
@@ -197,6 +197,7 @@ def with_helpful_pooled(
         both,
         class_counts,
         rows_of(groups, rows),
+        N_FOLDS if len(rows) == len(train) else 0,
     )
     helps = any(of.by_kind.min() < _CLEARLY_LESS * of.by_kind[1] for of in best.values())
     return both if helps else features

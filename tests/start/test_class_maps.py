@@ -69,7 +69,6 @@ def test_maps_equal_weighted_ridge_regression_of_each_class(shared, left_out, mo
     monkeypatch.setattr(class_maps, "PENALTIES", (1e-9,))
     if shared:
         monkeypatch.setattr(ridge, "MAX_JOINT_ENTRIES", 0)
-        monkeypatch.setattr(class_maps, "BLOCK_ENTRIES", 200)  # products of a few windows at once
     train, valid = make_data(n_targets=3 if shared else 1)
     start = make_start(train, valid, [torch.arange(3) if shared else None])
     module, maps = start.module, start.out_of_fold.maps

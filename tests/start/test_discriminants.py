@@ -338,13 +338,24 @@ def test_few_windows_take_turns_in_validation(many, expected, monkeypatch):
     monkeypatch.setattr(discriminants, "_MANY", many)
     evaluate, sizes = discriminants._losses, []
 
-    def record(candidates, data, features):
-        sizes.append(len(data))
-        return evaluate(candidates, data, features)
+    def record(candidates, described):
+        sizes.append(len(described.data))
+        return evaluate(candidates, described)
 
     monkeypatch.setattr(discriminants, "_losses", record)
     fit_discriminants(*cut(make_data(*make_classes(n=500)), 400), flat, [3])
     assert sizes[: len(expected)] == pytest.approx(expected, abs=3)
+
+
+@pytest.mark.parametrize("n_labelled", [500, 100])
+def test_results_are_the_same_where_features_are_not_kept(n_labelled, monkeypatch):
+    X, labels = make_classes(n=500)
+    labels[:n_labelled:5] = UNLABELLED
+    data = cut(make_data(X, labels), 400)
+    expected = fit_discriminants(*data, flat, [3])
+    monkeypatch.setattr(discriminants, "_MOST_KEPT", 0)
+    for found, kept in zip(fit_discriminants(*data, flat, [3]), expected, strict=True):
+        torch.testing.assert_close(found, kept, rtol=0, atol=0)
 
 
 def test_the_refit_is_that_of_all_windows_in_the_same_setting(monkeypatch):
