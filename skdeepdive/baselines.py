@@ -39,10 +39,13 @@ class VAEForecaster(BaseForecaster):
         for `n_iter_no_change` epochs, and keep the weights of its best epoch. False: run
         `max_epochs` epochs and keep the last weights; the validation windows then set the scale of
         the likelihood only.
-    n_hidden, max_epochs, batch_size, learning_rate, validation_fraction, validation_gap, \
-            n_iter_no_change, random_state, device, checkpoint_path, verbose
-        As those of :class:`~skdeepdive.DeepDIVEForecaster`, with the same defaults; there is a
-        single phase of at most `max_epochs` epochs.
+    max_epochs : int, default=20
+        Most passes over the training windows, in a single phase.
+    learning_rate : float, default=1e-3
+        Step size of Adam. It falls linearly to zero.
+    n_hidden, batch_size, validation_fraction, validation_gap, n_iter_no_change, random_state, \
+            device, checkpoint_path, verbose
+        As those of :class:`~skdeepdive.DeepDIVEForecaster`, with the same defaults.
 
     Attributes
     ----------
@@ -52,10 +55,9 @@ class VAEForecaster(BaseForecaster):
         Where they compute, such as "cpu" or "cuda:0".
     history_ : dict of ndarray
         One entry for each epoch: its phase (always "interleaved", the loop's name for epochs on
-        the whole objective), its number, its learning rate (less than the parameter after training
-        diverged), the mean terms of the objective in nats per window on training and validation
-        windows (at most 512 of these, drawn at random), and the validation loss, which early
-        stopping follows.
+        the whole objective), its number, its learning rate, the mean terms of the objective in
+        nats per window on training and validation windows (at most 512 of these, drawn at random),
+        and the validation loss, which early stopping follows.
     n_iter_ : int
         Number of epochs run.
     n_timesteps_, n_channels_, horizon_, n_targets_, n_covariates_, n_features_in_, \

@@ -36,7 +36,7 @@ class Draws:
 
     def coins(self, like: torch.Tensor) -> torch.Tensor:
         """Draw 0 or 1, each half of the time, in the shape of a tensor."""
-        return self._own(self._empty(like).bernoulli_(generator=self.generator), like)
+        return self._own(self._empty(like).random_(0, 2, generator=self.generator), like)
 
     def _empty(self, like: torch.Tensor) -> torch.Tensor:
         n = len(like) if self.n_rows is None else self.n_rows

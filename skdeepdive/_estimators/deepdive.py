@@ -67,16 +67,16 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, LabelledForecaste
         Number of conditional dimensions.
     n_hidden : int, default=256
         Width of the hidden layers.
-    max_epochs : int, default=20
+    max_epochs : int, default=8
         Most passes over the training windows in the interleaved phase. A phase on the labels alone,
-        of at most ten epochs and with a patience of at most three, comes before it. A phase on the
-        forecast alone, of at most `max_epochs` epochs and with a patience of at most four, comes
-        after it.
+        of at most ten epochs and with a patience of one, comes before it. A phase on the forecast
+        alone, of at most twice as many and with a patience of at most two, comes after it.
     batch_size : int or "auto", default="auto"
         Windows in a gradient step. "auto" takes a 32nd of the training windows, but between 16 and
         256, so that a few windows train for enough steps.
-    learning_rate : float, default=1e-3
-        Step size of Adam for the conditional path; that of the marginal path follows from it.
+    learning_rate : float, default=2e-3
+        Step size of Adam for the conditional path, from which that of the marginal path follows.
+        Along every phase it falls linearly to zero.
     early_stopping : bool, default=True
         Stop when the loss on the validation windows (the negative lower bound plus the
         cross-entropies) has not improved for `n_iter_no_change` epochs, and keep the weights of
@@ -134,11 +134,10 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, LabelledForecaste
         of the RBF layer, and its deviation `scales` (n_classes,), in units of :meth:`transform`.
     history_ : dict of ndarray
         One entry for each epoch: its phase ("marginal", "interleaved", then "forecast"), its
-        number, its learning rate (less than the parameter after training diverged), the mean terms
-        of the objective in nats per window on training and validation windows (at most 512 of
-        these, drawn at random), and the validation loss, which early stopping follows; in the
-        forecast phase that is the squared error of standardised futures. NaN where a phase has no
-        such term.
+        number, its learning rate, the mean terms of the objective in nats per window on training
+        and validation windows (at most 512 of these, drawn at random), and the validation loss,
+        which early stopping follows; in the forecast phase that is the squared error of
+        standardised futures. NaN where a phase has no such term.
     n_iter_ : int
         Number of interleaved epochs run.
     n_timesteps_, n_channels_, horizon_, n_targets_ : int
@@ -216,9 +215,9 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, LabelledForecaste
         n_marginal: int = 16,
         n_conditional: int = 16,
         n_hidden: int = 256,
-        max_epochs: int = 20,
+        max_epochs: int = 8,
         batch_size: int | str = "auto",
-        learning_rate: float = 1e-3,
+        learning_rate: float = 2e-3,
         early_stopping: bool = True,
         validation_fraction: float = 0.2,
         validation_gap: int | None = None,

@@ -67,8 +67,8 @@ class Adam:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Take a step with every parameter that has a gradient."""
+    def step(self, factor: float = 1.0) -> None:
+        """Take a step with every parameter that has a gradient, at `factor` times its rate."""
         for rate, together in self._together.items():
             gradients = {i: p.grad for i in together if (p := self.parameters[i]).grad is not None}
             _step(
@@ -77,5 +77,5 @@ class Adam:
                 exp_avgs=[self._means[i] for i in gradients],
                 exp_avg_sqs=[self._squares[i] for i in gradients],
                 state_steps=[self._steps[i] for i in gradients],
-                lr=rate,
+                lr=rate * factor,
             )

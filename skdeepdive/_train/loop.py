@@ -186,8 +186,13 @@ class _Run:
 
     @property
     def learning_rate(self) -> float:
-        """Step size, smaller after every time that the run diverged."""
-        return self.settings.learning_rate * self.monitor.step
+        """Step size: it falls to 0 along the phase, and every time that the run diverges."""
+        return self.settings.learning_rate * self.monitor.step * self.decay
+
+    @property
+    def decay(self) -> float:
+        """Share of the phase that is left, which the step size is proportional to."""
+        return 1.0 - self.epoch / self.phase.max_epochs
 
     def train(self) -> None:
         """Go through all phases, or those that a checkpoint leaves, unless a report stops the run.
@@ -244,8 +249,9 @@ class _Run:
         return stopped
 
     def _finish_epoch(self, terms: dict[str, float]) -> bool:
+        learning_rate = self.learning_rate
         self.epoch += 1
-        about = {"phase": self.phase.name, "epoch": self.epoch, "learning_rate": self.learning_rate}
+        about = {"phase": self.phase.name, "epoch": self.epoch, "learning_rate": learning_rate}
         self.history.append({**about, **terms})
         self.monitor.update(terms["validation_loss"])
         stopped = self.settings.end_epoch(self.history, self._finished)
@@ -315,7 +321,7 @@ class _Run:
 
     def _make_optimizer(self, state: State | None = None) -> Adam:
         rates = {
-            parameter: self.learning_rate * self.phase.rates[name]
+            parameter: self.settings.learning_rate * self.monitor.step * self.phase.rates[name]
             for name, parameters in self.module.parameter_groups().items()
             if name in self.phase.rates
             for parameter in parameters
@@ -363,7 +369,7 @@ class _Run:
         )
         value = total.item()
         if math.isfinite(value):
-            self.optimizer.step()
+            self.optimizer.step(self.decay)
         return value, dict(zip(means, terms, strict=True))
 
     def _evaluate(self) -> dict[str, float]:

@@ -16,7 +16,7 @@ from .shrinkage import best_shrinkage
 # The marginal path is first trained on the labels alone, for at most this many epochs, so that the
 # decoders meet clusters that hardly move any more.
 MARGINAL_EPOCHS = 10
-MARGINAL_PATIENCE = 3
+MARGINAL_PATIENCE = 1
 
 # Learning rates of the parameter groups, by the names that `Module.parameter_groups` gives them,
 # relative to the estimator's. The discriminants are at their optimum before training, and the whole
@@ -27,7 +27,8 @@ INTERLEAVED_RATES = {"conditional": 1.0, "forecast": 1.0, "marginal": 0.1, "disc
 # The correction overfits long before the rest has learnt to reconstruct. So in the last phase it is
 # trained anew on the finished latent variables. Early stopping follows its validation error after
 # shrinkage: a correction that overfits can still lower the error once it is shrunk.
-FORECAST_PATIENCE = 4
+FORECAST_EPOCHS = 2  # for each of `max_epochs`
+FORECAST_PATIENCE = 2
 FORECAST_RATES = {"forecast": 1.0}
 
 # The weight of the KL grows to 1 over this many epochs where the encoder has no closed-form start.
@@ -99,7 +100,7 @@ def deepdive_phases(
         "forecast",
         forecast_loss,
         FORECAST_RATES,
-        max_epochs,
+        FORECAST_EPOCHS * max_epochs,
         patience and min(FORECAST_PATIENCE, patience),
         evaluate_forecast,
         module.forecast_decoder.restart if restart_correction else lambda: None,
