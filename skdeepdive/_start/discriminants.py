@@ -174,7 +174,7 @@ def fit_discriminants(
     .. [2] McLachlan, G. J. (1992). Discriminant Analysis and Statistical Pattern Recognition.
        Wiley.
     """
-    best = best_discriminants(train, valid, features, class_counts, groups, n_folds)
+    best = best_discriminants(train, valid, features, class_counts, groups, n_folds, PENALTIES)
     # EM needs some training labels, and validation labels to be evaluated on.
     known = train.labels != UNLABELLED
     partly = ~known.all(axis=0) & known.any(axis=0) & (valid.labels != UNLABELLED).any(axis=0)
@@ -195,8 +195,9 @@ def best_discriminants(
     valid: WindowData | WindowSample,
     features: WindowFeatures,
     class_counts: list[int],
-    groups: np.ndarray | None = None,
-    n_folds: int = N_FOLDS,
+    groups: np.ndarray | None,
+    n_folds: int,
+    penalties: tuple[float, ...],
 ) -> dict[int, Best]:
     """Choose the options of every factor, and fit it to its labelled windows.
 
@@ -212,7 +213,7 @@ def best_discriminants(
     for together in [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]:
         classes = {j: class_counts[j] for j in together.tolist()}
         if classes:
-            best |= _choose(parts, evaluated, classes)
+            best |= _choose(parts, evaluated, classes, penalties)
     return best
 
 
@@ -230,7 +231,7 @@ def refit_discriminants(
     All factors share a covariance, and windows without a label have no part in it. Validation
     windows choose the options.
     """
-    classes, settings = dict(enumerate(class_counts)), _settings([slice(None)])
+    classes, settings = dict(enumerate(class_counts)), _settings([slice(None)], PENALTIES)
     candidates = _solve_all(sums, classes, settings)
     losses = _losses(candidates, _Described(valid, features, sum(class_counts)))
     return Discriminants.of([_least(candidates[j], losses[j])[0] for j in classes])
@@ -247,19 +248,21 @@ def _make_folds(
     return rows if len(rows) > 1 else []
 
 
-def _settings(kinds: list[slice]) -> list[_Setting]:
+def _settings(kinds: list[slice], penalties: tuple[float, ...]) -> list[_Setting]:
     """Return all settings, the default one first."""
-    penalties = sorted(PENALTIES, key=lambda penalty: penalty != DEFAULT_PENALTY)
-    return [_Setting(*pair) for pair in product(kinds, penalties)]
+    ordered = sorted(penalties, key=lambda penalty: penalty != DEFAULT_PENALTY)
+    return [_Setting(*pair) for pair in product(kinds, ordered)]
 
 
-def _choose(parts: list[_Described], valid: _Described, classes) -> dict[int, Best]:
+def _choose(
+    parts: list[_Described], valid: _Described, classes, penalties: tuple[float, ...]
+) -> dict[int, Best]:
     """Choose the setting of some factors, and fit to labelled windows.
 
     The parts of the training windows take turns in validation, where there are several.
     """
     kinds = valid.features.kinds
-    settings = _settings(kinds)
+    settings = _settings(kinds, penalties)
     sums = [_sum_classes(part, classes, {}) for part in parts]
     whole = functools.reduce(operator.add, sums)
     candidates = _solve_all(whole, classes, settings)
@@ -285,7 +288,7 @@ def _learn_from_unlabelled(train: _Described, valid: _Described, classes, best):
     Rounds are chosen by the validation windows, not by the likelihood: the clusters of the windows
     need not be the classes.
     """
-    settings = _settings(valid.features.kinds)
+    settings = _settings(valid.features.kinds, PENALTIES)
     for _ in range(MAX_ROUNDS):
         if not classes:
             break

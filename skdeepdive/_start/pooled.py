@@ -8,7 +8,7 @@ from .._data.batches import WindowData, WindowSample, rows_per_batch
 from ..nn.pooled import PooledFeatures
 
 # Windows that thresholds are quantiles of, and those that everything else is computed from.
-_N_RESPONDING, _N_SAMPLED = 64, 4096
+_N_RESPONDING, _N_SAMPLED = 64, 2048
 
 _MOST_COMPONENTS = 256
 
