@@ -16,7 +16,7 @@ their reconstruction; the isolation forest sees the same values of standardised 
 import numpy as np
 import torch
 from benchmark_data import LOADERS, SeriesWindows
-from paper import make_parser, write_table
+from paper import epochs, make_parser, write_table
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import roc_auc_score
@@ -70,7 +70,7 @@ def deepdive(X, y, factors, n_train, n_valid, seed, max_epochs):
     model = DeepDIVEForecaster(
         validation_fraction=n_valid / len(X),
         validation_gap=len(X) - n_train - n_valid,  # the windows between the parts
-        max_epochs=max_epochs,
+        **epochs(max_epochs),
         random_state=seed,
     )
     return model.fit(X, y, factors=factors).score_samples

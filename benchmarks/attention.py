@@ -75,5 +75,5 @@ if __name__ == "__main__":
     parser.add_argument("--data", help="folder of the data files; see benchmark_data.py")
     parser.add_argument("--dataset", choices=LOADERS, default="electricity")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--max-epochs", type=int, default=20)
+    parser.add_argument("--max-epochs", type=int)
     main(parser.parse_args())

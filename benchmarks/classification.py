@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 from benchmark_data import LOADERS, Windows
-from paper import make_parser, write_table
+from paper import epochs, make_parser, write_table
 from sklearn.cluster import KMeans
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import accuracy_score, adjusted_rand_score, balanced_accuracy_score
@@ -69,7 +69,7 @@ def parts(data):
 def model(data, seed, max_epochs, **parameters):
     known, n_valid = parts(data)[0].stop, data.parts[1].stop - data.parts[1].start
     options = {"validation_fraction": n_valid / known} if n_valid else {}
-    return DeepDIVEForecaster(max_epochs=max_epochs, random_state=seed, **options, **parameters)
+    return DeepDIVEForecaster(random_state=seed, **epochs(max_epochs), **options, **parameters)
 
 
 def deepdive(priors):

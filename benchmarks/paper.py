@@ -44,7 +44,7 @@ def fit(make, data, seed, max_epochs):
         validation_fraction=(validation.stop - validation.start) / validation.stop,
         validation_gap=validation.start - train.stop,  # the windows between the parts
         random_state=seed,
-        max_epochs=max_epochs,
+        **epochs(max_epochs),
     )
     known = slice(validation.stop)
     labels = {}
@@ -52,6 +52,11 @@ def fit(make, data, seed, max_epochs):
         groups = None if data.subjects is None else data.subjects[known]
         labels = {"factors": data.factors.iloc[known], "groups": groups}
     return model.fit(data.X[known], data.y[known], **labels)
+
+
+def epochs(max_epochs):
+    """Return the parameter of an estimator; None: it has its default."""
+    return {} if max_epochs is None else {"max_epochs": max_epochs}
 
 
 def scores(model, data, part):
@@ -113,7 +118,7 @@ def make_parser(description, dataset, choices=LOADERS):
     parser.add_argument("--data", help="folder of the data files; see benchmark_data.py")
     parser.add_argument("--dataset", choices=choices, default=dataset)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--max-epochs", type=int, default=20)
+    parser.add_argument("--max-epochs", type=int)
     parser.add_argument("--json", help="where to write the results, after every row")
     return parser
 

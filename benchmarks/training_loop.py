@@ -344,7 +344,7 @@ def compare(size, loops, repeats, max_epochs):
 def main(arguments):
     results = {**environment(LIBRARIES), "dataset": arguments.dataset, "seeds": [0]}
     rows, note = compare(
-        arguments.dataset, available(), arguments.repeats, arguments.max_epochs or 20
+        arguments.dataset, available(), arguments.repeats, arguments.max_epochs or 8
     )
     results["note"] = f"{arguments.threads} thread(s); {note}"
     print(f"{arguments.dataset}: {results['note']}")

@@ -15,7 +15,7 @@ import numpy as np
 import peers
 import torch
 from benchmark_data import LOADERS, SeriesWindows
-from paper import make_parser, write_table
+from paper import epochs, make_parser, write_table
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from skdeepdive import DeepDIVEForecaster
@@ -30,7 +30,7 @@ def deepdive(data, seed, max_epochs):
     model = DeepDIVEForecaster(
         validation_fraction=(validation.stop - validation.start) / validation.stop,
         validation_gap=validation.start - train.stop,  # the windows between the parts
-        max_epochs=max_epochs,
+        **epochs(max_epochs),
         random_state=seed,
     )
     known = slice(validation.stop)

@@ -192,12 +192,13 @@ def next_day(max_epochs, path="next_day.png"):
 
 def main(short=False, path="electricity.png"):
     """Run both comparisons, write their figure, and end with a day that is yet to come."""
+    n_epochs = 4 if short else 8
     X, y, factors, parts, scale = load("clients_2", stride=5 if short else 1)
-    model = compare("Two clients, three years", X, y, factors, parts, 5 if short else 20)
+    model = compare("Two clients, three years", X, y, factors, parts, n_epochs)
 
     *wide, _ = load("clients_321", BEFORE_THE_HOLIDAYS)
     wide[2] = wide[2].drop(columns="month")  # the slice has two months only
-    compare("321 clients, 35 days", *wide, 5 if short else 20)
+    compare("321 clients, 35 days", *wide, n_epochs)
 
     figure, axes = plt.subplots(2, 2, figsize=(11, 8.4), layout="constrained")
     figure.get_layout_engine().set(hspace=0.08)
@@ -207,7 +208,7 @@ def main(short=False, path="electricity.png"):
     plot_embedding(axes[1], model, X, factors, parts[2])
     figure.savefig(path, dpi=120)
     print(f"\nfigure: {path}")
-    next_day(5 if short else 20)
+    next_day(n_epochs)
 
 
 if __name__ == "__main__":

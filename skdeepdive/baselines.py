@@ -43,8 +43,10 @@ class VAEForecaster(BaseForecaster):
         Most passes over the training windows, in a single phase.
     learning_rate : float, default=1e-3
         Step size of Adam. It falls linearly to zero.
-    n_hidden, batch_size, validation_fraction, validation_gap, n_iter_no_change, random_state, \
-            device, checkpoint_path, verbose
+    n_iter_no_change : int, default=5
+        Patience of early stopping, in epochs.
+    n_hidden, batch_size, validation_fraction, validation_gap, random_state, device, \
+            checkpoint_path, verbose
         As those of :class:`~skdeepdive.DeepDIVEForecaster`, with the same defaults.
 
     Attributes

@@ -92,7 +92,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, LabelledForecaste
         steps with those of validation windows. None: `horizon - 1`, right for windows one step
         apart; for windows `s` steps apart ``ceil(horizon / s) - 1`` suffices. For windows that
         share no steps, such as one of each recording, and with `groups`, None is 0.
-    n_iter_no_change : int, default=5
+    n_iter_no_change : int, default=3
         Patience of early stopping, in epochs.
     priors : {"observed", "uniform"}, default="observed"
         Class frequencies that `predict_cluster` and `predict_cluster_proba` assume: those of the
@@ -221,7 +221,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, LabelledForecaste
         early_stopping: bool = True,
         validation_fraction: float = 0.2,
         validation_gap: int | None = None,
-        n_iter_no_change: int = 5,
+        n_iter_no_change: int = 3,
         priors: str = "observed",
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,

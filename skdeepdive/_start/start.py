@@ -29,8 +29,8 @@ _BASIS_ENTRIES = 2**24
 # how many validation windows and penalties they are compared by.
 _MOST_COMPARED, _MOST_COMPARING, _COMPARED_PENALTIES = 4096, 1024, PENALTIES[::2]
 
-# Pooled features help where the cross-entropy is a quarter less with them. Of sensor windows it is
-# a third to nineteen twentieths less; of load windows, which end at a known hour, at most an eighth,
+# Pooled features help where the cross-entropy is a quarter less with them. Of sensor windows it was
+# a third to nineteen twentieths less; of load, whose windows end at a known hour, an eighth at most,
 # and the labels of later years are then read no better.
 _CLEARLY_LESS = 0.75
 
