@@ -8,8 +8,10 @@ labels themselves and added to what the responses make of the window.
 """
 
 import sys
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from .._data.batches import (
@@ -39,36 +41,75 @@ _FEWEST_WINDOWS = 2
 # Windows of less weight have no part in the map of a class: most have one for a few classes alone.
 _LEAST_WEIGHT = 1e-3
 
+# Compressed inputs and residuals that are kept while maps are fitted (64 MB).
+_MOST_KEPT = 2**24
+
 # Products of inputs of the classes that are fitted at once (64 MB in double precision, and as much
 # for every fold): hundreds of classes.
 _PRODUCTS = 2**23
 
+# Weights of the class maps, compressed inputs `(r, n, n_inputs)`, residuals `(r, n, n_outputs)`
+_Part = tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]
 
-class _Encoded(NamedTuple):
-    """Windows, how many make a batch, and the means of their marginal dimensions.
 
-    `told`: their labels are known.
+@dataclass
+class _Encoded:
+    """Windows in batches, the means of their marginal dimensions, and their labels.
+
+    `told`: the labels are known. `kept` are the compressed inputs of every batch, and what the
+    forecast so far leaves of its futures; None: they are computed when asked for.
     """
 
     data: WindowData | WindowSample
     size: int
     b: torch.Tensor  # (n, n_marginal)
+    labels: torch.Tensor  # (n, n_factors)
     told: bool = False
+    kept: list[tuple[torch.Tensor, torch.Tensor]] | None = None
 
     @classmethod
     def by(cls, module: DeepDIVE, data: WindowData, most: int = sys.maxsize) -> "_Encoded":
         size, data = rows_per_batch(data, module.n_classes), data.sample(most, seed=0)
         batches = data.batches(size)
         parts = [module.infer_marginal(module.features.of(batch)).b for batch in batches]
-        return cls(data, size, torch.cat(parts))  # type: ignore[arg-type]  # there are factors
+        labels = torch.from_numpy(data.labels).to(data.device)
+        return cls(data, size, torch.cat(parts), labels)  # type: ignore[arg-type]  # of factors
 
-    def batches(self):
-        return zip(self.data.batches(self.size), self.b.split(self.size), strict=True)
+    def keep(self, forecast: LinearForecast) -> None:
+        """Compress inputs and forecast once; the forecast has no class maps yet."""
+        self.kept = [_forecast(forecast, batch, []) for batch in self.data.batches(self.size)]
 
-    def weights(self, module: DeepDIVE, batch: Batch, b: torch.Tensor) -> list[torch.Tensor]:
-        """Return the weights of the class maps of a batch."""
-        told = one_hot(batch.labels, module.class_counts, like=b) if self.told else []
-        return [*module.responses(b), *told]
+    def weights(self, module: DeepDIVE) -> Iterator[list[torch.Tensor]]:
+        """Yield the weights of the class maps of every batch."""
+        for b, labels in zip(self.b.split(self.size), self.labels.split(self.size), strict=True):
+            told = one_hot(labels, module.class_counts, like=b) if self.told else []
+            yield [*module.responses(b), *told]
+
+    def parts(self, module: DeepDIVE, forecast: LinearForecast) -> Iterator[_Part]:
+        """Yield the weights, the compressed inputs and the residuals of every batch."""
+        if self.kept is not None:
+            for weights, kept in zip(self.weights(module), self.kept, strict=True):
+                yield weights, *kept
+            return
+        batches = self.data.batches(self.size)
+        for weights, batch in zip(self.weights(module), batches, strict=True):
+            yield weights, *_forecast(forecast, batch, weights)
+
+    def subtract(self, module: DeepDIVE, i: int, classes: slice, maps: torch.Tensor) -> None:
+        """Subtract from the residuals what new maps of some classes forecast of them."""
+        if self.kept is None:
+            return
+        for weights, (inputs, residuals) in zip(self.weights(module), self.kept, strict=True):
+            residuals -= apply_class_maps(inputs, weights[i][:, classes], maps)[0]
+
+
+def _forecast(
+    forecast: LinearForecast, batch: Batch, weights: list[torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the compressed inputs and the residuals of a batch, by regressions."""
+    linear, scores = forecast.without_classes(batch.x, batch.covariates, with_scores=True)
+    residuals = batch.weigh(batch.y - forecast.add_classes(linear, scores, weights))
+    return scores.movedim(2, 0), regression_outputs(residuals, forecast.joint)
 
 
 @torch.no_grad()
@@ -100,6 +141,9 @@ def fit_class_maps(
         return linear, fold_maps
     encoded = [_Encoded.by(module, fold) for fold in folds]
     evaluated = _Encoded.by(module, valid, _MOST_EVALUATED)
+    if train.shares is None and len(train) * _n_kept_values(linear) <= _MOST_KEPT:
+        for own, forecast in zip([*encoded, evaluated], [*fold_maps, linear], strict=True):
+            own.keep(forecast)
     for i in ready:
         _fit_factor(module, linear, fold_maps, i, encoded, evaluated)
     if not module.interleave:  # clusters are never known
@@ -108,7 +152,8 @@ def fit_class_maps(
         forecast.with_class_maps([*forecast.class_maps, *nothing])
         for forecast in (linear, *fold_maps)
     )
-    encoded, evaluated = [e._replace(told=True) for e in encoded], evaluated._replace(told=True)
+    for own in (*encoded, evaluated):
+        own.told = True
     for i in ready:
         _fit_factor(module, linear, told_maps, len(nothing) + i, encoded, evaluated)
     return linear, fold_maps
@@ -128,6 +173,13 @@ def _fit_factor(
     for first in range(0, n_classes, size):
         classes = slice(first, min(first + size, n_classes))
         _fit_classes(module, linear, fold_maps, i, classes, n_classes, folds, valid)
+
+
+def _n_kept_values(forecast: LinearForecast) -> int:
+    """Count the compressed inputs and residuals of a window."""
+    n_regressions = 1 if forecast.joint else forecast.future_shape[1]
+    n_inputs = 1 + forecast.components.shape[1]  # type: ignore[union-attr]  # a fit has components
+    return n_regressions * n_inputs + int(np.prod(forecast.future_shape))
 
 
 def _classes_at_once(forecast: LinearForecast) -> int:
@@ -157,22 +209,11 @@ def _fit_classes(
     if penalty is None:
         return
     linear.set_class_maps(i, classes, candidates[penalty], n_classes)
-    for forecast, (own_xx, own_xy) in zip(fold_maps, parts, strict=True):
+    valid.subtract(module, i, classes, candidates[penalty])
+    for forecast, fold, (own_xx, own_xy) in zip(fold_maps, folds, parts, strict=True):
         maps = _solve(xx - own_xx, xy - own_xy, penalty).float()
         forecast.set_class_maps(i, classes, maps, n_classes)
-
-
-def _parts(module: DeepDIVE, forecast: LinearForecast, i: int, classes: slice, encoded: _Encoded):
-    """Yield the weights of some classes, the compressed inputs and the residuals of batches."""
-    for batch, b in encoded.batches():
-        weights = encoded.weights(module, batch, b)
-        linear, scores = forecast.without_classes(batch.x, batch.covariates, with_scores=True)
-        residuals = batch.weigh(batch.y - forecast.add_classes(linear, scores, weights))
-        yield (
-            weights[i][:, classes],
-            scores.movedim(2, 0),
-            regression_outputs(residuals, forecast.joint),
-        )
+        fold.subtract(module, i, classes, maps)
 
 
 def _moments(module: DeepDIVE, forecast: LinearForecast, i: int, classes: slice, encoded: _Encoded):
@@ -187,13 +228,13 @@ def _moments(module: DeepDIVE, forecast: LinearForecast, i: int, classes: slice,
         torch.zeros(*shape, n, dtype=torch.float64, device=encoded.b.device)
         for n in (n_inputs, n_outputs)
     ]
-    for response, inputs, residuals in _parts(module, forecast, i, classes, encoded):
-        response, inputs, residuals = response.double(), inputs.double(), residuals.double()
-        for k, weights in enumerate(response.T):
-            rows = weights > _LEAST_WEIGHT
+    for weights, inputs, residuals in encoded.parts(module, forecast):
+        inputs, residuals = inputs.double(), residuals.double()
+        for k, weight in enumerate(weights[i][:, classes].double().T):
+            rows = weight > _LEAST_WEIGHT
             own = _of_regressions(inputs[:, rows], n_regressions)
             errors = _of_regressions(residuals[:, rows], n_regressions)
-            weighed = own * weights[rows].repeat(len(inputs) // n_regressions).unsqueeze(1)
+            weighed = own * weight[rows].repeat(len(inputs) // n_regressions).unsqueeze(1)
             for total, values in zip(sums, (own, errors), strict=True):
                 total[:, k] += weighed.mT @ values
     return sums
@@ -225,8 +266,8 @@ def _best_penalty(
 ) -> float | None:
     """Choose the penalty of the greatest gain on validation windows; None if not significant."""
     gains = []
-    for response, inputs, residuals in _parts(module, linear, i, classes, valid):
-        found = apply_class_maps(inputs, response, *candidates.values())
+    for weights, inputs, residuals in valid.parts(module, linear):
+        found = apply_class_maps(inputs, weights[i][:, classes], *candidates.values())
         errors = [(residuals - outputs).square().sum((0, 2)) for outputs in found]
         gains.append(residuals.square().sum((0, 2)).unsqueeze(1) - torch.stack(errors, dim=1))
     gain = torch.cat(gains)  # (n_windows, n_penalties)

@@ -30,8 +30,8 @@ _BASIS_ENTRIES = 2**24
 _MOST_COMPARED, _MOST_COMPARING, _COMPARED_PENALTIES = 4096, 1024, PENALTIES[::2]
 
 # Pooled features help where the cross-entropy is a quarter less with them. Of sensor windows it was
-# 0.03 to 0.65 of that without; of load windows, which end at a known hour, 0.87 at least, and labels
-# of the test years were read no better.
+# 0.03 to 0.65 of that without; of load windows, which end at a known hour, 0.87 at least, and
+# labels of the test years were read no better.
 _CLEARLY_LESS = 0.75
 
 # Validation windows, drawn at random, that the initial likelihood scale is computed from.

@@ -91,6 +91,16 @@ def test_maps_equal_weighted_ridge_regression_of_each_class(shared, left_out, mo
         np.testing.assert_allclose(found.class_maps[0][0, k], expected, atol=1e-3)
 
 
+def test_maps_are_the_same_where_nothing_is_kept(monkeypatch):
+    train, valid = make_data()
+    expected = make_start(train, valid)
+    monkeypatch.setattr(class_maps, "_MOST_KEPT", 0)
+    found = make_start(train, valid)
+    for one, other in zip(found.out_of_fold.maps, expected.out_of_fold.maps, strict=True):
+        for maps, kept in zip(one.class_maps, other.class_maps, strict=True):
+            torch.testing.assert_close(maps, kept)
+
+
 def test_a_sample_of_the_validation_windows_finds_the_same_maps(monkeypatch):
     train, valid = make_data()
     expected = make_start(train, valid).module.linear_forecast.class_maps[0]
