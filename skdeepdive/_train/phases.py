@@ -27,9 +27,8 @@ INTERLEAVED_RATES = {"conditional": 1.0, "forecast": 1.0, "marginal": 0.1, "disc
 # The correction overfits long before the rest has learnt to reconstruct. So in the last phase it is
 # trained anew on the finished latent variables. Early stopping follows its validation error after
 # shrinkage: a correction that overfits can still lower the error once it is shrunk.
-FORECAST_EPOCHS = 2  # for each of `max_epochs`
 FORECAST_PATIENCE = 2
-FORECAST_RATES = {"forecast": 1.0}
+FORECAST_RATES = {"forecast": 2.0}
 
 # The weight of the KL grows to 1 over this many epochs where the encoder has no closed-form start.
 KL_WARMUP_EPOCHS = 5
@@ -100,7 +99,7 @@ def deepdive_phases(
         "forecast",
         forecast_loss,
         FORECAST_RATES,
-        FORECAST_EPOCHS * max_epochs,
+        max_epochs,
         patience and min(FORECAST_PATIENCE, patience),
         evaluate_forecast,
         module.forecast_decoder.restart if restart_correction else lambda: None,

@@ -324,7 +324,7 @@ def ask_for_factors(model):
 @pytest.mark.usefixtures("routing")
 def test_a_pipeline_routes_labels_to_forecasts_and_scores(windows):
     X, y, factors = windows
-    model = ask_for_factors(make_model())
+    model = ask_for_factors(make_model(max_epochs=3))
     pipeline = make_pipeline(StandardScaler(), model).fit(X, y, factors=factors)
     scaled, final = pipeline[0].transform(X), pipeline[-1]
     told = final.predict(scaled, factors=factors)

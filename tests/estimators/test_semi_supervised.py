@@ -54,7 +54,7 @@ def accuracies(parts, seed):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_unlabelled_weeks_of_load_help_to_read_hour_and_weekday(seed):
     semi_supervised, supervised = accuracies(make_load(), seed)
-    assert (semi_supervised - supervised > [0.02, 0.005]).all()
+    assert (semi_supervised - supervised > [0.02, 0.003]).all()
 
 
 @pytest.mark.parametrize("subjects", [(1, 2), (5, 6), (9, 10)])

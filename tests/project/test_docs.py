@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 SHORTER = {
     "getting_started.md": {
         "(as_frame=True).data ": "(as_frame=True).data[-2500:] ",
-        "max_epochs=10": "max_epochs=1, n_hidden=16",
+        "(random_state=0)": "(max_epochs=1, n_hidden=16, random_state=0)",
     },
     "user_guide.md": {
         '"2014-09-01"': '"2014-10-13"',

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 # Less data and training than the reader sees, the same calls.
 SHORTER = {
     "(as_frame=True).data ": "(as_frame=True).data[-2500:] ",
-    "max_epochs=10": "max_epochs=1",
+    "DeepDIVEForecaster(random_state=0)": "DeepDIVEForecaster(max_epochs=1, random_state=0)",
+    "n_channels=2, random_state=0": "n_channels=2, max_epochs=1, random_state=0",
 }
 
 
