@@ -70,7 +70,7 @@ class DeepDIVEForecaster(ExplanationMixin, ProbabilisticMixin, LabelledForecaste
     max_epochs : int, default=8
         Most passes over the training windows in the interleaved phase. A phase on the labels alone,
         of at most ten epochs and with a patience of one, comes before it. A phase on the forecast
-        alone, of at most as many and with a patience of at most two, comes after it.
+        alone, of at most as many and with a patience of at most three, comes after it.
     batch_size : int or "auto", default="auto"
         Windows in a gradient step. "auto" takes a 32nd of the training windows, but between 16 and
         256, so that a few windows train for enough steps.

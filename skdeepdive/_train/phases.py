@@ -27,7 +27,7 @@ INTERLEAVED_RATES = {"conditional": 1.0, "forecast": 1.0, "marginal": 0.1, "disc
 # The correction overfits long before the rest has learnt to reconstruct. So in the last phase it is
 # trained anew on the finished latent variables. Early stopping follows its validation error after
 # shrinkage: a correction that overfits can still lower the error once it is shrunk.
-FORECAST_PATIENCE = 2
+FORECAST_PATIENCE = 3
 FORECAST_RATES = {"forecast": 2.0}
 
 # The weight of the KL grows to 1 over this many epochs where the encoder has no closed-form start.
