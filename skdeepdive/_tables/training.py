@@ -116,10 +116,13 @@ def _check_enough(table: Table, design: Design, report: Any, kept: Sequence[int]
     n_needed = design.n_timesteps + 2 * design.horizon
     need = f"some {n_needed} rows without a hole, n_timesteps + 2 * horizon,"
     if not kept:
+        n_steps, n_missing = int(report["steps"].sum()), int(report["missing"].sum())
+        freq = table.series[0].index.freqstr
+        hint = f" Most steps of the frequency {freq!r} have no row: is it the one of the rows?"
         raise ValueError(
             f"'table' must have {need} in a series for training and validation windows, got "
-            f"{int(report['steps'].max())} with {int(report['missing'].sum())} missing. Fill "
-            "holes, give more rows, or lower 'n_timesteps' or 'horizon'."
+            f"{int(report['steps'].max())} with {n_missing} missing. Fill holes, give more rows, "
+            f"or lower 'n_timesteps' or 'horizon'.{hint if 2 * n_missing > n_steps else ''}"
         )
     short = [one.id for i, one in enumerate(table.series) if i not in set(kept)]
     if short:
