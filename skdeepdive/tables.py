@@ -348,6 +348,12 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
             Before `fit`.
         ValueError
             If there are fewer than two windows.
+
+        Notes
+        -----
+        Searches and cross-validation use it where `scoring` is None. Scorers of scikit-learn
+        compare with a `y`, which tables do not have: with their names, all scores are NaN. A
+        callable ``scorer(forecaster, table)`` works.
         """
         check_is_fitted(self)
         return self._model.score(self._read(table).series)

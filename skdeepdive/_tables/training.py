@@ -142,8 +142,7 @@ def _warn_of_holes(table: Table, report: Any) -> None:
         warnings.warn(
             f"{share:.0%} of the windows touch one of {report['missing'].sum()} missing steps, the "
             f"first of them at {_first_hole(table)}, and are left out; windows_ counts them. To "
-            "keep them, set gaps='keep', or fill short holes, for example by interpolate(limit=3) "
-            "after resample.",
+            "keep them, set gaps='keep', or fill short holes after resample.",
             UserWarning,
             stacklevel=5,
         )

@@ -8,7 +8,7 @@ from fakes import KnownForecaster, LastValueForecaster, ToldForecaster
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
 
 from skdeepdive import (
     DeepDIVEForecaster,
@@ -534,6 +534,19 @@ def test_a_search_over_the_rows_of_a_table_works():
     ).fit(make_table())
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_estimator_.predict().shape == (HORIZON, 2)
+
+
+def test_a_search_takes_a_callable_that_scores_a_table():
+    def score(forecaster, table):
+        return -(forecaster.predict(table[:-HORIZON]) - table[-HORIZON:]).abs().mean().mean()
+
+    cv, table = TimeSeriesSplit(n_splits=2), make_table()
+    scores = cross_val_score(make_forecaster(), table, scoring=score, cv=cv)
+    expected = []
+    for _, test in cv.split(table):
+        last, true = table.iloc[test[-HORIZON - 1]], table.iloc[test[-HORIZON:]]
+        expected.append(-(true - last).abs().mean().mean())
+    np.testing.assert_allclose(scores, expected)
 
 
 def test_scores_need_two_windows():
