@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -12,7 +13,14 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
-from ._data.checks import check_choice, check_flag, check_integer, check_quantiles, shortened
+from ._data.checks import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_quantiles,
+    is_number,
+    shortened,
+)
 from ._data.seeds import make_random_state
 from ._tables.backtest import Backtest, run_backtest
 from ._tables.cutting import Design, take_latest
@@ -340,6 +348,12 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
             Before `fit`.
         ValueError
             If there are fewer than two windows.
+
+        Notes
+        -----
+        Searches and cross-validation use it where `scoring` is None. Scorers of scikit-learn
+        compare with a `y`, which tables do not have: with their names, all scores are NaN. A
+        callable ``scorer(forecaster, table)`` works.
         """
         check_is_fitted(self)
         return self._model.score(self._read(table).series)
@@ -493,8 +507,9 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         design = self._make_design(table.columns)
         if self.id_as_factor and table.id_name is None:
             raise ValueError("'id_as_factor' needs a table with ids, got a single series.")
-        bounds = check_bounds(self.bounds, [table.columns[i] for i in design.targets])
-        check_within(table.series, design.targets, bounds)
+        targets = {table.columns[i]: i for i in design.targets}
+        bounds = check_bounds(self.bounds, list(targets))
+        check_within(table.series, targets, bounds)
         forecaster = clone(self.forecaster)
         fraction, gap = forecaster.validation_fraction, forecaster.validation_gap
         training, report = make_training_set(table, design, fraction, gap, self.scale_ids)
@@ -547,6 +562,12 @@ class SeriesForecaster(MetaEstimatorMixin, BaseEstimator):
         )
 
     def _read(self, table: Any) -> Table:
+        if is_number(table, numbers.Integral):
+            raise TypeError(
+                f"'table' must hold the rows to forecast from, or be None, got {table}. How many "
+                "rows are forecast is the 'horizon' that the forecaster is made with: make it with "
+                "another one, and fit it."
+            )
         layout = Layout(self.id, self.time)
         found = read_table(table, layout, self.freq_, self.columns_, self._latest[0].index)
         if (found.id_name is None) != (self._id_name is None):

@@ -428,6 +428,11 @@ def test_an_unknown_scorer_is_refused(scoring):
         forecast_scorer(scoring)
 
 
+def test_a_scorer_of_forecasts_needs_futures():
+    with pytest.raises(TypeError, match="'y' must hold the futures .* leave 'scoring' None or"):
+        forecast_scorer("r2")(None, None)
+
+
 # Reading labels, and measures of disentanglement by classifiers
 
 

@@ -294,7 +294,9 @@ def test_series_that_is_not_numeric_is_an_error(series):
 def test_frame_with_a_column_of_text_is_an_error():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"load": [1.0, 2.0], "note": ["1", "2"]})
-    with pytest.raises(TypeError, match=r"'series' must hold real numbers.*drop the columns"):
+    with pytest.raises(
+        TypeError, match=r"'series' must hold real numbers.*to_numeric\(.*drop columns"
+    ):
         sliding_windows(frame, 1, 1)
 
 
@@ -884,7 +886,7 @@ def test_a_local_clock_put_back_has_even_steps_with_its_time_zone():
     pd = pytest.importorskip("pandas")
     index = pd.date_range("2014", periods=YEAR, freq="h", tz="Europe/Berlin").tz_localize(None)
     series = pd.Series(np.arange(YEAR), index=index)
-    with pytest.raises(ValueError, match=r"one per time step, got 2014-10-26 02.*tz_localize"):
+    with pytest.raises(ValueError, match=r"got 2014-10-26 02.* first call series.tz_localize\("):
         sliding_windows(series.loc["2014-04":], 24, 6)
     with pytest.raises(ValueError, match=r"evenly spaced in time, got 2014-03-30 03.* after .* 01"):
         sliding_windows(series.loc[:"2014-09"], 24, 6)

@@ -71,6 +71,12 @@ def shortened(value: Any) -> str:
     return reprlib.repr(value)
 
 
+def listed(values: list) -> str:
+    """Show a list, of more than a dozen entries the first ten and the last."""
+    shown = [shortened(value) for value in values]
+    return f"[{', '.join([*shown[:10], '...', shown[-1]] if len(shown) > 12 else shown)}]"
+
+
 def check_index(name: str, value: Any, length: int) -> int:
     """Return `value` as a position among `length`, from the start; negative ones from the end."""
     index = _as_integer(name, value)
@@ -152,10 +158,13 @@ def check_quantiles(name: str, values: Any) -> np.ndarray:
     return levels
 
 
-def check_flag(name: str, value: Any) -> bool:
-    """Return `value` if it is True or False."""
+def check_flag(name: str, value: Any, advice: str = "") -> bool:
+    """Return `value` if it is True or False.
+
+    `advice` says what else may have been meant.
+    """
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"'{name}' must be True or False, got {value!r}.")
+        raise TypeError(f"'{name}' must be True or False, got {shortened(value)}.{advice}")
     return bool(value)
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .checks import check_length, naming, shortened
+from .checks import check_length, listed, naming, shortened
 
 UNLABELLED = -1
 
@@ -86,7 +86,7 @@ def check_labels_of_factors(name: str, values: Any, known: Factors) -> dict[int,
             is_class = False
         if not is_class:
             raise ValueError(
-                f"'{name}' must give factor '{factor}' one of its labels {shortened(classes)}, got "
+                f"'{name}' must give factor '{factor}' one of its labels {listed(classes)}, got "
                 f"{shortened(label)}."
             )
         codes[j] = classes.index(label)
@@ -114,7 +114,7 @@ def check_known_factors(factors: Any, n_samples: int, known: Factors) -> Factors
     if factors is None:
         codes = np.full((n_samples, len(known.names)), UNLABELLED, dtype=np.int64)
         return Factors(known.names, known.classes, codes)
-    columns = _factor_columns(factors)
+    columns = _columns_as_known(factors, known)
     names = [column.name for column in columns]
     if names != known.names:
         was_found = known.names == [FOUND]
@@ -131,12 +131,15 @@ def check_labels_of_windows(factors: Any, n_samples: int, known: Factors) -> np.
 
     None where no label is known.
     """
-    columns = _factor_columns(factors)
+    columns = _columns_as_known(factors, known)
     codes = np.full((n_samples, len(known.names)), UNLABELLED, dtype=np.int64)
     for name, labels, _ in columns:
         if name not in known.names:
+            got = repr(name)
+            if not _has_names(factors):
+                got = "labels without names. Pass a dict or a DataFrame"
             raise ValueError(
-                f"'factors' must have columns among {known.names}, as in fit, got {name!r}."
+                f"'factors' must have columns among {known.names}, as in fit, got {got}."
             )
         check_length("factors", len(labels), n_samples)
         j = known.names.index(name)
@@ -185,6 +188,26 @@ def _factor_columns(factors: Any) -> list[_Column]:
         raise ValueError(f"'factors' must have distinct column names, got {names}.")
     if _RESERVED in names:
         raise ValueError(f"'factors' must not name a factor {_RESERVED!r}: other dimensions are.")
+    return columns
+
+
+def _has_names(factors: Any) -> bool:
+    return (
+        isinstance(factors, Mapping)
+        or hasattr(factors, "columns")
+        or getattr(factors, "name", None) is not None
+    )
+
+
+def _columns_as_known(factors: Any, known: Factors) -> list[_Column]:
+    """Return the columns of factors; labels without a name are those of the only known factor.
+
+    Clusters that were discovered have no labels to be taken for.
+    """
+    columns = _factor_columns(factors)
+    is_only = len(columns) == len(known.names) == 1 and known.names != [FOUND]
+    if is_only and not _has_names(factors):
+        return [columns[0]._replace(name=known.names[0])]
     return columns
 
 
@@ -326,7 +349,7 @@ def _codes(subject: str, labels: np.ndarray, classes: np.ndarray, advice: str) -
     if new:
         raise ValueError(
             f"{subject} has the label {shortened(new[0])}, which is not among its classes: "
-            f"{shortened(classes.tolist())}. {advice}"
+            f"{listed(classes.tolist())}. {advice}"
         )
     return [code[label] for label in labels.tolist()]
 

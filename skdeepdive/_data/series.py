@@ -11,11 +11,6 @@ from .checks import is_number, naming, shortened
 # About 36 billion years about 1970, which NumPy's calendar is exact in.
 _MOST_SECONDS = 2**60
 
-_DOUBLED = (
-    "Call series.groupby(level=0).mean(), or, where a local clock was put back, "
-    "series.tz_localize(zone, ambiguous='infer')."
-)
-
 
 def check_series(series: Any) -> np.ndarray:
     """Return the values of a series, one row per time step and, in two dimensions, per channel."""
@@ -38,7 +33,8 @@ def check_series(series: Any) -> np.ndarray:
     if values.dtype.kind not in "biuf":
         raise TypeError(
             f"'series' must hold real numbers, got {_other_columns(series)}dtype {values.dtype}. "
-            "Convert or drop the columns that are not numeric."
+            "Make numbers of text by pandas.to_numeric(column, errors='coerce'), or drop columns "
+            "that hold none."
         )
     if values.ndim not in (1, 2):
         raise ValueError(
@@ -182,9 +178,15 @@ def check_spacing(index: Any) -> None:
     median = np.median(steps)
     is_regular = isinstance(index, pandas.DatetimeIndex) and index.freq is not None
     is_uneven = (3 * steps < 2 * median) | (2 * steps > 3 * median)
+    localize = "series.tz_localize(zone, ambiguous='infer')"
+    mean = "series.groupby(level=0).mean()"
     for is_bad, demand, advice in (
-        (steps < 0, "in the order of time", "Call series.sort_index()."),
-        (steps == 0, "one per time step", _DOUBLED),
+        (steps < 0, "in the order of time", sort_advice(index, localize, "series.sort_index()")),
+        (
+            steps == 0,
+            "one per time step",
+            mean_advice(index, localize, copies_call("series"), mean),
+        ),
         (is_uneven & (not is_regular), "evenly spaced in time", None),
     ):
         if is_bad.any():
@@ -193,6 +195,42 @@ def check_spacing(index: Any) -> None:
                 f"'series' must have rows {demand}, got {index[row]} in row {row} after "
                 f"{index[row - 1]}. {advice or _fill(index, median)}"
             )
+
+
+def sort_advice(index: Any, localize: str, sort: str) -> str:
+    """Return what to do about rows out of order, by the calls given.
+
+    The hour that a local clock shows twice runs back in time, and sorting would mix both.
+    """
+    if not _is_naive(index) or index.is_unique:
+        return f"Call {sort}."
+    return (
+        f"Where a local clock was put back, first call {localize}, on rows from the oldest to the "
+        f"newest: sorting would mix the hours that it shows twice. Only then call {sort}."
+    )
+
+
+def mean_advice(index: Any, localize: str, copies: str, mean: str) -> str:
+    """Return what to do about doubled rows, by the calls given.
+
+    Means of the hour that a local clock shows twice would be of two hours.
+    """
+    if not _is_naive(index):
+        return f"Call {mean}."
+    return (
+        f"Where a local clock was put back, first call {localize}; where that fails, drop copies "
+        f"of rows before it, by {copies}. Only then call {mean}."
+    )
+
+
+def _is_naive(index: Any) -> bool:
+    """Whether time stamps have no time zone; periods have none, but follow no clock."""
+    return getattr(index, "tz", True) is None
+
+
+def copies_call(name: str) -> str:
+    """Return the call that drops rows of the same time and values as one before."""
+    return f"{name}[~{name}.reset_index().duplicated().to_numpy()]"
 
 
 def _fill(index: Any, step: float) -> str:

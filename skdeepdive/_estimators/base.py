@@ -1,7 +1,8 @@
 """BaseForecaster, which all estimators share: checks, forecasts, embeddings, saving."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
@@ -451,7 +452,8 @@ class BaseForecaster(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        y, y_has_gaps = _to_futures("y", y, len(windows))
+        with _naming_factors(y):
+            y, y_has_gaps = _to_futures("y", y, len(windows))
         if plan.goes_on and y.shape[1:] != self._future_shape:
             expected = shape_text(self._future_shape)
             raise ValueError(f"'y' must have shape {expected} as before, got {y.shape}.")
@@ -625,6 +627,20 @@ class BaseForecaster(
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(from_plain(state, type(self)))
+
+
+@contextmanager
+def _naming_factors(y: Any) -> Iterator[None]:
+    """Let what is raised about futures that are text say where labels go."""
+    try:
+        yield
+    except ValueError as error:
+        if not any(isinstance(value, str) for value in np.ravel(np.asarray(y, dtype=object))[:1]):
+            raise
+        raise ValueError(
+            f"{error} Labels of windows are the 'factors' of DeepDIVEForecaster.fit; as_classifier "
+            "and FactorClassifier predict them."
+        ) from error
 
 
 def _to_futures(name: str, y: Any, n_samples: int) -> tuple[np.ndarray, bool]:

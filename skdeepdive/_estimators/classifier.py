@@ -1,6 +1,6 @@
 """A factor of a forecaster as a scikit-learn classifier."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -47,12 +47,19 @@ class FactorClassifier(ClassifierMixin, BaseEstimator):
     forecaster_: Any
     classes_: np.ndarray
 
+    # As the forecaster's own, which groups reach wherever there are any.
+    __metadata_request__fit: ClassVar = {"groups": True}
+
     def __init__(self, forecaster: Any, factor: str = "label"):
         self.forecaster = forecaster
         self.factor = factor
 
     def fit(
-        self, X: ArrayLike, y: ArrayLike, futures: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        futures: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
     ) -> "FactorClassifier":
         """Fit a clone of the forecaster.
 
@@ -64,6 +71,9 @@ class FactorClassifier(ClassifierMixin, BaseEstimator):
             Labels of the factor.
         futures : array-like of shape (n_samples, horizon) or (n_samples, horizon, n_targets)
             Futures of the windows, what the forecaster's `fit` calls `y`.
+        groups : array-like of shape (n_samples,), default=None
+            The person or recording of every window, as in the forecaster's `fit`. scikit-learn's
+            tools hand on `groups` unasked.
 
         Returns
         -------
@@ -76,10 +86,12 @@ class FactorClassifier(ClassifierMixin, BaseEstimator):
         """
         if futures is None:
             raise ValueError(
-                "'futures' must be given: the forecaster is fitted to them as well. Through "
-                "scikit-learn's tools they go as metadata, with set_fit_request(futures=True)."
+                "'futures' must be given: the forecaster is fitted to them as well. "
+                "scikit-learn's tools take them as params={'futures': futures}, with metadata "
+                "routing after set_fit_request(futures=True)."
             )
-        fitted = clone(self.forecaster).fit(X, futures, {self.factor: np.asarray(y)})
+        labels = {self.factor: np.asarray(y)}
+        fitted = clone(self.forecaster).fit(X, futures, labels, groups=groups)
         return self._take(fitted)
 
     def predict(self, X: ArrayLike) -> np.ndarray:

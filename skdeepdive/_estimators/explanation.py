@@ -108,7 +108,9 @@ class ExplanationMixin(_Forecaster):
 
         Notes
         -----
-        A label stands for what goes with it in the training windows, not for what it causes.
+        A label stands for what goes with it in the training windows, not for what it causes. Labels
+        of :func:`~skdeepdive.calendar_factors` are those of the origin, the last step of the
+        window, not those of the steps that are forecast.
 
         Examples
         --------

@@ -16,6 +16,10 @@ from ..nn.module import DeepDIVE
 # The variance of the latent part of a forecast is estimated from at least as many draws.
 _LEAST_DRAWS = 16
 
+_BY_NAME = (
+    " Labels and covariates are given by name: factors=labels. How many steps are forecast is "
+    "decided by the futures given to fit."
+)
 
 if TYPE_CHECKING:  # what it is mixed into
     from .labelled import LabelledForecaster as _Forecaster
@@ -87,7 +91,7 @@ class ProbabilisticMixin(_Forecaster):
             If `X` or `future_covariates` have another shape than in `fit`, or hold infinity; if
             covariates are NaN; if a label is none of its factor's classes.
         """
-        if not check_flag("return_std", return_std):
+        if not check_flag("return_std", return_std, _BY_NAME):
             return super().predict(X, factors=factors, future_covariates=future_covariates)
 
         def forecast_and_deviation(x, labels, covariates):

@@ -240,7 +240,7 @@ def take_latest(series: Sequence[DatedSeries], design: Design) -> list[DatedSeri
         raise ValueError(
             f"'table' must end with n_timesteps = {n_timesteps} rows without a hole, got "
             f"{_problem(others[0], design)}. Give more rows, fit with gaps='keep', or fill the "
-            "holes, for example by interpolate(limit=3) after resample."
+            "holes after resample."
         )
     if others:
         listed = [f"{one.id!r} ({_problem(one, design)})" for one in others[:10]]

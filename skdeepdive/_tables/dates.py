@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._data.series import mean_advice, sort_advice
 from .layout import Layout
 
 # So many steps for every row are taken for an error in a time stamp.
@@ -22,17 +23,12 @@ def check_order(index: Any, layout: Layout, n_levels: int) -> None:
             f"{layout.name!r} must have dated rows, got NaT in row {row}. Drop such rows."
         )
     steps = np.diff(index.asi8)
-    doubled = f"Call {layout.mean_call(n_levels)}"
+    localize, mean = layout.localize_call(n_levels), layout.mean_call(n_levels)
     if layout.id is None and n_levels == 1:
-        doubled += ", or name the column that tells several series apart by 'id'"
-    if getattr(index, "tz", True) is None:
-        doubled += (
-            ". Where a local clock was put back, call tz_localize(zone, ambiguous='infer') on the "
-            "times"
-        )
+        mean += ", or name the column that tells several series apart by 'id'"
     for is_bad, demand, advice in (
-        (steps < 0, "in the order of time", f"Call {layout.sort_call()}."),
-        (steps == 0, "one per time step", f"{doubled}."),
+        (steps < 0, "in the order of time", sort_advice(index, localize, layout.sort_call())),
+        (steps == 0, "one per time step", mean_advice(index, localize, layout.copies_call(), mean)),
     ):
         if is_bad.any():
             row = int(np.argmax(is_bad)) + 1
@@ -145,10 +141,20 @@ def regular_index(index: Any, freq: Any, layout: Layout) -> tuple[Any, np.ndarra
         row = int(np.argmax(positions < 0))
         raise ValueError(
             f"{layout.name!r} must have rows at the steps of the frequency {freq.freqstr!r}, got "
-            f"{index[row]}, which is not one of those from {index[0]} on. Name another frequency "
-            f"by 'freq', or call resample({freq.freqstr!r}).mean() on each series."
+            f"{index[row]}, which is not one of those from {index[0]} on. {_spacing(index)}Name "
+            f"another frequency by 'freq', or call resample({freq.freqstr!r}).mean() on each "
+            "series."
         )
     return steps.rename(index.name), positions
+
+
+def _spacing(index: Any) -> str:
+    """Tell the commonest step from one row to the next."""
+    import pandas
+
+    steps, counts = np.unique(np.diff(index), return_counts=True)
+    step = pandas.Timedelta(steps[counts.argmax()])
+    return f"Of {counts.sum()} steps between rows, {counts.max()} are of {step}. "
 
 
 def _check_density(index: Any, freq: Any, layout: Layout) -> None:

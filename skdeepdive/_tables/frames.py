@@ -100,18 +100,34 @@ def _check_pair(pair: Any) -> tuple[float, float]:
     return low, high
 
 
-def check_within(series: Sequence[DatedSeries], channels: list[int], bounds: np.ndarray) -> None:
-    """Raise where a value of a table lies beyond the bounds of its target."""
-    for one in series:
-        values = one.values[:, channels]
-        beyond = (values < bounds[0]) | (values > bounds[1])
-        if beyond.any():
-            row, target = np.argwhere(beyond)[0]
+def check_within(series: Sequence[DatedSeries], targets: Mapping, bounds: np.ndarray) -> None:
+    """Raise where values of a table lie beyond the bounds of their target.
+
+    Targets are positions of channels by their names.
+    """
+    for (name, channel), (low, high) in zip(targets.items(), bounds.T, strict=True):
+        columns = [(one, one.values[:, channel]) for one in series]
+        beyond = [
+            (one.index[row], values[row])
+            for one, values in columns
+            for row in np.flatnonzero((values < low) | (values > high))
+        ]
+        if beyond:
+            first, value = beyond[0]
             raise ValueError(
-                f"'bounds' must hold for the table, got {values[row, target]:g} at "
-                f"{one.index[row]} for bounds {bounds[:, target].tolist()}. Widen them, or mend "
-                "the value."
+                f"'bounds' must hold for the table, got {len(beyond)} value(s) of {name!r} outside "
+                f"[{low:g}, {high:g}], the first {value:g} at {first}. If they are errors, make "
+                f"them NaN by {_within_call(name, low, high)}, then fill short holes by "
+                "interpolate, or set gaps='keep'. If they are not, widen the bounds."
             )
+
+
+def _within_call(name: Any, low: float, high: float) -> str:
+    """Return the call that leaves what lies within bounds of a column."""
+    column = f"table[{name!r}]"
+    if np.isfinite([low, high]).all():
+        return f"{column}.where({column}.between({low:g}, {high:g}))"
+    return f"{column}.where({column} {f'>= {low:g}' if np.isfinite(low) else f'<= {high:g}'})"
 
 
 def read_future(

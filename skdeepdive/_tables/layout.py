@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from .._data.series import copies_call
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -29,6 +31,19 @@ class Layout:
         if self.time is None:
             return f"{self.name}.sort_index()"
         return f"{self.name}.sort_values({self.keys!r})"
+
+    def localize_call(self, n_levels: int) -> str:
+        """Return the call that tells the two hours apart that a local clock shows twice."""
+        call = "tz_localize(zone, ambiguous='infer')"
+        if self.keys or n_levels > 1:
+            return f"{call} on the times of each series"
+        return f"{self.name}.{call}"
+
+    def copies_call(self) -> str:
+        """Return the call that drops rows of the same id, time and values as one before."""
+        if self.time is not None:
+            return f"{self.name}.drop_duplicates()"
+        return copies_call(self.name)
 
     def mean_call(self, n_levels: int) -> str:
         """Return the call that leaves one row per time step."""

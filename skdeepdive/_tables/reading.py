@@ -217,8 +217,10 @@ def _take_channels(frame: Any, layout: Layout, columns: Sequence | None) -> Any:
     if others or not len(frame.columns):
         raise TypeError(
             f"{layout.name!r} must have columns of numbers, got "
-            f"{f'others in {shortened(others)}' if others else 'none'}. Drop or convert those that "
-            "are not numeric; name ids and times by 'id' and 'time'."
+            f"{f'others in {shortened(others)}' if others else 'none'}. Read numbers with decimal "
+            "commas by read_csv(decimal=','), make numbers of other text by "
+            "pandas.to_numeric(column, errors='coerce'), drop columns that hold none, and name ids "
+            "and times by 'id' and 'time'."
         )
     return frame
 

@@ -117,10 +117,13 @@ def _check_enough(table: Table, design: Design, report: Any, kept: Sequence[int]
     need = f"some {n_needed} rows without a hole, n_timesteps + 2 * horizon,"
     if not kept:
         _check_columns(table)
+        n_steps, n_missing = int(report["steps"].sum()), int(report["missing"].sum())
+        freq = table.series[0].index.freqstr
+        hint = f" Most steps of the frequency {freq!r} have no row: is it the one of the rows?"
         raise ValueError(
             f"'table' must have {need} in a series for training and validation windows, got "
-            f"{int(report['steps'].max())} with {int(report['missing'].sum())} missing. Fill "
-            "holes, give more rows, or lower 'n_timesteps' or 'horizon'."
+            f"{int(report['steps'].max())} with {n_missing} missing. Fill holes, give more rows, "
+            f"or lower 'n_timesteps' or 'horizon'.{hint if 2 * n_missing > n_steps else ''}"
         )
     short = [one.id for i, one in enumerate(table.series) if i not in set(kept)]
     if short:
@@ -149,8 +152,7 @@ def _warn_of_holes(table: Table, report: Any) -> None:
         warnings.warn(
             f"{share:.0%} of the windows touch one of {report['missing'].sum()} missing steps, the "
             f"first of them at {_first_hole(table)}, and are left out; windows_ counts them. To "
-            "keep them, set gaps='keep', or fill short holes, for example by interpolate(limit=3) "
-            "after resample.",
+            "keep them, set gaps='keep', or fill short holes after resample.",
             UserWarning,
             stacklevel=5,
         )

@@ -117,6 +117,11 @@ def forecast_scorer(scoring: str) -> Any:
     --------
     skdeepdive.inspection.channel_importance : What each channel adds to a score.
 
+    Notes
+    -----
+    It scores forecasters of windows. Searches of a :class:`~skdeepdive.SeriesForecaster` have no
+    `y` to compare with: they use its own `score`, or a callable ``scorer(forecaster, table)``.
+
     Examples
     --------
     >>> import numpy as np
@@ -150,7 +155,12 @@ class _ForecastScorer:
     def __init__(self, scorer: Any):
         self.scorer = scorer
 
-    def __call__(self, estimator: Any, X: Any, y: Any, **options: Any) -> float:
+    def __call__(self, estimator: Any, X: Any, y: Any = None, **options: Any) -> float:
+        if y is None:
+            raise TypeError(
+                "'y' must hold the futures of windows, got None. For a SeriesForecaster, which "
+                "takes tables, leave 'scoring' None or pass a callable scorer(forecaster, table)."
+            )
         return float(self.scorer(_Flattened(estimator), X, _flatten(y), **options))
 
     def __repr__(self) -> str:

@@ -1,11 +1,19 @@
 """Labels in tables and dicts: their names, and the order of their classes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
-from skdeepdive._data.labels import check_factors
+from skdeepdive._data.labels import (
+    Factors,
+    check_factors,
+    check_known_factors,
+    check_labels_of_factors,
+    check_labels_of_windows,
+)
 
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday"]
 LABELS = ["Tuesday", "Monday", "Thursday", None, "Monday"]
@@ -63,6 +71,36 @@ def test_a_dict_names_the_factors():
 def test_a_dict_that_holds_no_labels_is_refused(factors, message):
     with pytest.raises(ValueError, match=message):
         check_factors(factors, 3)
+
+
+KNOWN = Factors(["kind"], [np.array(["calm", "lively"])], np.empty((0, 1), int))
+
+
+@pytest.mark.parametrize("form", [list, np.array, np.vstack, pd.Series])
+def test_labels_without_a_name_are_those_of_the_only_factor(form):
+    codes = check_labels_of_windows(form(["lively", "calm"]), 2, KNOWN)
+    assert codes.tolist() == [[1], [0]]
+    assert check_known_factors(form(["lively", "calm"]), 2, KNOWN).codes.tolist() == [[1], [0]]
+
+
+@pytest.mark.parametrize(
+    ("factors", "known", "match"),
+    [
+        (["calm"], replace(KNOWN, names=["a", "b"], classes=KNOWN.classes * 2), "without names. P"),
+        (["calm"], replace(KNOWN, names=["cluster"]), "labels without names. Pass a dict"),
+        (pd.Series(["calm"], name="half"), KNOWN, r"among \['kind'\], as in fit, got 'half'.$"),
+    ],
+)
+def test_labels_of_which_factor_is_not_known_are_refused(factors, known, match):
+    with pytest.raises(ValueError, match=match):
+        check_labels_of_windows(factors, 1, known)
+
+
+@pytest.mark.parametrize(("n", "last"), [(12, "10, 11"), (24, r"9, \.\.\., 23")])
+def test_a_dozen_labels_are_listed_and_more_cut(n, last):
+    known = Factors(["hour"], [np.arange(n)], np.empty((0, 1), int))
+    with pytest.raises(ValueError, match=rf"one of its labels \[0, 1, .*{last}\], got 'noon'"):
+        check_labels_of_factors("factors", {"hour": "noon"}, known)
 
 
 def test_a_table_of_polars_keeps_its_names():

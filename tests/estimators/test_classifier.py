@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 import torch
@@ -12,7 +13,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import ConfusionMatrixDisplay, balanced_accuracy_score
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_score
 
 from skdeepdive import DeepDIVEForecaster, FactorClassifier
 
@@ -71,7 +72,9 @@ def test_before_fit_there_is_no_classifier():
 
 def test_futures_are_asked_for():
     X, _, kind = make_cases()
-    with pytest.raises(ValueError, match=r"'futures' must be given.*set_fit_request"):
+    with pytest.raises(
+        ValueError, match=r"'futures' must be given.*params=\{'futures'.*set_fit_request"
+    ):
         FactorClassifier(make_model()).fit(X, kind)
 
 
@@ -83,6 +86,45 @@ def test_it_is_cross_validated_with_its_futures_as_metadata():
             classifier, X, kind, cv=StratifiedKFold(3), scoring="accuracy", params={"futures": y}
         )
     assert scores.min() > 0.9
+
+
+def test_groups_are_handed_on_to_the_forecaster():
+    X, y, kind = make_cases()
+    person = np.arange(len(X)) % 12
+    direct = make_model().fit(X, y, {"kind": kind}, groups=person)
+    classifier = FactorClassifier(make_model(), "kind").fit(X, kind, futures=y, groups=person)
+    np.testing.assert_array_equal(classifier.predict_proba(X), direct.predict_cluster_proba(X))
+    alone = FactorClassifier(make_model(), "kind").fit(X, kind, futures=y)
+    assert (classifier.predict_proba(X) != alone.predict_proba(X)).any()
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_groups_divide_the_folds_of_cross_validation_and_reach_fit(routing):
+    X, y, kind = make_cases()
+    person, seen = np.arange(len(X)) % 12, []
+
+    class Watched(FactorClassifier):
+        def fit(self, X, y, futures=None, groups=None):
+            seen.append(None if groups is None else set(groups))
+            return super().fit(X, y, futures, groups)
+
+    options = {"params": {"futures": y, "groups": person}, "error_score": "raise"}
+    with sklearn.config_context(enable_metadata_routing=routing):
+        classifier = Watched(make_model(), "kind")
+        if routing:
+            classifier.set_fit_request(futures=True)
+        else:
+            options["groups"] = person
+        scores = cross_val_score(classifier, X, kind, cv=GroupKFold(3), **options)
+    assert scores.min() > 0.9
+    assert [len(people) for people in seen] == [8, 8, 8]
+
+
+@pytest.mark.parametrize("form", [np.asarray, list, lambda kind: kind.astype(object), pd.Series])
+def test_labels_in_place_of_futures_are_told_where_they_go(form):
+    X, _, kind = make_cases()
+    with pytest.raises(ValueError, match="'y' must hold numbers.* 'factors' of .*Classifier"):
+        make_model().fit(X, form(kind))
 
 
 def test_it_is_calibrated(fitted):

@@ -270,7 +270,11 @@ def test_an_absent_part_has_no_divergence(latent):
         (lambda m, X: m.sample(X, 0), ValueError, "'n_samples' must be a positive integer"),
         (lambda m, X: m.sample(X, 1.5), TypeError, "'n_samples' must be an integer, got 1.5"),
         (lambda m, X: m.sample(X, 2, random_state="a"), ValueError, "'random_state' must be"),
-        (lambda m, X: m.predict(X, return_std=2), TypeError, "'return_std' must be True or False"),
+        (
+            lambda m, X: m.predict(X, 24),
+            TypeError,
+            "'return_std' must be True or False, got 24. Labels .* factors=labels. .* futures",
+        ),
         (lambda m, X: m.predict_quantiles(X[:, 1:]), ValueError, "X has 23 features"),
         (lambda m, X: m.score_samples(np.where(X > 1, np.inf, X)), ValueError, "'X' must be fin"),
     ],

@@ -81,8 +81,17 @@ def test_leap_days_are_days():
         ),
         (
             HOURS.insert(8, HOURS[7]),
-            r"one per time step, got 2014-10-25 07:00:00 .*table.groupby\(level=0\).mean\(\), or "
-            r".*'id'. Where a local clock was put back, call tz_localize",
+            r"one per time step, got 2014-10-25 07:00:00 .*Where a local clock was put back, first "
+            r"call table.tz_localize\(zone, ambiguous='infer'\); where that fails, drop copies .*"
+            r"table\[~table.*\]. Only then call table.groupby\(level=0\).mean\(\), or .*'id'",
+        ),
+        (
+            HOURS.insert(8, HOURS[7]).tz_localize("UTC"),
+            r"07:00:00\+00:00. Call table.groupby\(level=0\).mean\(\), or .*'id'",
+        ),
+        (
+            HOURS[[*range(20), *range(18, 60)]],
+            r"first call table.tz_localize\(.*sorting would mix .* Only then call table.sort_index",
         ),
         (
             HOURS[:50].append(HOURS[50:] + pd.Timedelta("7min")),
@@ -109,11 +118,39 @@ def test_the_calls_that_errors_name_mend_the_table():
     mended = table.sort_index()
     mended = mended.groupby(level=0).mean()
     assert len(read_one(mended)) == 60
-    local = pd.date_range("2014-10-25", periods=60, freq="h", tz="Europe/Lisbon")
-    clock = table_at(local.tz_localize(None))
-    assert read_one(clock.tz_localize("Europe/Lisbon", ambiguous="infer")).index.equals(local)
     odd = table_at(HOURS[:50].append(HOURS[50:] + pd.Timedelta("7min")))
     assert len(read_one(odd.resample("h").mean())) == 60
+
+
+def rows_of_a_clock_put_back(freq):
+    local = pd.date_range("2014-10-25", "2014-10-27", freq=freq, tz="Europe/Lisbon", name="time")
+    return table_at(local.tz_localize(None)), local
+
+
+@pytest.mark.parametrize("freq", ["h", "15min"])
+@pytest.mark.parametrize("n_copies", [1, 2])
+def test_both_hours_of_a_clock_put_back_are_kept_by_the_calls_in_their_order(freq, n_copies):
+    clock, local = rows_of_a_clock_put_back(freq)
+    table = pd.concat([clock] * n_copies)
+    with pytest.raises(ValueError, match="Where a local clock was put back, first call"):
+        read(table)
+    table = table[~table.reset_index().duplicated().to_numpy()]
+    table = table.tz_localize("Europe/Lisbon", ambiguous="infer").sort_index()
+    series = read_one(table.groupby(level=0).mean())
+    assert series.index.equals(local)
+    np.testing.assert_array_equal(series.values[:, 0], np.arange(len(local)))
+
+
+def test_what_cannot_be_told_apart_of_a_clock_put_back_can_be_left_out():
+    clock, local = rows_of_a_clock_put_back("h")
+    corrected = clock.iloc[[25]] + 0.5  # a second reading of the hour that is there twice
+    table = pd.concat([clock[:25], corrected, clock[25:]])
+    with pytest.raises(ValueError, match="switches"):
+        table.tz_localize("Europe/Lisbon", ambiguous="infer")
+    table = table.tz_localize("Europe/Lisbon", ambiguous="NaT", nonexistent="NaT")
+    series = read_one(table[table.index.notna()])
+    assert series.index.equals(local)
+    assert np.flatnonzero(np.isnan(series.values)).tolist() == [25, 26]
 
 
 @pytest.mark.parametrize("freq", ["30min", pd.offsets.Minute(30)])
@@ -125,7 +162,10 @@ def test_a_given_frequency_counts(freq):
     ("freq", "match"),
     [
         ("fortnight", "'freq' must be a frequency of pandas"),
-        ("2h", "got 2014-10-25 01:00:00, which"),
+        (
+            "2h",
+            "got 2014-10-25 01:00:00, which .* Of 59 steps between rows, 59 are of 0 days 01:00:00",
+        ),
     ],
 )
 def test_a_frequency_that_does_not_fit_is_refused(freq, match):
@@ -139,7 +179,10 @@ def test_a_frequency_that_does_not_fit_is_refused(freq, match):
         (np.ones((5, 2)), "got ndarray. Date the rows"),
         (table_at(np.arange(5)), "one of dtype int64. Call set_index"),
         (table_at(pd.Index(["01/02/2014", "02/02/2014"])), r"got '01/02/2014' .*format="),
-        (table_at(HOURS, load=1.0, name="a", other="b"), r"others in \['name', 'other'\]"),
+        (
+            table_at(HOURS, load=1.0, name="a", other="1,5"),
+            r"others in \['name', 'other'\]. Read .*\(decimal=','\), .* pandas.to_numeric\(",
+        ),
         (table_at(HOURS)[[]], "columns of numbers, got none"),
     ],
 )

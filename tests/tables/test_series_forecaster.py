@@ -8,7 +8,7 @@ from fakes import KnownForecaster, LastValueForecaster, ToldForecaster
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
 
 from skdeepdive import (
     DeepDIVEForecaster,
@@ -259,6 +259,17 @@ def test_rows_that_make_no_window_are_refused(rows, match):
         forecaster.predict(table.iloc[rows])
 
 
+def test_a_number_of_rows_is_no_table():
+    forecaster = make_forecaster().fit(make_table())
+    with pytest.raises(TypeError, match="be None, got 48. How many rows .* is the 'horizon'"):
+        forecaster.predict(48)
+
+
+def test_a_frequency_finer_than_the_rows_is_named():
+    with pytest.raises(ValueError, match="1597 with 1197 missing.* Most steps .*'15min' have no"):
+        make_forecaster(freq="15min").fit(make_table())
+
+
 def test_the_input_is_not_changed():
     table = make_table().drop(make_table().index[[200]])
     before = table.copy()
@@ -339,12 +350,35 @@ def test_bounds_keep_the_coverage():
         ((0, "a"), TypeError, "pair of the least"),
         ((1, 0), ValueError, "least value below the greatest"),
         ({"rain": (0, 1)}, ValueError, "must name targets, .* got 'rain'"),
-        ((0, 4), ValueError, "must hold for the table, got .* at 2014-10-15 .* Widen them"),
+        (
+            (0, 6),
+            ValueError,
+            r"got 31 value\(s\) of 'load' outside \[0, 6\], the first 6.\d* at 2014-10-16 .* make "
+            r"them NaN by table\['load'\].where\(table\['load'\].between\(0, 6\)\), .* widen the",
+        ),
+        ((6, None), ValueError, r"outside \[6, inf\], .* table\['load'\].where\(.* >= 6\)"),
+        ((None, 4), ValueError, r"outside \[-inf, 4\], .* table\['load'\].where\(.* <= 4\)"),
     ],
 )
 def test_bounds_that_cannot_be_are_refused(bounds, error, match):
     with pytest.raises(error, match=match):
         make_forecaster(bounds=bounds, targets=["load"]).fit(make_table())
+
+
+def test_the_call_that_bounds_advise_makes_nan_of_spikes():
+    table = make_table()
+    table.iloc[[50, 300], 0] = -9999
+    with pytest.raises(ValueError, match=r"got 2 value.* -9999 at 2014-10-17 02:00:00"):
+        make_forecaster(bounds=(0, None), targets=["load"]).fit(table)
+    table["load"] = table["load"].where(table["load"] >= 0)
+    forecaster = make_forecaster(bounds=(0, None), targets=["load"]).fit(table)
+    assert forecaster.windows_["missing"].item() == 2
+
+
+def test_values_outside_bounds_are_counted_over_all_series():
+    panel = pd.concat({"a": make_table(), "b": make_table() - 9, "c": make_table() - 9})
+    with pytest.raises(ValueError, match=r"got 800 value\(s\) of 'load' .* at 2014-10-15 00:00:00"):
+        make_forecaster(bounds={"load": (1, None)}).fit(panel)
 
 
 # Covariates that are known in advance
@@ -543,6 +577,19 @@ def test_a_search_over_the_rows_of_a_table_works():
     ).fit(make_table())
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.best_estimator_.predict().shape == (HORIZON, 2)
+
+
+def test_a_search_takes_a_callable_that_scores_a_table():
+    def score(forecaster, table):
+        return -(forecaster.predict(table[:-HORIZON]) - table[-HORIZON:]).abs().mean().mean()
+
+    cv, table = TimeSeriesSplit(n_splits=2), make_table()
+    scores = cross_val_score(make_forecaster(), table, scoring=score, cv=cv)
+    expected = []
+    for _, test in cv.split(table):
+        last, true = table.iloc[test[-HORIZON - 1]], table.iloc[test[-HORIZON:]]
+        expected.append(-(true - last).abs().mean().mean())
+    np.testing.assert_allclose(scores, expected)
 
 
 def test_scores_need_two_windows():
