@@ -72,7 +72,7 @@ class _Setting(NamedTuple):
     penalty: float
 
 
-class Best(NamedTuple):
+class _Best(NamedTuple):
     """The best discriminants of a factor.
 
     Attributes
@@ -83,15 +83,25 @@ class Best(NamedTuple):
         Fitted to the validation windows as well, in the same setting.
     loss : float
         Cross-entropy, summed over the labelled validation windows.
-    by_kind : tensor of shape (n_kinds,)
-        Least cross-entropy with every kind of features, summed over the labelled windows that were
-        left out.
     """
 
     fitted: _Discriminants
     refitted: _Discriminants
     loss: float
-    by_kind: torch.Tensor
+
+
+class _Tried(NamedTuple):
+    """Discriminants of some factors in all settings.
+
+    `candidates` are those of the labelled training windows, whose sums are `sums`. Of every factor,
+    `validation` and `losses` are the cross-entropy of every candidate at every temperature, summed
+    over the labelled validation windows and over all that were left out.
+    """
+
+    sums: ClassSums
+    candidates: dict[int, list[_Discriminants]]
+    validation: dict[int, torch.Tensor]
+    losses: dict[int, torch.Tensor]
 
 
 class Discriminants(NamedTuple):
@@ -174,7 +184,12 @@ def fit_discriminants(
     .. [2] McLachlan, G. J. (1992). Discriminant Analysis and Statistical Pattern Recognition.
        Wiley.
     """
-    best = best_discriminants(train, valid, features, class_counts, groups, n_folds, PENALTIES)
+    best: dict[int, _Best] = {}
+    settings = _settings(features.kinds, PENALTIES)
+    for tried, evaluated in _try_all(
+        train, valid, features, class_counts, groups, n_folds, settings
+    ):
+        best |= _choose(tried, evaluated, class_counts, settings)
     # EM needs some training labels, and validation labels to be evaluated on.
     known = train.labels != UNLABELLED
     partly = ~known.all(axis=0) & known.any(axis=0) & (valid.labels != UNLABELLED).any(axis=0)
@@ -190,7 +205,7 @@ def fit_discriminants(
     )
 
 
-def best_discriminants(
+def least_losses(
     train: WindowData | WindowSample,
     valid: WindowData | WindowSample,
     features: WindowFeatures,
@@ -198,8 +213,26 @@ def best_discriminants(
     groups: np.ndarray | None,
     n_folds: int,
     penalties: tuple[float, ...],
-) -> dict[int, Best]:
-    """Choose the options of every factor, and fit it to its labelled windows.
+) -> list[torch.Tensor]:
+    """Return the least cross-entropy of each factor with every kind of features, `(n_kinds,)`."""
+    settings = _settings(features.kinds, penalties)
+    return [
+        losses.view(len(features.kinds), -1).amin(1)
+        for tried, _ in _try_all(train, valid, features, class_counts, groups, n_folds, settings)
+        for losses in tried.losses.values()
+    ]
+
+
+def _try_all(
+    train: WindowData | WindowSample,
+    valid: WindowData | WindowSample,
+    features: WindowFeatures,
+    class_counts: list[int],
+    groups: np.ndarray | None,
+    n_folds: int,
+    settings: list[_Setting],
+) -> Iterator[tuple[_Tried, _Described]]:
+    """Yield what was tried for some factors, and the validation windows.
 
     Factors that are labelled throughout share a covariance.
     """
@@ -209,12 +242,10 @@ def best_discriminants(
     folds = [train.take(rows) for rows in rows_of_folds] if rows_of_folds else [train]
     parts = [_Described(fold, features, sum(class_counts)) for fold in folds]
     evaluated = _Described(valid, features, sum(class_counts))
-    best: dict[int, Best] = {}
     for together in [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]:
         classes = {j: class_counts[j] for j in together.tolist()}
         if classes:
-            best |= _choose(parts, evaluated, classes, penalties)
-    return best
+            yield _try(parts, evaluated, classes, settings), evaluated
 
 
 def class_sums(data: WindowData, features: WindowFeatures, class_counts: list[int]) -> ClassSums:
@@ -254,15 +285,11 @@ def _settings(kinds: list[slice], penalties: tuple[float, ...]) -> list[_Setting
     return [_Setting(*pair) for pair in product(kinds, ordered)]
 
 
-def _choose(
-    parts: list[_Described], valid: _Described, classes, penalties: tuple[float, ...]
-) -> dict[int, Best]:
-    """Choose the setting of some factors, and fit to labelled windows.
+def _try(parts: list[_Described], valid: _Described, classes, settings) -> _Tried:
+    """Fit some factors in all settings.
 
     The parts of the training windows take turns in validation, where there are several.
     """
-    kinds = valid.features.kinds
-    settings = _settings(kinds, penalties)
     sums = [_sum_classes(part, classes, {}) for part in parts]
     whole = functools.reduce(operator.add, sums)
     candidates = _solve_all(whole, classes, settings)
@@ -272,13 +299,18 @@ def _choose(
         for part, own in zip(parts, sums, strict=True):
             held_out = _losses(_solve_all(whole - own, classes, settings), part)
             losses = {j: losses[j] + held_out[j] for j in classes}
-    everything = whole + _sum_classes(valid, classes, {})
+    return _Tried(whole, candidates, validation, losses)
+
+
+def _choose(tried: _Tried, valid: _Described, class_counts, settings) -> dict[int, _Best]:
+    """Choose the setting of the factors that were tried, and fit to labelled windows."""
+    classes = {j: class_counts[j] for j in tried.losses}
+    everything = tried.sums + _sum_classes(valid, classes, {})
     best = {}
     for j in classes:
-        fitted, i, t = _least(candidates[j], losses[j])
+        fitted, i, t = _least(tried.candidates[j], tried.losses[j])
         refitted = _solve(everything, classes, settings[i])[j].divided_by(TEMPERATURES[t])
-        by_kind = losses[j].view(len(kinds), -1).amin(1)
-        best[j] = Best(fitted, refitted, float(validation[j][i, t]), by_kind)
+        best[j] = _Best(fitted, refitted, float(tried.validation[j][i, t]))
     return best
 
 
@@ -303,7 +335,7 @@ def _learn_from_unlabelled(train: _Described, valid: _Described, classes, best):
             loss = float(losses[j][i, t])
             if loss < _CLEARLY_LESS * best[j].loss:
                 refitted = _solve(everything, classes, settings[i])[j].divided_by(TEMPERATURES[t])
-                gained[j] = Best(fitted, refitted, loss, best[j].by_kind)
+                gained[j] = _Best(fitted, refitted, loss)
         best, classes = best | gained, {j: classes[j] for j in gained}
     return best
 

@@ -16,7 +16,7 @@ from ..nn.out_of_fold import OutOfFold
 from ..nn.pooled import FEWEST_TIMESTEPS, PooledFeatures
 from .class_maps import fit_class_maps
 from .covariates import fit_covariate_effect
-from .discriminants import N_FOLDS, best_discriminants, fit_discriminants
+from .discriminants import N_FOLDS, fit_discriminants, least_losses
 from .pooled import fit_pooled_features
 from .ridge import fit_linear_forecast
 from .sums import PENALTIES
@@ -27,7 +27,7 @@ _BASIS_ENTRIES = 2**24
 
 # Windows that decide whether pooled features help, if they do not hold more values than those, and
 # how many validation windows and penalties they are compared by.
-_MOST_COMPARED, _MOST_COMPARING, _COMPARED_PENALTIES = 4096, 1024, PENALTIES[::2]
+_MOST_COMPARED, _MOST_COMPARING, _COMPARED_PENALTIES = 4096, 1024, PENALTIES[2:5:2]
 
 # Pooled features help where the cross-entropy is a quarter less with them. Of sensor windows it was
 # 0.03 to 0.65 of that without; of load windows, which end at a known hour, 0.87 at least, and
@@ -195,7 +195,7 @@ def with_helpful_pooled(
     both = features.beside(fit_pooled_features(train, seed))
     n = min(_MOST_COMPARED, max(1, _BASIS_ENTRIES // train.window_size))
     rows = np.sort(np.random.default_rng(seed).permutation(len(train))[:n])
-    best = best_discriminants(
+    losses = least_losses(
         train.take(rows),
         valid.sample(_MOST_COMPARING, seed),
         both,
@@ -204,7 +204,7 @@ def with_helpful_pooled(
         N_FOLDS if len(rows) == len(train) else 0,
         _COMPARED_PENALTIES,
     )
-    helps = any(of.by_kind.min() < _CLEARLY_LESS * of.by_kind[1] for of in best.values())
+    helps = any(of_factor.min() < _CLEARLY_LESS * of_factor[1] for of_factor in losses)
     return both if helps else features
 
 
