@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Of a file; the rest are results. "runs" is what they summarise.
 ORIGIN = ("command", "date", "revision", "versions", "dataset", "seeds", "note", "runs")
 LESS_IS_BETTER = {
-    *("rrse", "mse", "mae", "mase", "reconstruction", "forecast", "seconds", "pinball", "lines"),
+    *("rrse", "mse", "mae", "mase", "reconstruction", "forecast", "filled", "seconds"),
+    *("pinball", "lines"),
 }
 # The best of these is neither the least nor the greatest.
 UNRANKED = {"coverage", "width", "ratio", "time", "memory", "share"}
@@ -96,6 +97,14 @@ The scores are areas under the ROC curve (1 is perfect, 0.5 is chance). They com
 principal components. For series, anomalies are added to test windows. For recordings of exercises,
 the anomalies are the windows of one exercise, which no method was trained on.
 `benchmarks/anomaly.py` has the details.
+""",
+    "gaps": """\
+## Gaps
+
+A tenth of the values is lost, singly or in stretches of 6 to 48 hours. Forecasts are RRSE of all
+true futures, "filled" is the root mean squared error at the lost places, "half" is of windows of
+which half of the values is lost. "Trained on complete" has gaps in the test windows alone.
+`benchmarks/gaps.py` has the details.
 """,
     "tables": """\
 ## Tables
