@@ -635,12 +635,20 @@ def _naming_factors(y: Any) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if not any(isinstance(value, str) for value in np.ravel(np.asarray(y, dtype=object))[:1]):
+        if not _is_text(y):
             raise
         raise ValueError(
             f"{error} Labels of windows are the 'factors' of DeepDIVEForecaster.fit; as_classifier "
             "and FactorClassifier predict them."
         ) from error
+
+
+def _is_text(y: Any) -> bool:
+    """Whether the first value of an array-like is text; one that cannot be read has none."""
+    try:
+        return isinstance(np.ravel(np.asarray(y, dtype=object))[0], str)
+    except Exception:
+        return False
 
 
 def _to_futures(name: str, y: Any, n_samples: int) -> tuple[np.ndarray, bool]:

@@ -42,12 +42,12 @@ def test_without_it_a_fit_starts_anew():
 
 def test_training_goes_on_where_it_ended():
     X, y, phase = make_windows()
-    model = make_model(max_epochs=8).fit(X, y, phase)
+    model = make_model(max_epochs=8, early_stopping=False).fit(X, y, phase)
     before = model.history_["validation_log_px"][model.history_["phase"] == "interleaved"]
-    model.fit(X, y, phase)
+    model.set_params(learning_rate=1e-9).fit(X, y, phase)  # steps too small to move anything
     after = model.history_["validation_log_px"][model.history_["phase"] == "interleaved"]
-    assert after[-1] > before[-1]
-    assert after.max() > before.max()
+    np.testing.assert_allclose(after, before[-1], atol=1e-3)
+    assert before[-1] > before[0] + 1e-2
 
 
 def test_the_same_data_and_seed_give_the_same_model():
