@@ -27,7 +27,7 @@ _BASIS_ENTRIES = 2**24
 
 # Windows that decide whether pooled features help, if they do not hold more values than those, and
 # how many validation windows and penalties they are compared by.
-_MOST_COMPARED, _MOST_COMPARING, _COMPARED_PENALTIES = 4096, 1024, PENALTIES[2:5:2]
+_MOST_COMPARED, _MOST_COMPARING, _COMPARED_PENALTIES = 4096, 1024, PENALTIES[2::2]
 
 # Pooled features help where the cross-entropy is a quarter less with them. Of sensor windows it was
 # 0.03 to 0.65 of that without; of load windows, which end at a known hour, 0.87 at least, and
