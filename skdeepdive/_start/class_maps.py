@@ -175,16 +175,21 @@ def _fit_factor(
         _fit_classes(module, linear, fold_maps, i, classes, n_classes, folds, valid)
 
 
+def _n_inputs(forecast: LinearForecast) -> int:
+    """Count the inputs of a class map: components of the regression's inputs, and a constant."""
+    return 1 + forecast.components.shape[1]  # type: ignore[union-attr]  # a fit has components
+
+
 def _n_kept_values(forecast: LinearForecast) -> int:
     """Count the compressed inputs and residuals of a window."""
     n_regressions = 1 if forecast.joint else forecast.future_shape[1]
-    n_inputs = 1 + forecast.components.shape[1]  # type: ignore[union-attr]  # a fit has components
+    n_inputs = _n_inputs(forecast)
     return n_regressions * n_inputs + int(np.prod(forecast.future_shape))
 
 
 def _classes_at_once(forecast: LinearForecast) -> int:
     n_regressions, n_outputs = forecast.intercept.shape
-    n_inputs = 1 + forecast.components.shape[1]  # type: ignore[union-attr]  # a fit has components
+    n_inputs = _n_inputs(forecast)
     return max(1, _PRODUCTS // (n_regressions * n_inputs * max(n_inputs, n_outputs)))
 
 
@@ -222,7 +227,7 @@ def _moments(module: DeepDIVE, forecast: LinearForecast, i: int, classes: slice,
     They are `(n_regressions, n_classes, n_inputs, n_inputs or n_outputs)`.
     """
     n_regressions, n_outputs = forecast.intercept.shape
-    n_inputs = 1 + forecast.components.shape[1]  # type: ignore[union-attr]  # a fit has components
+    n_inputs = _n_inputs(forecast)
     shape = n_regressions, classes.stop - classes.start, n_inputs
     sums = [
         torch.zeros(*shape, n, dtype=torch.float64, device=encoded.b.device)

@@ -187,7 +187,12 @@ class _Run:
     @property
     def learning_rate(self) -> float:
         """Step size: it falls to 0 along the phase, and every time that the run diverges."""
-        return self.settings.learning_rate * self.monitor.step * self.decay
+        return self._first_rate * self.decay
+
+    @property
+    def _first_rate(self) -> float:
+        """Step size at the beginning of a phase."""
+        return self.settings.learning_rate * self.monitor.step
 
     @property
     def decay(self) -> float:
@@ -321,7 +326,7 @@ class _Run:
 
     def _make_optimizer(self, state: State | None = None) -> Adam:
         rates = {
-            parameter: self.settings.learning_rate * self.monitor.step * self.phase.rates[name]
+            parameter: self._first_rate * self.phase.rates[name]
             for name, parameters in self.module.parameter_groups().items()
             if name in self.phase.rates
             for parameter in parameters
