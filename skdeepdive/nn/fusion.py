@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from .layers import Linear
+from .priors import within_reach
 
 
 class CrossAttentionFusion(nn.Module):
@@ -12,7 +13,8 @@ class CrossAttentionFusion(nn.Module):
     Each conditional dimension is a query token, its value along a learned direction; each factor
     is a key and value token, the mean of learned class tokens under the RBF responses p(k | b_i).
     An all-zero token beside them lets a query attend to no factor. The attended values are added
-    to the queries.
+    to the queries. Windows unlike any of the training may lie far out in a, where the prior has
+    nothing: they are fused as if they lay at its edge.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ class CrossAttentionFusion(nn.Module):
         """
         queries = self.offset.expand(n_windows, -1, -1)
         if a is not None:
-            queries = queries + a.unsqueeze(-1) * self.direction
+            queries = queries + within_reach(a).unsqueeze(-1) * self.direction
         if not responses:
             return queries.flatten(1), None
         tokens = torch.stack(

@@ -14,6 +14,10 @@ from .layers import initial_values
 # a training step, which has few windows, stay for the gradient.
 _DIFFERENCES = 2**24
 
+# Three standard deviations of the distance of a standard normal draw from the mean: in d dimensions
+# the distance is near sqrt(d), and its variance near a half.
+_FURTHER = 3 / math.sqrt(2)
+
 
 class RBFMixture(nn.Module):
     """Mixture of isotropic Gaussians over the marginal dimensions of one factor.
@@ -143,3 +147,12 @@ def make_centres(n_classes: int, n_dims: int, spacing: float = 3.0) -> torch.Ten
     if n_dims % 2:  # a cosine without its sine
         centres[:, -1] *= 0.5**0.5
     return (centres * (spacing / torch.pdist(centres).min())).float()
+
+
+def within_reach(a: torch.Tensor) -> torch.Tensor:
+    """Bring `(n, n_dims)` back to where nearly all draws of N(0, I) are, if they are beyond.
+
+    Networks know nothing from beyond, so that what they make of it is arbitrary.
+    """
+    reach = math.sqrt(a.shape[1]) + _FURTHER
+    return a * (reach / torch.linalg.vector_norm(a, dim=1, keepdim=True).clamp(min=reach))

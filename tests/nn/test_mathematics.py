@@ -73,6 +73,8 @@ def make_module(class_counts, *, n_marginal=2, n_conditional=2, seed=0, spread=0
 class Codes(nn.Module):
     """In place of the fusion: the latent code [b | a] itself."""
 
+    b = None
+
     def __init__(self, module):
         super().__init__()
         log_joints = module.log_joints
@@ -125,9 +127,10 @@ def make_linear(module, n_fused, seed=0):
 
 
 def make_vae(n_conditional=2, seed=0):
-    """DeepDIVE-(a) with its own fusion, which is linear in a."""
+    """DeepDIVE-(a) whose decoders see a itself, which the fusion bounds."""
     module = make_module([], n_conditional=n_conditional, seed=seed)
-    return make_linear(module, module.fusion.n_features, seed)
+    module.fusion = Codes(module)
+    return make_linear(module, n_conditional, seed)
 
 
 def make_mixture(n_classes, *, n_marginal, n_conditional, seed=0):

@@ -265,3 +265,24 @@ def test_nearest_centres_are_three_apart_in_any_number_of_dimensions(n_classes, 
 def test_one_dimension_less_than_classes_gives_a_regular_simplex(n_classes):
     distances = torch.pdist(make_centres(n_classes, max(2, n_classes - 1)))
     np.testing.assert_allclose(distances, 3, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_dims", [1, 4, 16, 64])
+def test_nearly_all_draws_of_the_prior_are_within_its_reach(n_dims):
+    a = torch.randn(20_000, n_dims, generator=torch.Generator().manual_seed(0))
+    moved = (priors.within_reach(a) != a).any(dim=1)
+    assert moved.float().mean() < 0.005
+
+
+@pytest.mark.parametrize("distance", [10.0, 1e3, 1e15])
+def test_what_is_beyond_the_prior_comes_back_to_its_edge_and_keeps_its_direction(distance):
+    unit = torch.nn.functional.normalize(torch.tensor([[1.0, -2.0, 0.5]]))
+    edge = priors.within_reach(distance * unit)
+    torch.testing.assert_close(edge, (3**0.5 + 3 / 2**0.5) * unit)
+
+
+def test_the_reach_of_the_prior_has_finite_gradients_at_its_mean_and_far_beyond():
+    a = torch.tensor([[0.0, 0.0], [1e12, 0.0]], requires_grad=True)
+    priors.within_reach(a).sum().backward()
+    assert a.grad.isfinite().all()
+    torch.testing.assert_close(a.grad[0], torch.ones(2))
