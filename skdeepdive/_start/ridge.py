@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from sklearn.utils.extmath import randomized_svd
+from torch.nn.functional import pad
 
 from .._data.batches import WindowData, consecutive_folds, rows_per_batch
 from .._data.series_sums import series_of, sum_of_products, sum_of_steps
@@ -45,6 +46,12 @@ class _Design:
 
     joint: bool  # one regression from all channels, or one for each target from its source channel
     source_channels: torch.Tensor | None
+
+    def n_levels(self, window_shape: tuple[int, int]) -> int:
+        """Count the inputs that are last values beside a course: the last of a joint regression."""
+        n_timesteps, n_channels = window_shape
+        has_levels = self.joint and self.source_channels is not None and n_timesteps > 1
+        return n_channels if has_levels else 0
 
     def moments(self, data: WindowData) -> Moments:
         widest = max(data.X.shape[2], data.y.shape[2])
@@ -158,7 +165,8 @@ def fit_linear_forecast(
     designs = _designs(candidates, train.X[0].size)
     train, valid = _with_expected_futures(designs, train, valid)
     best = _best(designs, train, valid)
-    components = principal_components(best.moments).to(train.device)
+    n_levels = best.design.n_levels(train.X.shape[1:])
+    components = principal_components(best.moments, n_levels).to(train.device)
 
     future_shape = train.y.shape[1:]
     fold_maps = [
@@ -223,12 +231,17 @@ def best_penalty(train: Moments, valid: Moments) -> float:
     return min([best, *(best * step for step in _HALF_STEPS)], key=error)
 
 
-def principal_components(moments: Moments) -> torch.Tensor:
-    """Leading principal components of the inputs of all regressions, `(n_inputs, n_components)`."""
-    square = moments.xx.sum(0).cpu().numpy()
+def principal_components(moments: Moments, n_levels: int) -> torch.Tensor:
+    """Leading principal components of the inputs of all regressions, `(n_inputs, n_components)`.
+
+    The last `n_levels` inputs have no part in them: what classes and covariates add depends on the
+    course of a window, not on levels, which may come to lie far from those of training windows.
+    """
+    course = slice(moments.xx.shape[1] - n_levels)
+    square = moments.xx[:, course, course].sum(0).cpu().numpy()
     most = max(_FEWEST_COMPONENTS, _MOST_COMPONENTS // len(moments.xx))
     vectors, _, _ = randomized_svd(square, min(most, len(square)), random_state=0)
-    return torch.from_numpy(vectors).float()
+    return pad(torch.from_numpy(vectors).float(), (0, 0, 0, n_levels))
 
 
 def _designs(candidates, n_entries: int) -> list[_Design]:

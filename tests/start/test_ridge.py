@@ -391,3 +391,17 @@ def test_squares_are_summed_by_halves(n_columns, monkeypatch):
         add_squares(total, part)
     torch.testing.assert_close(total, values.mT @ values)
     assert torch.equal(total, total.mT)
+
+
+def test_what_classes_and_covariates_go_by_does_not_depend_on_levels():
+    """A channel whose level rises after the training would else change what they add to all."""
+    data = make_series_data()
+    train, valid = data.part(slice(0, 300)), data.part(slice(300, None))
+    forecast, _ = fit_linear_forecast(train, valid, [SOURCE_CHANNELS])
+    assert forecast.joint
+    x = torch.from_numpy(data.X[:50].copy())
+    risen = x + torch.tensor([0.0, 5.0, 0.0])
+    _, scores = forecast.double().without_classes(x, with_scores=True)
+    _, of_risen = forecast.without_classes(risen, with_scores=True)
+    torch.testing.assert_close(of_risen, scores)
+    assert scores[:, :-1].std() > 0.1
