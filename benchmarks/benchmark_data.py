@@ -62,6 +62,7 @@ class SeriesWindows(Windows):
     index: pd.DatetimeIndex = None
     origin: np.ndarray = None
     cuts: tuple[int, int] = None
+    told: np.ndarray | None = None  # (n_rows, n_covariates), where they do not depend on the origin
 
     @cached_property
     def calendar(self):
@@ -103,7 +104,7 @@ def gefcom2012_weather(folder, n_timesteps=WEEK, horizon=DAY, noise=0.0):
         error = (noise / DAY**0.5 * random.standard_normal(shape)).cumsum(axis=1)
         covariates[..., :n_stations] += error
         covariates[..., n_stations : 2 * n_stations] += error.cumsum(axis=1) / DAY
-        windows = replace(windows, covariates=covariates)
+        windows = replace(windows, covariates=covariates, told=None)
     return windows
 
 
@@ -119,7 +120,7 @@ def told_in_advance(name, windows, told):
     horizon = windows.y.shape[1]
     _, covariates, origin = sliding_windows(told, windows.X.shape[1], horizon)
     np.testing.assert_array_equal(origin, windows.origin)
-    return replace(windows, name=name, covariates=covariates)
+    return replace(windows, name=name, covariates=covariates, told=told)
 
 
 def etth1(folder, n_timesteps=2 * WEEK, horizon=4 * DAY):

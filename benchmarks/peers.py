@@ -175,7 +175,7 @@ def _mlp(data, seed, variant):
     return stopped_early(data, epoch, model.predict, variant, {}, max_epochs=40, patience=5)
 
 
-def boosting(data, seed):
+def boosting(data, seed, build=None):
     """One gradient boosting for all channels and steps, of differences from the last value.
 
     Fitted to 300,000 drawn values to be forecast; stopped, and its 31 or 127 leaves chosen, on
@@ -189,19 +189,39 @@ def boosting(data, seed):
         _draw(data, part, size, random)
         for part, size in zip(data.parts[:2], (300_000, 60_000), strict=True)
     )
-    models = [_boosting(data, seed, n_leaves, fit, stop) for n_leaves in (31, 127)]
-    best = max(models, key=lambda model: model.validation_score_.max())
-    validation, test = (_boosted(data, part, best) for part in data.parts[1:])
-    chosen = {"leaves": best.max_leaf_nodes, "iterations": best.n_iter_}
+    build = build or _hist_gradient_boosting
+    fitted = [build(data, seed, n_leaves, fit, stop) for n_leaves in (31, 127)]
+    model, _, chosen = min(fitted, key=lambda candidate: candidate[1])
+    validation, test = (_boosted(data, part, model) for part in data.parts[1:])
     return Forecasts(validation, test, chosen)
 
 
-def _boosting(data, seed, n_leaves, fit, stop):
+def _hist_gradient_boosting(data, seed, n_leaves, fit, stop):
+    """Return a stopped model, its validation loss, and what was chosen."""
     model = HistGradientBoostingRegressor(
         max_iter=1000, max_leaf_nodes=n_leaves, early_stopping=True, n_iter_no_change=20,
         categorical_features=[0] if data.X.shape[2] <= 255 else None, random_state=seed,
     )  # fmt: skip
-    return model.fit(*fit, X_val=stop[0], y_val=stop[1])
+    model.fit(*fit, X_val=stop[0], y_val=stop[1])
+    chosen = {"leaves": n_leaves, "iterations": model.n_iter_}
+    return model, -model.validation_score_.max(), chosen
+
+
+def lightgbm(data, seed):
+    """LightGBM with the features, the drawn values and the choices of `boosting`."""
+    return boosting(data, seed, _lightgbm)
+
+
+def _lightgbm(data, seed, n_leaves, fit, stop):
+    from lightgbm import LGBMRegressor, early_stopping
+
+    model = LGBMRegressor(
+        n_estimators=1000, num_leaves=n_leaves, random_state=seed, n_jobs=1, verbose=-1
+    )
+    stopping = early_stopping(20, verbose=False)
+    model.fit(*fit, eval_set=[stop], categorical_feature=[0], callbacks=[stopping])
+    chosen = {"leaves": n_leaves, "iterations": model.best_iteration_}
+    return model, model.best_score_["valid_0"]["l2"], chosen
 
 
 def _draw(data, part, size, random):
@@ -282,6 +302,12 @@ def network_settings(name, data):
     return {**SETTINGS[name], **OVERRIDES.get((name, data.name), {})}
 
 
+def tide(data, seed):
+    """Forecast by one TiDE for all channels; see `fit_network`."""
+    settings = network_settings("TiDE", data)
+    return network_forecasts(fit_network("TiDE", data, seed, settings), data, settings)
+
+
 def nhits(data, seed, **settings):
     """Forecast by one NHITS for all channels; see `fit_network`.
 
@@ -305,6 +331,7 @@ def fit_network(name, data, seed, settings, report=lambda error: None):
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     model = _quick(name)(
         alias=name,
+        futr_exog_list=_told_names(data),
         h=data.y.shape[1],
         input_size=data.X.shape[1],
         loss=MSE(),
@@ -363,13 +390,26 @@ def _rolling_forecasts(network, data, part, stop, n_rows):
 
 def _long_table(data, stop):
     rows = data.series[:stop]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "unique_id": np.repeat(data.channels, len(rows)),
             "ds": np.tile(data.index[:stop], len(data.channels)),
             "y": rows.T.ravel(),
         }
     )
+    if data.told is None:
+        return table
+    training = data.told[: data.cuts[0]]
+    spread = training.std(axis=0)
+    told = (data.told[:stop] - training.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    return table.join(
+        pd.DataFrame(np.tile(told, (len(data.channels), 1)), columns=_told_names(data))
+    )
+
+
+def _told_names(data):
+    n_told = 0 if data.told is None else data.told.shape[1]
+    return [f"told_{i}" for i in range(n_told)] or None
 
 
 def _quick(name):
