@@ -12,8 +12,8 @@ values, as in the literature on ETTh1.
 
 Data sets told the weather or the calendar come with covariates of the horizon, for the models that
 use them. Everything is chosen on the validation windows. Seconds hold all from tuning to
-forecasting on one thread, for NHITS without the search that led to its settings; they are
-indicative only. NHITS joins in where requirements-peers.txt is installed.
+forecasting on one thread, for NHITS and TiDE without the search that led to their settings; they
+are indicative only. LightGBM, NHITS and TiDE join in where requirements-peers.txt is installed.
 """
 
 import argparse
@@ -77,12 +77,16 @@ RANDOM = {
     "NLinear": peers.nlinear,
     "MLPRegressor": peers.mlp,
     "HistGradientBoosting": peers.boosting,
+    "LightGBM": peers.lightgbm,
+    "TiDE": peers.tide,
     "NHITS": peers.nhits,
     "NHITS, windows scaled": partial(peers.nhits, scaler_type="robust"),
     "DeepDIVE": deepdive,
 }
 MODELS = {**DETERMINISTIC, **RANDOM}
-TOLD_MODELS = ["HistGradientBoosting", "DeepDIVE"]  # that use covariates
+TOLD_MODELS = ["HistGradientBoosting", "LightGBM", "NHITS", "TiDE", "DeepDIVE"]  # use covariates
+TOLD_ONLY = ["LightGBM", "TiDE"]  # that join in only where covariates are told
+PACKAGES = {"LightGBM": "lightgbm", "NHITS": "neuralforecast", "TiDE": "neuralforecast"}
 
 
 def scores(data, part, forecasts):
@@ -166,14 +170,23 @@ def print_model(name, result):
         print(f"    {step:>4}  " + "  ".join(cells), flush=True)
 
 
-def available(models):
-    """Leave NHITS out where it is not asked for by name and not installed."""
+def available(models, data):
+    """Leave out what is not installed, if it is not asked for by name."""
     if models:
         return models
-    if util.find_spec("neuralforecast"):
-        return list(MODELS)
-    print("NHITS is left out: install benchmarks/requirements-peers.txt to compare with it.")
-    return [name for name in MODELS if not name.startswith("NHITS")]
+    told = data.covariates is not None
+    models = TOLD_MODELS if told else [name for name in MODELS if name not in TOLD_ONLY]
+    if told and data.told is None:  # networks take covariates by rows
+        models = [name for name in models if PACKAGES.get(name) != "neuralforecast"]
+    found = [name for name in models if _is_installed(name)]
+    if found != models:
+        print("Install benchmarks/requirements-peers.txt to compare with LightGBM, NHITS and TiDE.")
+    return found
+
+
+def _is_installed(name):
+    package = PACKAGES.get(name.split(",")[0])
+    return package is None or util.find_spec(package) is not None
 
 
 def environment(libraries=LIBRARIES):
@@ -205,8 +218,6 @@ def version(name):
 
 
 def main(arguments):
-    told = TOLD_MODELS if arguments.dataset in TOLD else None
-    models = available(arguments.models or told)
     horizons = ETTH1_HORIZONS if arguments.dataset == "etth1" else LSTNET_STEPS[-1:]
     parameters = {"DeepDIVE": {"max_epochs": arguments.max_epochs}} if arguments.max_epochs else {}
     results = {**environment(), "dataset": arguments.dataset, "seeds": arguments.seeds}
@@ -222,7 +233,7 @@ def main(arguments):
             if arguments.json:
                 Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n")
 
-        compare(data, models, arguments.seeds, parameters, report)
+        compare(data, available(arguments.models, data), arguments.seeds, parameters, report)
 
 
 def parse(arguments=None):

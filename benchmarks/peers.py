@@ -268,6 +268,16 @@ SETTINGS = {
         "val_check_steps": 200,
         "early_stop_patience_steps": 4,
     },
+    "TiDE": {
+        "learning_rate": 1e-3,
+        "max_steps": 2000,
+        "hidden_size": 128,
+        "decoder_output_dim": 16,
+        "temporal_decoder_dim": 64,
+        "scaler_type": "identity",
+        "val_check_steps": 200,
+        "early_stop_patience_steps": 4,
+    },
     "DLinear": {
         "learning_rate": 1e-3,
         "max_steps": 4000,
