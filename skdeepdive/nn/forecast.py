@@ -44,11 +44,9 @@ def widening(
     gaps = window.with_gaps
     completion = module.features.completion
     generator = make_generator(0, torch.device("cpu"))
-    forecasts = []
-    for _ in range(_N_FILLINGS):
-        noise = torch.randn(len(completion.mean), generator=generator).to(gaps)
-        filled = window.x + completion.deviate(gaps, noise)
-        forecasts.append(module.forecast(filled, labels, covariates))
+    noise = torch.randn(_N_FILLINGS, len(completion.mean), generator=generator).to(gaps)
+    fillings = window.x + completion.deviate(gaps, noise)
+    forecasts = [module.forecast(filled, labels, covariates) for filled in fillings]
     variance = torch.stack(forecasts).var(0)
     return (1 + variance / bounded_exp(module.forecast_decoder.log_scale).square()).sqrt()
 
