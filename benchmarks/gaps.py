@@ -131,17 +131,15 @@ def make_fill(method, gaps, seed):
     return by_rows(imputer, gaps)
 
 
-def run(method, complete, gaps, half, seed, max_epochs):
-    """Fit by one method, and score it."""
-    if method in ("complete", "trained on complete"):
-        model = fit(DeepDIVEForecaster, complete, seed, max_epochs)
-        if method == "complete":
-            return scores(model, complete, None, complete, None)
-        return scores(model, complete, gaps, gaps, half)
+def run(method, complete, gaps, half, seed, fitted):
+    """Fit by one method, and score it; `fitted` fits to a data set, by a seed."""
+    if method == "complete":
+        return scores(fitted(complete, seed), complete, None, complete, None)
+    if method == "trained on complete":
+        return scores(fitted(complete, seed), complete, gaps, gaps, half)
     fill = make_fill(method, gaps, seed)
     imputed = fill(gaps)
-    model = fit(DeepDIVEForecaster, imputed, seed, max_epochs)
-    return scores(model, complete, gaps, imputed, fill(half))
+    return scores(fitted(imputed, seed), complete, gaps, imputed, fill(half))
 
 
 METHODS = [
@@ -158,11 +156,21 @@ def main(arguments):
     complete = LOADERS[arguments.dataset](arguments.data)
     singly = arguments.lost == "singly"
 
+    models = {}  # of complete windows, which two methods have in common
+
+    def fitted(data, seed):
+        if data is complete and seed in models:
+            return models[seed]
+        model = fit(DeepDIVEForecaster, data, seed, arguments.max_epochs)
+        if data is complete:
+            models[seed] = model
+        return model
+
     def runs(method):
         found = []
         for seed in arguments.seeds:
             gaps, half = (with_gaps(complete, part, singly, seed) for part in (PART, HALF))
-            found.append(run(method, complete, gaps, half, seed, arguments.max_epochs))
+            found.append(run(method, complete, gaps, half, seed, fitted))
         return found
 
     write_table(arguments, ((name, runs(name)) for name in arguments.methods), 22)

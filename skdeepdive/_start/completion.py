@@ -10,22 +10,23 @@ from .._data.batches import WindowData, rows_per_batch
 from ..nn.completion import WindowCompletion, condition, in_blocks
 
 # What the distribution is fitted to at most: vectors, values of windows (32 MB in double
-# precision), and products of missing values.
-_MOST_VECTORS, _MOST_ENTRIES, _MOST_PRODUCTS = 4096, 2**22, 2**26
+# precision), and products of missing values in all rounds of the EM algorithm.
+_MOST_VECTORS, _MOST_ENTRIES, _MOST_PRODUCTS = 4096, 2**22, 2**29
 
-# Rounds of the EM algorithm at most, and the relative change of the filled values' mean square that
-# ends them before.
-_MOST_ROUNDS, _CONVERGED = 8, 3e-3
+# Rounds of the EM algorithm: many vectors tell more than many rounds.
+_FEWEST_ROUNDS, _MOST_ROUNDS = 2, 8
 
 # Penalties of the covariance, relative to its mean diagonal, and the one while it is fitted.
 _PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 _PENALTY = 1e-3
 
-# How far the covariance of two steps may approach the mean of all that are as far apart.
+# How far the covariance of two steps may approach the mean of all that are as far apart, and how
+# far it does where the EM algorithm begins.
 _EVENNESS = (0.0, 0.5, 0.9)
+_FIRST_EVENNESS = 0.9
 
 # Validation windows of which values are hidden, to choose both by.
-_N_HIDDEN = 64
+_N_HIDDEN = 256
 
 # Parts of their values that are hidden singly, and of the steps that are hidden together.
 _SINGLY, _STRETCH = 0.05, 0.1
@@ -51,8 +52,9 @@ def fit_completion(train: WindowData, valid: WindowData, seed: int) -> WindowCom
     x = _gather(train, max(1, min(_MOST_VECTORS, _MOST_ENTRIES // train.window_size)), seed)
     if not completion.joint:
         completion.loadings.copy_(_common_loadings(x))
-    mean, covariance = _fit_normal(_sample(completion.vectors(x), seed))
-    even = _even(covariance, completion.n_steps, completion.n_series)
+    shape = completion.n_steps, completion.n_series
+    mean, covariance = _fit_normal(completion.vectors(x), shape, seed)
+    even = _even(covariance, *shape)
     completion.mean.copy_(mean)
     later = valid.part(slice(len(valid) // 2, None))  # the first share steps with training windows
     true = _gather(later, _N_HIDDEN, seed)
@@ -61,10 +63,7 @@ def fit_completion(train: WindowData, valid: WindowData, seed: int) -> WindowCom
 
     @functools.cache
     def squared_error(evenness: float, penalty: float) -> float:
-        try:
-            completion.factor.copy_(_precision_factor(covariance.lerp(even, evenness), penalty))
-        except torch.linalg.LinAlgError:  # means over distances need not be a covariance
-            return np.inf
+        completion.factor.copy_(_precision_factor(covariance.lerp(even, evenness), penalty))
         return float((completion(x) - true)[hidden].double().square().sum())
 
     evenness = min(_EVENNESS, key=lambda value: squared_error(value, _PENALTY))
@@ -95,12 +94,9 @@ def _gather(data: WindowData, n: int, seed: int) -> torch.Tensor:
     return torch.cat([batch.x for batch in sample.batches(rows_per_batch(sample))])
 
 
-def _sample(vectors: torch.Tensor, seed: int) -> torch.Tensor:
-    """Draw vectors, fewer where much is missing: the sums take its square."""
+def _shuffled(vectors: torch.Tensor, seed: int) -> torch.Tensor:
     order = np.random.default_rng(seed).permutation(len(vectors))[:_MOST_VECTORS]
-    vectors = vectors[torch.from_numpy(order).to(vectors.device)]
-    n_products = vectors.isnan().sum(1).square().cumsum(0)
-    return vectors[: max(1, int((n_products <= _MOST_PRODUCTS).sum()))]
+    return vectors[torch.from_numpy(order).to(vectors.device)]
 
 
 def _common_loadings(x: torch.Tensor) -> torch.Tensor:
@@ -118,27 +114,38 @@ def _common_loadings(x: torch.Tensor) -> torch.Tensor:
     return (vectors[:, -1] * values[-1].sqrt()).clamp(-1, 1)
 
 
-def _fit_normal(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _fit_normal(
+    vectors: torch.Tensor, shape: tuple[int, int], seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Estimate mean and covariance; where values are missing, by the EM algorithm.
 
-    It begins with the mean in their place.
+    It begins with the moments of pairs of values that were both observed, made nearly even.
     """
+    vectors = _shuffled(vectors, seed)
     missing = vectors.isnan()
-    n_observed = (~missing).sum(0).clamp(min=1)
-    mean = vectors.nan_to_num(0.0).sum(0) / n_observed
-    covariance = _covariance(torch.where(missing, mean, vectors), mean)
     if not missing.any():
-        return mean, covariance
-    square = 0.0
-    for _ in range(_MOST_ROUNDS):
+        mean = vectors.mean(0)
+        return mean, _covariance(vectors, mean)
+    mean, pairs = _moments_of_pairs(vectors)
+    covariance = _nearest_covariance(pairs.lerp(_even(pairs, *shape), _FIRST_EVENNESS))
+    n_products = missing.sum(1).square().cumsum(0)
+    n_rounds = _MOST_PRODUCTS // int(n_products[-1])
+    n_rounds = max(_FEWEST_ROUNDS, min(_MOST_ROUNDS, n_rounds))
+    vectors = vectors[: max(1, int((n_products * n_rounds <= _MOST_PRODUCTS).sum()))]
+    for _ in range(n_rounds):
         factor = _precision_factor(covariance, _PENALTY)
         filled, spread = _expect(vectors, mean, factor @ factor.T)
         mean = filled.mean(0)
         covariance = _covariance(filled, mean) + spread / len(filled)
-        before, square = square, float((filled - mean)[missing].square().mean())
-        if abs(square - before) <= _CONVERGED * square:
-            break
     return mean, covariance
+
+
+def _moments_of_pairs(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return means of values, and covariances from the vectors in which both were observed."""
+    observed = (~vectors.isnan()).double()
+    mean = vectors.nan_to_num(0.0).sum(0) / observed.sum(0).clamp(min=1)
+    centred = (vectors - mean).nan_to_num(0.0)
+    return mean, centred.T @ centred / (observed.T @ observed).clamp(min=1)
 
 
 def _expect(
@@ -168,7 +175,13 @@ def _even(covariance: torch.Tensor, n_steps: int, n_series: int) -> torch.Tensor
         first, second = steps[: n_steps - distance], steps[distance:]
         mean = parts[first, :, second].mean(0)
         even[first, :, second], even[second, :, first] = mean, mean.T
-    return even.view_as(covariance)
+    return _nearest_covariance(even.view_as(covariance))
+
+
+def _nearest_covariance(matrix: torch.Tensor) -> torch.Tensor:
+    """Raise the negative eigenvalues that moments of different vectors may have to zero."""
+    values, directions = torch.linalg.eigh(matrix)
+    return (directions * values.clamp(min=0.0)) @ directions.T
 
 
 def _precision_factor(covariance: torch.Tensor, penalty: float) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 
 from .._data.batches import N_BLOCKS, Batch, WindowData, rows_per_batch
 from .._data.scores import fill_errors
-from ..nn.forecast import forecast_and_scale, widening
+from ..nn.forecast import forecast_and_scale, widening, with_expected_scale
 from ..nn.module import DeepDIVE
 
 # Powers of a window's own deviation that the errors may scale with.
@@ -78,7 +78,8 @@ def _errors(
         window = module.features.of(batch)
         latents = module.infer(window)
         linear, correction = module.forecast_given(latents, window, batch.covariates)
-        log_scale = module.conformal.source_log_scale(window, channels)
+        own = with_expected_scale(module, window)
+        log_scale = module.conformal.source_log_scale(own, channels)
         errors = _with_gaps(batch.y - linear - correction, batch)
         if batch.observed is not None:
             errors = errors / widening(module, window, None, batch.covariates)

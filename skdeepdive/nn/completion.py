@@ -69,13 +69,16 @@ class WindowCompletion(nn.Module):
     def deviate(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Draw how far what is missing is from its mean; 0 for what was observed.
 
-        Every window gets the same standard normal noise, `(n_entries,)`, so that its draw does not
-        depend on which others come along.
+        Every window gets the same standard normal noise, `(n_draws, n_entries)`, so that its draws,
+        `(n_draws, *x.shape)`, do not depend on which others come along.
         """
-        vectors = self.vectors(x)
-        noise = noise.double()
-        found = self._put(vectors, torch.zeros_like(vectors), x, lambda gaps: gaps.deviate(noise))
-        return self.spread * found
+        vectors, noise = self.vectors(x), noise.double()
+        found = x.new_zeros(len(noise), *vectors.shape)
+        for rows, gaps in self._gaps(vectors):
+            observed = torch.zeros_like(vectors[rows])
+            for drawn, values in zip(found, gaps.deviate(noise), strict=True):
+                drawn[rows] = gaps.put(values, observed).to(x.dtype)
+        return torch.stack([self.spread * self._to_windows(drawn, x) for drawn in found])
 
     def _put(
         self,
@@ -85,10 +88,7 @@ class WindowCompletion(nn.Module):
         compute: Callable[["Gaps"], torch.Tensor],
     ) -> torch.Tensor:
         """Put what is computed of the gaps of vectors into others, and return these as windows."""
-        mean, factor = self.mean.double(), self.factor.double()
-        precision = factor @ factor.T
-        for rows in self._with_gaps(vectors):
-            gaps = condition(vectors[rows], mean, precision)
+        for rows, gaps in self._gaps(vectors):
             into[rows] = gaps.put(compute(gaps), into[rows])
         return self._to_windows(into, like)
 
@@ -126,11 +126,14 @@ class WindowCompletion(nn.Module):
         )
         return torch.where(n_others > 0, loadings * pull / (1 + certainty), torch.nan)
 
-    def _with_gaps(self, vectors: torch.Tensor) -> Iterator[torch.Tensor]:
-        """Yield blocks of the vectors that need filling, of about as many missing values each."""
+    def _gaps(self, vectors: torch.Tensor) -> Iterator[tuple[torch.Tensor, "Gaps"]]:
+        """Yield rows of the vectors that need filling, and their gaps, in blocks."""
+        mean, factor = self.mean.double(), self.factor.double()
+        precision = factor @ factor.T
         own = vectors.view(len(vectors), self.n_steps, self.n_series)
         own = own if self.joint else own[:, :, :1]
-        return in_blocks(vectors, own.isnan().flatten(1).any(1))
+        for rows in in_blocks(vectors, own.isnan().flatten(1).any(1)):
+            yield rows, condition(vectors[rows], mean, precision)
 
 
 @dataclass(frozen=True)
@@ -161,9 +164,10 @@ class Gaps:
         return vectors.scatter(1, self.places, values)
 
     def deviate(self, noise: torch.Tensor) -> torch.Tensor:
-        """Draw deviations from the mean, given noise for all places of a vector."""
-        own = noise[self.places].unsqueeze(2)
-        return torch.linalg.solve_triangular(self.factor.mT, own, upper=True).squeeze(2)
+        """Draw deviations from the mean, given noise of draws for all places of a vector."""
+        own = noise[:, self.places].permute(1, 2, 0)
+        drawn = torch.linalg.solve_triangular(self.factor.mT, own, upper=True)
+        return drawn.permute(2, 0, 1)
 
     @property
     def deviation(self) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Forecasts as distributions, and the lower bound of a window's log density."""
 
 import math
+from dataclasses import replace
 
 import torch
 
@@ -24,10 +25,23 @@ def forecast_and_scale(
     latents = module.infer(window, labels=labels)
     linear, correction = module.forecast_given(latents, window, covariates)
     channels = module.linear_forecast.source_channels
-    scale = module.conformal.scale(window, channels, latents.responses)
+    own = with_expected_scale(module, window)
+    scale = module.conformal.scale(own, channels, latents.responses)
     if window.observed is not None:
         scale = scale * widening(module, window, labels, covariates)
     return linear + correction, scale
+
+
+def with_expected_scale(module: DeepDIVE, window: Window) -> Window:
+    """Return windows with the scale that is expected of them, given what was observed.
+
+    Filled by means, they vary less than the windows that there were.
+    """
+    if window.observed is None:
+        return window
+    variance = module.features.completion.deviation(window.with_gaps).square()
+    scale = (window.scale.square() + variance.mean(1, keepdim=True)).sqrt()
+    return replace(window, scale=scale)
 
 
 def widening(
@@ -44,11 +58,9 @@ def widening(
     gaps = window.with_gaps
     completion = module.features.completion
     generator = make_generator(0, torch.device("cpu"))
-    forecasts = []
-    for _ in range(_N_FILLINGS):
-        noise = torch.randn(len(completion.mean), generator=generator).to(gaps)
-        filled = window.x + completion.deviate(gaps, noise)
-        forecasts.append(module.forecast(filled, labels, covariates))
+    noise = torch.randn(_N_FILLINGS, len(completion.mean), generator=generator).to(gaps)
+    fillings = window.x + completion.deviate(gaps, noise)
+    forecasts = [module.forecast(filled, labels, covariates) for filled in fillings]
     variance = torch.stack(forecasts).var(0)
     return (1 + variance / bounded_exp(module.forecast_decoder.log_scale).square()).sqrt()
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -10,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skdeepdive import DeepDIVEForecaster, sliding_windows
 from skdeepdive.baselines import BetaTCVAEForecaster, VAEForecaster
+from skdeepdive.nn.forecast import with_expected_scale
 
 SMALL = {"n_hidden": 8, "max_epochs": 2, "random_state": 0}
 MODELS = {
@@ -312,3 +314,18 @@ def test_random_gaps_have_a_right_result_or_a_named_error(seed):
         return
     for values in all_outputs(model, X):
         assert np.isfinite(values).all()
+
+
+def test_scale_of_windows_is_that_of_windows_with_their_gaps_drawn(with_gaps):
+    X, _, _ = make_windows(lose(make_series(seed=1), part=0.5))
+    x = torch.from_numpy(with_gaps._x_scaling.apply(X[:20], np.float64))
+    module = with_gaps.module_
+    completion, window = module.features.completion, module.features(x)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(2000, len(completion.mean), generator=generator)
+    drawn = window.x + completion.deviate(x, noise)
+    scales = torch.stack([module.features.standardise(filled).scale for filled in drawn])
+    expected = scales.square().mean(0).sqrt()
+    own = with_expected_scale(module, window).scale
+    assert (own > 1.004 * window.scale).all()
+    np.testing.assert_allclose(own, expected, rtol=0.002)

@@ -6,7 +6,13 @@ import torch
 
 from skdeepdive._data.batches import WindowData
 from skdeepdive._data.scaling import STANDARDISED
-from skdeepdive._start.completion import fit_completion, with_gaps_filled
+from skdeepdive._start.completion import (
+    _MOST_PRODUCTS,
+    _moments_of_pairs,
+    _nearest_covariance,
+    fit_completion,
+    with_gaps_filled,
+)
 
 
 def make_data(X):
@@ -63,6 +69,47 @@ def test_gaps_in_training_cost_little():
     series, X = make_series(900), cut(make_series(500, seed=1))
     complete, gaps = fit_to(series), fit_to(lose(series))
     assert error(gaps, X, lose(X)) < 1.05 * error(complete, X, lose(X))
+
+
+def make_recordings(n, n_timesteps=60, n_channels=4, seed=0):
+    """Waves of a period of their own, and any phase in every channel."""
+    random = np.random.default_rng(seed)
+    period, phase = random.uniform(15, 40, (n, 1, 1)), random.random((n, 1, n_channels))
+    angle = 2 * np.pi * (np.arange(n_timesteps)[:, None] / period + phase)
+    return np.sin(angle) + 0.1 * random.standard_normal(angle.shape)
+
+
+def lose_stretch(X, length, seed=0):
+    """Lose a stretch of every channel."""
+    random = np.random.default_rng(seed)
+    start = random.integers(X.shape[1] - length + 1, size=(len(X), 1, X.shape[2]))
+    step = np.arange(X.shape[1])[:, None] - start
+    return np.where((step >= 0) & (step < length), np.nan, X)
+
+
+def test_more_windows_are_looked_at_rather_than_more_rounds(monkeypatch):
+    X, test = make_recordings(700), make_recordings(200, seed=1)
+    lossy, lossy_test = lose_stretch(X, 25), lose_stretch(test, 25, seed=1)
+    n_products = 600 * (4 * 25) ** 2
+    errors = []
+    for most in (_MOST_PRODUCTS, 2 * n_products, n_products // 4):
+        monkeypatch.setattr("skdeepdive._start.completion._MOST_PRODUCTS", most)
+        completion = fit_completion(make_data(lossy[:600]), make_data(lossy[600:]), seed=0)
+        errors.append(error(completion, test, lossy_test))
+    assert errors[1] < 1.06 * errors[0]
+    assert errors[2] > 1.1 * errors[0]
+
+
+def test_moments_of_pairs_are_those_of_what_was_observed():
+    X = torch.tensor([[1.0, 4.0, torch.nan], [3.0, torch.nan, 1.0], [5.0, 8.0, 3.0]])
+    mean, pairs = _moments_of_pairs(X.double())
+    np.testing.assert_allclose(mean, [3, 6, 2])
+    np.testing.assert_allclose(pairs, [[8 / 3, 4, 1], [4, 4, 2], [1, 2, 1]])
+
+
+def test_nearest_covariance_has_no_negative_eigenvalue():
+    matrix = torch.tensor([[1.0, 2.0], [2.0, 1.0]], dtype=torch.float64)
+    np.testing.assert_allclose(_nearest_covariance(matrix), np.full((2, 2), 1.5))
 
 
 def test_deviations_are_those_of_the_errors():
