@@ -17,6 +17,8 @@ of DeepDIVE and of k-means on standardised windows and statistics, are compared 
 their adjusted Rand index.
 """
 
+import functools
+
 import numpy as np
 import pandas as pd
 import torch
@@ -72,18 +74,24 @@ def model(data, seed, max_epochs, **parameters):
     return DeepDIVEForecaster(random_state=seed, **epochs(max_epochs), **options, **parameters)
 
 
+@functools.cache
+def fitted_to_labels(data, seed, max_epochs):
+    known, _ = parts(data)
+    groups = None if data.subjects is None else data.subjects[known]
+    return model(data, seed, max_epochs).fit(
+        data.X[known], data.y[known], data.factors.iloc[known], groups=groups
+    )
+
+
 def deepdive(priors):
-    """Return a reader of labels with assumed frequencies of the classes."""
+    """Return a reader of labels with assumed frequencies of the classes.
+
+    They matter for reading alone, so one fit serves all.
+    """
 
     def read(data, seed, max_epochs):
-        known, test = parts(data)
-        fitted = model(data, seed, max_epochs, priors=priors).fit(
-            data.X[known],
-            data.y[known],
-            data.factors.iloc[known],
-            groups=None if data.subjects is None else data.subjects[known],
-        )
-        found = fitted.predict_cluster(data.X[test])
+        own = fitted_to_labels(data, seed, max_epochs).set_params(priors=priors)
+        found = own.predict_cluster(data.X[parts(data)[1]])
         return found.reshape(len(found), -1)
 
     return read
