@@ -22,7 +22,7 @@ DAY, WEEK = 24, 168  # hours
 ETTH1_ROWS = 14_400  # 20 months of 30 days: 12 to train, 4 to validate, 4 to test
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Windows:
     """Standardised windows of shape (n_windows, n_timesteps, n_channels) and their futures.
 
@@ -50,7 +50,7 @@ class Windows:
         return values * self.scale + self.mean
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SeriesWindows(Windows):
     """All windows of one hourly series, in the order of their origins.
 

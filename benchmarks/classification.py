@@ -11,11 +11,18 @@ and validation windows together, as DeepDIVE is in the end, a model for each fac
 - extra trees on six statistics of every channel (mean, deviation, extremes, quartiles)
 - MiniRocket and MultiRocket-Hydra with their usual ridge classifiers (requirements-classifiers.txt)
 
+Windows of a recording overlap: --every 3 fits all methods to every third one alone, where
+MultiRocket-Hydra takes too long with all.
+
 Accuracies and balanced accuracies are of the test windows, with the mean and standard deviation
 over seeds. With --clusters nobody sees a label: as many clusters as the first factor has classes,
 of DeepDIVE and of k-means on standardised windows and statistics, are compared with the labels by
 their adjusted Rand index.
 """
+
+import functools
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -61,6 +68,22 @@ def load(name, folder):
     return archive(name) if name in ARCHIVE else LOADERS[name](folder)
 
 
+def thinned(data, every):
+    """Keep every so many of the training and validation windows, and all test windows."""
+    steps = every, every, 1
+    rows = [np.arange(len(data.X))[p][::step] for p, step in zip(data.parts, steps, strict=True)]
+    stops = np.cumsum([len(own) for own in rows]).tolist()
+    rows = np.concatenate(rows)
+    return replace(
+        data,
+        X=data.X[rows],
+        y=data.y[rows],
+        factors=data.factors.iloc[rows].reset_index(drop=True),
+        subjects=None if data.subjects is None else data.subjects[rows],
+        parts=tuple(slice(*pair) for pair in pairwise([0, *stops])),
+    )
+
+
 def parts(data):
     """Return the slices of training and validation windows together, and of test windows."""
     return slice(0, data.parts[1].stop), data.parts[2]
@@ -72,18 +95,24 @@ def model(data, seed, max_epochs, **parameters):
     return DeepDIVEForecaster(random_state=seed, **epochs(max_epochs), **options, **parameters)
 
 
+@functools.cache
+def fitted_to_labels(data, seed, max_epochs):
+    known, _ = parts(data)
+    groups = None if data.subjects is None else data.subjects[known]
+    return model(data, seed, max_epochs).fit(
+        data.X[known], data.y[known], data.factors.iloc[known], groups=groups
+    )
+
+
 def deepdive(priors):
-    """Return a reader of labels with assumed frequencies of the classes."""
+    """Return a reader of labels with assumed frequencies of the classes.
+
+    They matter for reading alone, so one fit serves all.
+    """
 
     def read(data, seed, max_epochs):
-        known, test = parts(data)
-        fitted = model(data, seed, max_epochs, priors=priors).fit(
-            data.X[known],
-            data.y[known],
-            data.factors.iloc[known],
-            groups=None if data.subjects is None else data.subjects[known],
-        )
-        found = fitted.predict_cluster(data.X[test])
+        own = fitted_to_labels(data, seed, max_epochs).set_params(priors=priors)
+        found = own.predict_cluster(data.X[parts(data)[1]])
         return found.reshape(len(found), -1)
 
     return read
@@ -174,7 +203,7 @@ def agreement(data, find, seed, max_epochs):
 
 
 def main(arguments):
-    data = load(arguments.dataset, arguments.data)
+    data = thinned(load(arguments.dataset, arguments.data), arguments.every)
 
     def run(name, seed):
         if arguments.clusters:
@@ -190,5 +219,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     parser = make_parser(__doc__.splitlines()[0], "watch", choices=[*LOADERS, *ARCHIVE])
     parser.add_argument("--rows", nargs="+", choices=READERS, default=list(READERS), metavar="ROW")
+    parser.add_argument("--every", type=int, default=1, help="fit to every so many windows alone")
     parser.add_argument("--clusters", action="store_true", help="find clusters without labels")
     main(parser.parse_args())

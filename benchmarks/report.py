@@ -203,6 +203,9 @@ Of a year for training, and the 325 days after it; means over zones.
 """,
     "meters": "### Two meters, from a CSV to the next day and a backtest\n",
     "watch": "### Smartwatch, exercises of the shoulder\n",
+    "gunpoint": "### GunPoint\n",
+    "basic_motions": "### BasicMotions\n",
+    "italy_power_demand": "### ItalyPowerDemand\n",
 }
 
 

@@ -155,7 +155,7 @@ def _adapted(linear: LinearForecast, errors: Moments, penalty: float) -> LinearF
 def _to_plain(part: Any) -> Any:
     if isinstance(part, torch.Tensor):
         return part.cpu().numpy()
-    if part is None or isinstance(part, int):
+    if part is None or isinstance(part, int | float):
         return part
     return {field.name: _to_plain(getattr(part, field.name)) for field in fields(part)}
 
@@ -166,5 +166,7 @@ def _to_tensors(plain: dict[str, Any], device: torch.device) -> dict[str, Any]:
         if isinstance(part, dict):
             tensors[name] = _to_tensors(part, device)
         else:  # a copy, because sums may be mapped from a file
-            tensors[name] = part if isinstance(part, int) else torch.tensor(part, device=device)
+            tensors[name] = (
+                part if isinstance(part, int | float) else torch.tensor(part, device=device)
+            )
     return tensors

@@ -32,6 +32,10 @@ MAX_ROUNDS = 8
 # A round gains where it lowers the cross-entropy by more than a twentieth: few windows decide.
 _CLEARLY_LESS = 0.95
 
+# Classes weigh alike in the moments where one has more than twice as many windows as another: rare
+# ones would hardly count. Nearly even ones weigh by their windows, so that factors share moments.
+_EVEN = 2.0
+
 # Training windows take turns in validation, unless there are many.
 N_FOLDS, _MANY = 5, 10_000
 
@@ -93,11 +97,13 @@ class _Best(NamedTuple):
 class _Tried(NamedTuple):
     """Discriminants of some factors in all settings.
 
-    `candidates` are those of the labelled training windows, whose sums are `sums`. Of every factor,
-    `validation` and `losses` are the cross-entropy of every candidate at every temperature, summed
-    over the labelled validation windows and over all that were left out.
+    `classes` are the weights of their classes, `candidates` those of the labelled training windows,
+    whose sums are `sums`. Of every factor, `validation` and `losses` are the cross-entropy of every
+    candidate at every temperature, summed over the labelled validation windows and over all that
+    were left out.
     """
 
+    classes: dict[int, torch.Tensor]
     sums: ClassSums
     candidates: dict[int, list[_Discriminants]]
     validation: dict[int, torch.Tensor]
@@ -158,7 +164,8 @@ def fit_discriminants(
     and on a temperature of the log densities. Left out are the validation windows and, where
     training windows are few, each fold of these. Windows without a label of a factor take part with
     their posteriors, in rounds of EM that go on as long as the cross-entropy of the validation
-    windows clearly falls.
+    windows clearly falls. Classes of clearly uneven size weigh alike in the covariance; their prior
+    probabilities are the observed frequencies all the same.
 
     Parameters
     ----------
@@ -186,14 +193,13 @@ def fit_discriminants(
     """
     best: dict[int, _Best] = {}
     settings = _settings(features.kinds, PENALTIES)
-    for tried, evaluated in _try_all(
-        train, valid, features, class_counts, groups, n_folds, settings
-    ):
-        best |= _choose(tried, evaluated, class_counts, settings)
+    weights = _class_weights(train, valid, class_counts)
+    for tried, evaluated in _try_all(train, valid, features, weights, groups, n_folds, settings):
+        best |= _choose(tried, evaluated, settings)
     # EM needs some training labels, and validation labels to be evaluated on.
     known = train.labels != UNLABELLED
     partly = ~known.all(axis=0) & known.any(axis=0) & (valid.labels != UNLABELLED).any(axis=0)
-    classes = {j: class_counts[j] for j in np.flatnonzero(partly).tolist()}
+    classes = {j: weights[j] for j in np.flatnonzero(partly).tolist()}
     if classes:
         n_logits = sum(class_counts)
         described, evaluated = (_Described(data, features, n_logits) for data in (train, valid))
@@ -216,34 +222,52 @@ def least_losses(
 ) -> list[torch.Tensor]:
     """Return the least cross-entropy of each factor with every kind of features, `(n_kinds,)`."""
     settings = _settings(features.kinds, penalties)
+    weights = _class_weights(train, valid, class_counts)
     return [
         losses.view(len(features.kinds), -1).amin(1)
-        for tried, _ in _try_all(train, valid, features, class_counts, groups, n_folds, settings)
+        for tried, _ in _try_all(train, valid, features, weights, groups, n_folds, settings)
         for losses in tried.losses.values()
     ]
+
+
+def _class_weights(
+    train: WindowData | WindowSample, valid: WindowData | WindowSample, class_counts: list[int]
+) -> list[torch.Tensor]:
+    """Return what a window of each class weighs in the moments of each factor, `(n_classes,)`."""
+    weights = []
+    labels = np.concatenate([train.labels, valid.labels])
+    for own, n_classes in zip(labels.T, class_counts, strict=True):
+        counts = np.bincount(own[own != UNLABELLED], minlength=n_classes)
+        present = counts[counts > 0]
+        even = not len(present) or present.max() <= _EVEN * present.min()
+        alike = np.ones(n_classes) if even else present.mean() / np.maximum(counts, 1)
+        weights.append(torch.from_numpy(alike).to(train.device))
+    return weights
 
 
 def _try_all(
     train: WindowData | WindowSample,
     valid: WindowData | WindowSample,
     features: WindowFeatures,
-    class_counts: list[int],
+    weights: list[torch.Tensor],
     groups: np.ndarray | None,
     n_folds: int,
     settings: list[_Setting],
 ) -> Iterator[tuple[_Tried, _Described]]:
     """Yield what was tried for some factors, and the validation windows.
 
-    Factors that are labelled throughout share a covariance.
+    Factors that are labelled throughout and whose windows weigh the same share a covariance.
     """
     complete = (train.labels != UNLABELLED).all(axis=0)
+    complete &= np.array([bool((own == 1).all()) for own in weights], dtype=bool)
     n_folds = min(n_folds, _MOST_ENTRIES // (features.n_features + features.n_pooled) ** 2)
     rows_of_folds = _make_folds(train, n_folds, groups)
     folds = [train.take(rows) for rows in rows_of_folds] if rows_of_folds else [train]
-    parts = [_Described(fold, features, sum(class_counts)) for fold in folds]
-    evaluated = _Described(valid, features, sum(class_counts))
+    n_logits = sum(map(len, weights))
+    parts = [_Described(fold, features, n_logits) for fold in folds]
+    evaluated = _Described(valid, features, n_logits)
     for together in [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]:
-        classes = {j: class_counts[j] for j in together.tolist()}
+        classes = {j: weights[j] for j in together.tolist()}
         if classes:
             yield _try(parts, evaluated, classes, settings), evaluated
 
@@ -251,7 +275,7 @@ def _try_all(
 def class_sums(data: WindowData, features: WindowFeatures, class_counts: list[int]) -> ClassSums:
     """Sum over the windows that have a label of any factor."""
     described = _Described(data, features, sum(class_counts))
-    return _sum_classes(described, dict(enumerate(class_counts)), {})
+    return _sum_classes(described, _unweighted(class_counts, data.device), {})
 
 
 def refit_discriminants(
@@ -259,13 +283,20 @@ def refit_discriminants(
 ) -> Discriminants:
     """Fit Fisher's linear discriminants as :func:`fit_discriminants` does, to sums of labels.
 
-    All factors share a covariance, and windows without a label have no part in it. Validation
-    windows choose the options.
+    All factors share a covariance, in which windows weigh the same, and those without a label have
+    no part. Validation windows choose the options.
     """
-    classes, settings = dict(enumerate(class_counts)), _settings([slice(None)], PENALTIES)
+    classes = _unweighted(class_counts, valid.device)
+    settings = _settings([slice(None)], PENALTIES)
     candidates = _solve_all(sums, classes, settings)
     losses = _losses(candidates, _Described(valid, features, sum(class_counts)))
     return Discriminants.of([_least(candidates[j], losses[j])[0] for j in classes])
+
+
+def _unweighted(class_counts: list[int], device: torch.device) -> dict[int, torch.Tensor]:
+    return {
+        j: torch.ones(n, dtype=torch.float64, device=device) for j, n in enumerate(class_counts)
+    }
 
 
 def _make_folds(
@@ -299,12 +330,12 @@ def _try(parts: list[_Described], valid: _Described, classes, settings) -> _Trie
         for part, own in zip(parts, sums, strict=True):
             held_out = _losses(_solve_all(whole - own, classes, settings), part)
             losses = {j: losses[j] + held_out[j] for j in classes}
-    return _Tried(whole, candidates, validation, losses)
+    return _Tried(classes, whole, candidates, validation, losses)
 
 
-def _choose(tried: _Tried, valid: _Described, class_counts, settings) -> dict[int, _Best]:
+def _choose(tried: _Tried, valid: _Described, settings) -> dict[int, _Best]:
     """Choose the setting of the factors that were tried, and fit to labelled windows."""
-    classes = {j: class_counts[j] for j in tried.losses}
+    classes = tried.classes
     everything = tried.sums + _sum_classes(valid, classes, {})
     best = {}
     for j in classes:
@@ -348,41 +379,55 @@ def _solve_all(sums: ClassSums, classes, settings) -> dict[int, list[_Discrimina
 
 def _solve(sums: ClassSums, classes, setting: _Setting) -> dict[int, _Discriminants]:
     """Fit discriminants of some classes to their sums."""
-    n, counts, columns = max(sums.n, 1), sums.counts, setting.columns
+    n, counts, columns = sums.n or 1, sums.counts, setting.columns
     mean = sums.total[columns] / n
     # Deviations of the class means; classes without a training window stay at the overall mean.
-    class_means = sums.sums[:, columns] / counts.clamp(min=1)[:, None]
+    class_means = sums.sums[:, columns] / counts.where(counts > 0, 1.0)[:, None]
     means = torch.where(counts[:, None] > 0, class_means - mean, 0.0)
     squares = sums.scatter[columns, columns] / n
     factor = penalised_cholesky(squares, mean, n, setting.penalty)
     directions = torch.cholesky_solve(means.T, factor)
-    parts = (p.split(list(classes.values())) for p in (means, directions.T, counts))
+    sizes = [len(weights) for weights in classes.values()]
+    parts = (p.split(sizes) for p in (means, directions.T, counts))
     found = {}
-    for j, m, d, c in zip(classes, *parts, strict=True):
-        weight, bias, log_prior = _fisher_logits(m, d.T, c, mean)
+    for (j, weights), m, d, c in zip(classes.items(), *parts, strict=True):
+        weight, bias = _fisher_discriminants(m, d.T, _shares(c), mean)
         whole = weight.new_zeros(len(sums.total), len(c))
         whole[columns] = weight
+        log_prior = _shares(c / weights).clamp(min=1e-6).log()
         found[j] = _Discriminants(whole, bias, log_prior, c > 0)
     return found
 
 
+def _shares(counts: torch.Tensor) -> torch.Tensor:
+    """Divide counts by their sum, unless all are zero."""
+    total = counts.sum()
+    return counts / total.where(total > 0, 1.0)
+
+
 def _sum_classes(described: _Described, classes, current) -> ClassSums:
-    """Count windows and sum features, their products, and the features of every class."""
-    n, n_logits, n_features = 0, sum(classes.values()), described.n_features
+    """Count windows and sum features, their products, and the features of every class.
+
+    A window counts by the weight of its class, which is 1 where several factors share the sums.
+    """
+    n, n_logits, n_features = 0.0, sum(map(len, classes.values())), described.n_features
     options: Any = {"dtype": torch.float64, "device": described.data.device}
     total, counts = torch.zeros(n_features, **options), torch.zeros(n_logits, **options)
     scatter = torch.zeros(n_features, n_features, **options)
     sums = torch.zeros(n_logits, n_features, **options)
     for f, labels in described:
-        member = [_memberships(f, labels[:, j], k, current.get(j)) for j, k in classes.items()]
-        member = torch.cat(member, dim=1)
-        known = member.any(dim=1)
-        f, member = f[known], member[known]
-        n += len(f)
-        total += f.sum(0)
+        members = [
+            weights * _memberships(f, labels[:, j], len(weights), current.get(j))
+            for j, weights in classes.items()
+        ]
+        window = torch.stack([member.sum(1) for member in members]).amax(0)
+        known, member = window > 0, torch.cat(members, dim=1)
+        f, member, window = f[known], member[known], window[known]
+        n += float(window.sum())
+        total += window @ f
         counts += member.sum(0)
-        add_squares(scatter[None], f[None])
         sums.addmm_(member.T, f)
+        add_squares(scatter[None], (f * window.sqrt()[:, None])[None])
     return ClassSums(n, total, scatter, sums, counts)
 
 
@@ -395,23 +440,22 @@ def _memberships(f, label, n_classes, current):
     return member
 
 
-def _fisher_logits(means, directions, counts, overall_mean):
-    """Logits log N(f; mean_k, W) + log π_k up to a constant, with W the within-class covariance.
+def _fisher_discriminants(means, directions, shares, overall_mean):
+    """Weight and bias of log N(f; mean_k, W) up to a constant, W the within-class covariance.
 
-    `directions` solves the total covariance T against the class means M. Because W = T - M'ΠM,
-    W⁻¹M' follows from it by a correction of the size of the number of classes, or of features
-    where they are fewer.
+    `directions` solves the total covariance T against the class means M. Because W = T - M'ΠM, with
+    the shares Π of the classes in T, W⁻¹M' follows from it by a correction of the size of the
+    number of classes, or of features where they are fewer.
     """
-    frequencies = counts / counts.sum().clamp(min=1)
-    weighted = frequencies[:, None] * means
-    if len(counts) > len(directions):
+    weighted = shares[:, None] * means
+    if len(shares) > len(directions):
         within = torch.eye(len(directions)).to(means) - directions @ weighted
         weight = torch.linalg.solve(within, directions)
     else:
-        between = frequencies[:, None] * (means @ directions)
-        weight = directions @ torch.linalg.inv(torch.eye(len(counts)).to(means) - between)
+        between = shares[:, None] * (means @ directions)
+        weight = directions @ torch.linalg.inv(torch.eye(len(shares)).to(means) - between)
     bias = -0.5 * (means * weight.T).sum(1) - overall_mean @ weight
-    return weight, bias, frequencies.clamp(min=1e-6).log()
+    return weight, bias
 
 
 def _losses(candidates, described: _Described) -> dict[int, torch.Tensor]:

@@ -127,7 +127,7 @@ def add_squares(total: torch.Tensor, values: torch.Tensor) -> None:
 
 
 def penalised_cholesky(
-    squares: torch.Tensor, mean: torch.Tensor, n: int, penalty: float
+    squares: torch.Tensor, mean: torch.Tensor, n: float, penalty: float
 ) -> torch.Tensor:
     """Factorise covariances E[xx'] - E[x]E[x]' with a penalty relative to their mean diagonal.
 
@@ -152,9 +152,9 @@ def penalised_cholesky(
 
 @dataclass
 class ClassSums(Sums):
-    """Sums of features, over all windows and over those of every class."""
+    """Sums of features, over all windows and over those of every class, by their weights."""
 
-    n: int
+    n: float
     total: torch.Tensor  # (n_features,)
     scatter: torch.Tensor  # (n_features, n_features)
     sums: torch.Tensor  # (n_logits, n_features)

@@ -185,7 +185,7 @@ def test_uniform_priors_find_a_rare_class():
         balanced_accuracy_score(rare, model.set_params(priors=priors).predict_cluster(X))
         for priors in ("observed", "uniform")
     ]
-    assert shares[0] < 0.6
+    assert shares[0] < 0.65
     assert shares[1] > 0.75  # were frequencies taken from the mixture alone: 0.65
 
 

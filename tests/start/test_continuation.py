@@ -124,7 +124,7 @@ def assert_equal_sums(found, expected):
         part, true = getattr(found, name), getattr(expected, name)
         if isinstance(true, torch.Tensor):
             torch.testing.assert_close(part, true, rtol=1e-6, atol=1e-4)
-        elif true is None or isinstance(true, int):
+        elif true is None or isinstance(true, int | float):
             assert part == true
         else:
             assert_equal_sums(part, true)

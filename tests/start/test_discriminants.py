@@ -43,9 +43,9 @@ def make_data(X, labels):
 
 
 def make_classes(n=600, n_classes=3, seed=0):
-    """Correlated Gaussian clouds (n, 2, 2) with unequal frequencies, not around zero."""
+    """Correlated Gaussian clouds (n, 2, 2) of unequal, but similar size, not around zero."""
     rng = np.random.default_rng(seed)
-    frequencies = np.arange(1.0, n_classes + 1)
+    frequencies = np.linspace(1.0, 1.5, n_classes)
     labels = rng.choice(n_classes, n, p=frequencies / frequencies.sum())
     mixing = np.eye(4) + 0.3 * rng.normal(size=(4, 4))
     X = rng.normal(size=(n, 4)) @ mixing + 1.5 * rng.normal(size=(n_classes, 4))[labels] + 2
@@ -81,6 +81,30 @@ def test_fisher_posterior_is_that_of_scikit_learn(n_classes):
     found = log_posterior(X, *fit_discriminants(data, data, flat, [n_classes]))
     model = LinearDiscriminantAnalysis(solver="lsqr").fit(X.reshape(len(X), -1), labels)
     np.testing.assert_allclose(found, model.predict_log_proba(X.reshape(len(X), -1)), atol=1e-4)
+
+
+@pytest.mark.usefixtures("unregularised")
+def test_uneven_classes_weigh_alike_in_the_moments():
+    X, labels = make_classes(n_classes=2)
+    rare, others = np.flatnonzero(labels == 0)[:60], np.flatnonzero(labels == 1)[:180]
+    uneven, even = np.r_[rare, others], np.r_[np.repeat(rare, 3), others]
+    (weight, bias), (expected, of_even) = (
+        fit_discriminants(data, data, flat, [2])
+        for data in (make_data(X[rows], labels[rows]) for rows in (uneven, even))
+    )
+    torch.testing.assert_close(weight, expected)
+    frequencies = torch.tensor([0.25, 0.75])
+    torch.testing.assert_close(bias, of_even + (frequencies / 0.5).log())
+
+
+@pytest.mark.usefixtures("unregularised")
+def test_an_uneven_factor_leaves_others_as_they_are():
+    X, labels = make_classes()
+    rare = (np.arange(len(X)) % 10 == 0).astype(int)
+    both, alone = make_data(X, np.stack([labels, rare], axis=1)), make_data(X, labels)
+    found = fit_discriminants(both, both, flat, [3, 2])
+    for part, expected in zip(found, fit_discriminants(alone, alone, flat, [3]), strict=True):
+        torch.testing.assert_close(part[:3], expected)
 
 
 @pytest.mark.parametrize("penalty", [0.01, 1.0])
