@@ -1,25 +1,32 @@
-"""Fisher's linear discriminants of the labels, the closed-form start of b.
+"""The closed-form start of b: linear discriminants of every factor, chosen on windows left out.
 
-Discriminants are posteriors of Gaussians that share a covariance, so windows without a label can
-take part, by EM. Moments are summed over batches in double precision: windows are never in memory
-together. Cross-validation chooses the regularisation, and the features where there are two kinds;
-validation windows choose the number of rounds.
+Cross-validation chooses the regularisation, and the features where there are two kinds. Windows
+without a label take part by EM; validation windows choose the number of rounds.
 """
 
 import functools
 import operator
 from collections.abc import Iterator
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from .._data.batches import WindowData, WindowSample, rows_per_batch
+from .._data.batches import WindowData, WindowSample
 from .._data.folds import label_folds
 from .._data.labels import UNLABELLED
 from ..nn.features import WindowFeatures
-from .sums import PENALTIES, ClassSums, add_squares, penalised_cholesky
+from .fisher import (
+    ClassDiscriminants,
+    Described,
+    Setting,
+    cross_entropies,
+    solve,
+    solve_all,
+    sum_classes,
+)
+from .sums import PENALTIES, ClassSums
 
 TEMPERATURES = (2.0, 1.0, 4.0, 8.0)
 
@@ -43,37 +50,29 @@ N_FOLDS, _MANY = 5, 10_000
 # them takes longer than all else.
 _MOST_ENTRIES = 2**23
 
-# Features that are kept for all passes over the windows, at most (64 MB).
-_MOST_KEPT = 2**24
 
+class _Split(NamedTuple):
+    """Training windows, in the parts that take turns in validation, and validation windows."""
 
-class _Discriminants(NamedTuple):
-    """Logits f @ weight + bias + log_prior of one factor's classes, given features f."""
+    parts: list[Described]
+    valid: Described
 
-    weight: torch.Tensor  # (n_features, n_classes)
-    bias: torch.Tensor  # (n_classes,)
-    log_prior: torch.Tensor  # (n_classes,), logarithms of the frequencies
-    present: torch.Tensor  # (n_classes,), whether a training window belongs to the class
-
-    def likelihood(self, f: torch.Tensor) -> torch.Tensor:
-        """Log density of features given the classes, up to a constant."""
-        return f @ self.weight + self.bias
-
-    def posterior(self, f: torch.Tensor) -> torch.Tensor:
-        """Posterior of the classes, `(n, n_classes)`; 0 for a class without training windows."""
-        logits = self.likelihood(f) + self.log_prior
-        return logits.masked_fill(~self.present, -torch.inf).softmax(1)
-
-    def divided_by(self, temperature: float) -> "_Discriminants":
-        """Divide the log density, whose features are correlated more than the model knows."""
-        return self._replace(weight=self.weight / temperature, bias=self.bias / temperature)
-
-
-class _Setting(NamedTuple):
-    """Some of the features, and a penalty."""
-
-    columns: slice
-    penalty: float
+    @classmethod
+    def of(
+        cls,
+        train: WindowData | WindowSample,
+        valid: WindowData | WindowSample,
+        features: WindowFeatures,
+        n_logits: int,
+        n_folds: int,
+        groups: np.ndarray | None,
+    ) -> "_Split":
+        """Describe all windows; training windows have one part where folds cost too much."""
+        n_folds = min(n_folds, _MOST_ENTRIES // (features.n_features + features.n_pooled) ** 2)
+        rows_of_folds = _make_folds(train, n_folds, groups)
+        folds = [train.take(rows) for rows in rows_of_folds] if rows_of_folds else [train]
+        parts = [Described(fold, features, n_logits) for fold in folds]
+        return cls(parts, Described(valid, features, n_logits))
 
 
 class _Best(NamedTuple):
@@ -89,8 +88,8 @@ class _Best(NamedTuple):
         Cross-entropy, summed over the labelled validation windows.
     """
 
-    fitted: _Discriminants
-    refitted: _Discriminants
+    fitted: ClassDiscriminants
+    refitted: ClassDiscriminants
     loss: float
 
 
@@ -105,7 +104,7 @@ class _Tried(NamedTuple):
 
     classes: dict[int, torch.Tensor]
     sums: ClassSums
-    candidates: dict[int, list[_Discriminants]]
+    candidates: dict[int, list[ClassDiscriminants]]
     validation: dict[int, torch.Tensor]
     losses: dict[int, torch.Tensor]
 
@@ -123,30 +122,11 @@ class Discriminants(NamedTuple):
     bias: torch.Tensor
 
     @classmethod
-    def of(cls, factors: list[_Discriminants]) -> "Discriminants":
+    def of(cls, factors: list[ClassDiscriminants]) -> "Discriminants":
         """Put those of factors together."""
         weight = torch.cat([factor.weight for factor in factors], dim=1)
         bias = torch.cat([factor.bias + factor.log_prior for factor in factors])
         return cls(weight.T.float(), bias.float())
-
-
-class _Described:
-    """Features and labels of windows, in batches; computed once if there is room for them."""
-
-    def __init__(self, data: WindowData | WindowSample, features: WindowFeatures, n_logits: int):
-        self.data, self.features = data, features
-        self.n_features = features.n_features + features.n_pooled
-        self.size = rows_per_batch(data, n_logits)
-        is_small = len(data) * self.n_features <= _MOST_KEPT
-        self.kept = list(self._describe()) if is_small else None
-
-    def _describe(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for batch in self.data.batches(self.size):
-            yield self.features.of(batch).with_pooled, batch.labels
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for f, labels in self.kept or self._describe():
-            yield f.double(), labels
 
 
 def fit_discriminants(
@@ -194,16 +174,17 @@ def fit_discriminants(
     best: dict[int, _Best] = {}
     settings = _settings(features.kinds, PENALTIES)
     weights = _class_weights(train, valid, class_counts)
-    for tried, evaluated in _try_all(train, valid, features, weights, groups, n_folds, settings):
-        best |= _choose(tried, evaluated, settings)
+    n_logits = sum(class_counts)
+    split = _Split.of(train, valid, features, n_logits, n_folds, groups)
+    for tried in _try_all(split, train.labels, weights, settings):
+        best |= _choose(tried, split.valid, settings)
     # EM needs some training labels, and validation labels to be evaluated on.
     known = train.labels != UNLABELLED
     partly = ~known.all(axis=0) & known.any(axis=0) & (valid.labels != UNLABELLED).any(axis=0)
     classes = {j: weights[j] for j in np.flatnonzero(partly).tolist()}
     if classes:
-        n_logits = sum(class_counts)
-        described, evaluated = (_Described(data, features, n_logits) for data in (train, valid))
-        best = _learn_from_unlabelled(described, evaluated, classes, best)
+        described = Described(train, features, n_logits)
+        best = _learn_from_unlabelled(described, split.valid, classes, best)
     ordered = [best[j] for j in sorted(best)]
     return (
         Discriminants.of([factor.fitted for factor in ordered]),
@@ -223,9 +204,10 @@ def least_losses(
     """Return the least cross-entropy of each factor with every kind of features, `(n_kinds,)`."""
     settings = _settings(features.kinds, penalties)
     weights = _class_weights(train, valid, class_counts)
+    split = _Split.of(train, valid, features, sum(class_counts), n_folds, groups)
     return [
         losses.view(len(features.kinds), -1).amin(1)
-        for tried, _ in _try_all(train, valid, features, weights, groups, n_folds, settings)
+        for tried in _try_all(split, train.labels, weights, settings)
         for losses in tried.losses.values()
     ]
 
@@ -246,36 +228,24 @@ def _class_weights(
 
 
 def _try_all(
-    train: WindowData | WindowSample,
-    valid: WindowData | WindowSample,
-    features: WindowFeatures,
-    weights: list[torch.Tensor],
-    groups: np.ndarray | None,
-    n_folds: int,
-    settings: list[_Setting],
-) -> Iterator[tuple[_Tried, _Described]]:
-    """Yield what was tried for some factors, and the validation windows.
+    split: _Split, labels: np.ndarray, weights: list[torch.Tensor], settings: list[Setting]
+) -> Iterator[_Tried]:
+    """Yield what was tried for some factors, given the labels of all training windows.
 
     Factors that are labelled throughout and whose windows weigh the same share a covariance.
     """
-    complete = (train.labels != UNLABELLED).all(axis=0)
+    complete = (labels != UNLABELLED).all(axis=0)
     complete &= np.array([bool((own == 1).all()) for own in weights], dtype=bool)
-    n_folds = min(n_folds, _MOST_ENTRIES // (features.n_features + features.n_pooled) ** 2)
-    rows_of_folds = _make_folds(train, n_folds, groups)
-    folds = [train.take(rows) for rows in rows_of_folds] if rows_of_folds else [train]
-    n_logits = sum(map(len, weights))
-    parts = [_Described(fold, features, n_logits) for fold in folds]
-    evaluated = _Described(valid, features, n_logits)
     for together in [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]:
         classes = {j: weights[j] for j in together.tolist()}
         if classes:
-            yield _try(parts, evaluated, classes, settings), evaluated
+            yield _try(split, classes, settings)
 
 
 def class_sums(data: WindowData, features: WindowFeatures, class_counts: list[int]) -> ClassSums:
     """Sum over the windows that have a label of any factor."""
-    described = _Described(data, features, sum(class_counts))
-    return _sum_classes(described, _unweighted(class_counts, data.device), {})
+    described = Described(data, features, sum(class_counts))
+    return sum_classes(described, _unweighted(class_counts, data.device), {})
 
 
 def refit_discriminants(
@@ -288,8 +258,10 @@ def refit_discriminants(
     """
     classes = _unweighted(class_counts, valid.device)
     settings = _settings([slice(None)], PENALTIES)
-    candidates = _solve_all(sums, classes, settings)
-    losses = _losses(candidates, _Described(valid, features, sum(class_counts)))
+    candidates = solve_all(sums, classes, settings)
+    losses = cross_entropies(
+        candidates, Described(valid, features, sum(class_counts)), TEMPERATURES
+    )
     return Discriminants.of([_least(candidates[j], losses[j])[0] for j in classes])
 
 
@@ -310,42 +282,44 @@ def _make_folds(
     return rows if len(rows) > 1 else []
 
 
-def _settings(kinds: list[slice], penalties: tuple[float, ...]) -> list[_Setting]:
+def _settings(kinds: list[slice], penalties: tuple[float, ...]) -> list[Setting]:
     """Return all settings, the default one first."""
     ordered = sorted(penalties, key=lambda penalty: penalty != DEFAULT_PENALTY)
-    return [_Setting(*pair) for pair in product(kinds, ordered)]
+    return [Setting(*pair) for pair in product(kinds, ordered)]
 
 
-def _try(parts: list[_Described], valid: _Described, classes, settings) -> _Tried:
+def _try(split: _Split, classes, settings) -> _Tried:
     """Fit some factors in all settings.
 
     The parts of the training windows take turns in validation, where there are several.
     """
-    sums = [_sum_classes(part, classes, {}) for part in parts]
+    sums = [sum_classes(part, classes, {}) for part in split.parts]
     whole = functools.reduce(operator.add, sums)
-    candidates = _solve_all(whole, classes, settings)
-    validation = _losses(candidates, valid)
+    candidates = solve_all(whole, classes, settings)
+    validation = cross_entropies(candidates, split.valid, TEMPERATURES)
     losses = validation
-    if len(parts) > 1:
-        for part, own in zip(parts, sums, strict=True):
-            held_out = _losses(_solve_all(whole - own, classes, settings), part)
+    if len(split.parts) > 1:
+        for part, own in zip(split.parts, sums, strict=True):
+            held_out = cross_entropies(
+                solve_all(whole - own, classes, settings), part, TEMPERATURES
+            )
             losses = {j: losses[j] + held_out[j] for j in classes}
     return _Tried(classes, whole, candidates, validation, losses)
 
 
-def _choose(tried: _Tried, valid: _Described, settings) -> dict[int, _Best]:
+def _choose(tried: _Tried, valid: Described, settings) -> dict[int, _Best]:
     """Choose the setting of the factors that were tried, and fit to labelled windows."""
     classes = tried.classes
-    everything = tried.sums + _sum_classes(valid, classes, {})
+    everything = tried.sums + sum_classes(valid, classes, {})
     best = {}
     for j in classes:
         fitted, i, t = _least(tried.candidates[j], tried.losses[j])
-        refitted = _solve(everything, classes, settings[i])[j].divided_by(TEMPERATURES[t])
+        refitted = solve(everything, classes, settings[i])[j].divided_by(TEMPERATURES[t])
         best[j] = _Best(fitted, refitted, float(tried.validation[j][i, t]))
     return best
 
 
-def _learn_from_unlabelled(train: _Described, valid: _Described, classes, best):
+def _learn_from_unlabelled(train: Described, valid: Described, classes, best):
     """Improve the best discriminants of some factors by rounds of EM, each until it gains no more.
 
     Rounds are chosen by the validation windows, not by the likelihood: the clusters of the windows
@@ -356,132 +330,24 @@ def _learn_from_unlabelled(train: _Described, valid: _Described, classes, best):
         if not classes:
             break
         current = {j: best[j].fitted for j in classes}
-        sums = _sum_classes(train, classes, current)
-        candidates = _solve_all(sums, classes, settings)
-        losses = _losses(candidates, valid)
-        everything = sums + _sum_classes(valid, classes, current)
+        sums = sum_classes(train, classes, current)
+        candidates = solve_all(sums, classes, settings)
+        losses = cross_entropies(candidates, valid, TEMPERATURES)
+        everything = sums + sum_classes(valid, classes, current)
         gained = {}
         for j in classes:
             fitted, i, t = _least(candidates[j], losses[j])
             loss = float(losses[j][i, t])
             if loss < _CLEARLY_LESS * best[j].loss:
-                refitted = _solve(everything, classes, settings[i])[j].divided_by(TEMPERATURES[t])
+                refitted = solve(everything, classes, settings[i])[j].divided_by(TEMPERATURES[t])
                 gained[j] = _Best(fitted, refitted, loss)
         best, classes = best | gained, {j: classes[j] for j in gained}
     return best
 
 
-def _solve_all(sums: ClassSums, classes, settings) -> dict[int, list[_Discriminants]]:
-    """Fit discriminants of some classes to their sums, in every setting."""
-    found = [_solve(sums, classes, setting) for setting in settings]
-    return {j: [of_factor[j] for of_factor in found] for j in classes}
-
-
-def _solve(sums: ClassSums, classes, setting: _Setting) -> dict[int, _Discriminants]:
-    """Fit discriminants of some classes to their sums."""
-    n, counts, columns = sums.n or 1, sums.counts, setting.columns
-    mean = sums.total[columns] / n
-    # Deviations of the class means; classes without a training window stay at the overall mean.
-    class_means = sums.sums[:, columns] / counts.where(counts > 0, 1.0)[:, None]
-    means = torch.where(counts[:, None] > 0, class_means - mean, 0.0)
-    squares = sums.scatter[columns, columns] / n
-    factor = penalised_cholesky(squares, mean, n, setting.penalty)
-    directions = torch.cholesky_solve(means.T, factor)
-    sizes = [len(weights) for weights in classes.values()]
-    parts = (p.split(sizes) for p in (means, directions.T, counts))
-    found = {}
-    for (j, weights), m, d, c in zip(classes.items(), *parts, strict=True):
-        weight, bias = _fisher_discriminants(m, d.T, _shares(c), mean)
-        whole = weight.new_zeros(len(sums.total), len(c))
-        whole[columns] = weight
-        log_prior = _shares(c / weights).clamp(min=1e-6).log()
-        found[j] = _Discriminants(whole, bias, log_prior, c > 0)
-    return found
-
-
-def _shares(counts: torch.Tensor) -> torch.Tensor:
-    """Divide counts by their sum, unless all are zero."""
-    total = counts.sum()
-    return counts / total.where(total > 0, 1.0)
-
-
-def _sum_classes(described: _Described, classes, current) -> ClassSums:
-    """Count windows and sum features, their products, and the features of every class.
-
-    A window counts by the weight of its class, which is 1 where several factors share the sums.
-    """
-    n, n_logits, n_features = 0.0, sum(map(len, classes.values())), described.n_features
-    options: Any = {"dtype": torch.float64, "device": described.data.device}
-    total, counts = torch.zeros(n_features, **options), torch.zeros(n_logits, **options)
-    scatter = torch.zeros(n_features, n_features, **options)
-    sums = torch.zeros(n_logits, n_features, **options)
-    for f, labels in described:
-        members = [
-            weights * _memberships(f, labels[:, j], len(weights), current.get(j))
-            for j, weights in classes.items()
-        ]
-        window = torch.stack([member.sum(1) for member in members]).amax(0)
-        known, member = window > 0, torch.cat(members, dim=1)
-        f, member, window = f[known], member[known], window[known]
-        n += float(window.sum())
-        total += window @ f
-        counts += member.sum(0)
-        sums.addmm_(member.T, f)
-        add_squares(scatter[None], (f * window.sqrt()[:, None])[None])
-    return ClassSums(n, total, scatter, sums, counts)
-
-
-def _memberships(f, label, n_classes, current):
-    """1 for the class of a labelled window, posteriors for others: the E-step."""
-    member = (label[:, None] == torch.arange(n_classes, device=label.device)).double()
-    if current is not None:
-        unlabelled = label == UNLABELLED
-        member[unlabelled] = current.posterior(f[unlabelled])
-    return member
-
-
-def _fisher_discriminants(means, directions, shares, overall_mean):
-    """Weight and bias of log N(f; mean_k, W) up to a constant, W the within-class covariance.
-
-    `directions` solves the total covariance T against the class means M. Because W = T - M'ΠM, with
-    the shares Π of the classes in T, W⁻¹M' follows from it by a correction of the size of the
-    number of classes, or of features where they are fewer.
-    """
-    weighted = shares[:, None] * means
-    if len(shares) > len(directions):
-        within = torch.eye(len(directions)).to(means) - directions @ weighted
-        weight = torch.linalg.solve(within, directions)
-    else:
-        between = shares[:, None] * (means @ directions)
-        weight = directions @ torch.linalg.inv(torch.eye(len(shares)).to(means) - between)
-    bias = -0.5 * (means * weight.T).sum(1) - overall_mean @ weight
-    return weight, bias
-
-
-def _losses(candidates, described: _Described) -> dict[int, torch.Tensor]:
-    """Cross-entropy of every candidate at every temperature, summed over labelled windows."""
-    n_candidates = len(next(iter(candidates.values()), []))
-    shape = n_candidates, len(TEMPERATURES)
-    losses = {j: torch.zeros(shape, dtype=torch.float64) for j in candidates}
-    for f, labels in described:
-        for j, some in candidates.items():
-            for i, discriminants in enumerate(some):
-                likelihood = discriminants.likelihood(f)
-                logits = [likelihood / t + discriminants.log_prior for t in TEMPERATURES]
-                found = [_cross_entropy(some, labels[:, j]) for some in logits]
-                losses[j][i] += torch.stack(found).cpu()
-    return losses
-
-
 def _least(
-    candidates: list[_Discriminants], losses: torch.Tensor
-) -> tuple[_Discriminants, int, int]:
+    candidates: list[ClassDiscriminants], losses: torch.Tensor
+) -> tuple[ClassDiscriminants, int, int]:
     """Return the best candidate at its temperature, and the numbers of both."""
     i, t = divmod(int(losses.nan_to_num(torch.inf).argmin()), losses.shape[1])
     return candidates[i].divided_by(TEMPERATURES[t]), i, t
-
-
-def _cross_entropy(logits, label):
-    return torch.nn.functional.cross_entropy(
-        logits, label, ignore_index=UNLABELLED, reduction="sum"
-    )

@@ -10,7 +10,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from skdeepdive._data.batches import WindowData
 from skdeepdive._data.labels import UNLABELLED
 from skdeepdive._data.scaling import Scaling
-from skdeepdive._start import discriminants
+from skdeepdive._start import discriminants, fisher
 from skdeepdive._start.sums import PENALTIES
 
 
@@ -257,7 +257,7 @@ def test_labels_throughout_take_no_rounds(monkeypatch):
     def fail(*args):
         pytest.fail("A round has nothing to learn from.")
 
-    monkeypatch.setattr(discriminants._Discriminants, "posterior", fail)
+    monkeypatch.setattr(fisher.ClassDiscriminants, "posterior", fail)
     X, labels = make_classes()
     data = make_data(X, labels)
     fit_discriminants(data, data, flat, [3])
@@ -345,7 +345,7 @@ def test_the_size_of_the_batches_does_not_matter(n_rows, monkeypatch):
         make_data(X, np.stack([labels, labels], axis=1)),
     )
     whole = fit_discriminants(data, valid, flat, [3, 3])
-    monkeypatch.setattr(discriminants, "rows_per_batch", lambda data, n_classes: n_rows)
+    monkeypatch.setattr(fisher, "rows_per_batch", lambda data, n_classes: n_rows)
     for found, expected in zip(fit_discriminants(data, valid, flat, [3, 3]), whole, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -360,13 +360,13 @@ def cut(data, n_train):
 @pytest.mark.parametrize(("many", "expected"), [(0, [100]), (401, [100, 80, 80, 80, 80, 80])])
 def test_few_windows_take_turns_in_validation(many, expected, monkeypatch):
     monkeypatch.setattr(discriminants, "_MANY", many)
-    evaluate, sizes = discriminants._losses, []
+    evaluate, sizes = discriminants.cross_entropies, []
 
-    def record(candidates, described):
+    def record(candidates, described, temperatures):
         sizes.append(len(described.data))
-        return evaluate(candidates, described)
+        return evaluate(candidates, described, temperatures)
 
-    monkeypatch.setattr(discriminants, "_losses", record)
+    monkeypatch.setattr(discriminants, "cross_entropies", record)
     fit_discriminants(*cut(make_data(*make_classes(n=500)), 400), flat, [3])
     assert sizes[: len(expected)] == pytest.approx(expected, abs=3)
 
@@ -377,7 +377,7 @@ def test_results_are_the_same_where_features_are_not_kept(n_labelled, monkeypatc
     labels[:n_labelled:5] = UNLABELLED
     data = cut(make_data(X, labels), 400)
     expected = fit_discriminants(*data, flat, [3])
-    monkeypatch.setattr(discriminants, "_MOST_KEPT", 0)
+    monkeypatch.setattr(fisher, "_MOST_KEPT", 0)
     for found, kept in zip(fit_discriminants(*data, flat, [3]), expected, strict=True):
         torch.testing.assert_close(found, kept, rtol=0, atol=0)
 
