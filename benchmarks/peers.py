@@ -290,6 +290,7 @@ OVERRIDES = {
     ("DLinear", "electricity"): {"learning_rate": 3e-4},
     ("DLinear", "gefcom2012"): {"val_check_steps": 200, "early_stop_patience_steps": 3},
     ("NHITS", "gefcom2012"): {"learning_rate": 3e-3, "mlp_units": 3 * [[128, 128]]},
+    ("NHITS", "gefcom2012-weather"): {"learning_rate": 3e-3, "mlp_units": 3 * [[128, 128]]},
     ("NHITS", "electricity"): {
         "learning_rate": 3e-3,
         "max_steps": 1000,
