@@ -1,14 +1,16 @@
 """The effect of covariates known for the horizon: a ridge regression for every step.
 
-Its inputs are the covariates about the step, hinges of them in random directions, and a summary of
-the window. It is fitted to the errors of out-of-fold forecasts. Because the window is among the
-inputs, what the linear forecast made of the window before covariates were known is taken back.
+Its inputs are the covariates about the step, hinges of them in random directions, a summary of the
+course of the window, and the target's own level where that clearly helps. It is fitted to the
+errors of out-of-fold forecasts. Because the window is among the inputs, what the linear forecast
+made of it before covariates were known is taken back.
 """
 
 import functools
 import math
 import operator
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +19,9 @@ from sklearn.utils.extmath import randomized_svd
 
 from .._data.batches import WindowData, WindowSample, fold_bounds, rows_per_batch
 from ..nn.covariates import CovariateEffect, about_step, count_about
-from ..nn.linear_forecast import LinearForecast
+from ..nn.linear_forecast import LinearForecast, count_levels
 from .ridge import best_penalty
-from .sums import Moments
+from .sums import Moments, Sums
 
 # Hinges, and the covariates that one looks at, at most.
 _MOST_HINGES, _MOST_COVARIATES = 1024, 8
@@ -35,6 +37,10 @@ _MOST_SUMMARY = 128
 # Scores that vary by less, relative to those that vary most, are rounding errors.
 _LEAST_DEVIATION = 1e-4
 
+# The level is an input of a step where the squared error of all targets falls by more than a
+# twentieth: forecasts that go by levels go wrong where a level changes after the training.
+_CLEARLY_LESS = 0.95
+
 # Windows whose inputs are formed at once.
 _CHUNK = 2048
 
@@ -44,6 +50,7 @@ class _Known(NamedTuple):
 
     covariates: torch.Tensor  # (n, horizon, n_covariates)
     scores: torch.Tensor  # (n, n_scores)
+    levels: torch.Tensor  # (n, n_targets)
     errors: torch.Tensor  # (n, horizon, n_targets)
 
     @classmethod
@@ -52,21 +59,74 @@ class _Known(NamedTuple):
         for batch in WindowSample(data, rows).batches(rows_per_batch(data)):
             forecast, scores = linear.without_classes(batch.x, with_scores=True)
             errors = batch.weigh(batch.y - forecast)
-            parts.append((batch.covariates, scores[:, :-1].flatten(1), errors))
+            own = batch.covariates, scores[:, :-1].flatten(1), linear.levels(batch.x), errors
+            parts.append(own)
         return cls(*map(torch.cat, zip(*parts, strict=True)))
 
-    def moments(self, effect: CovariateEffect, step: int) -> Moments:
-        return Moments.of(self._batches(effect, step))
+    def moments(self, effect: CovariateEffect, step: int) -> "_StepMoments":
+        errors, levels = self.errors[:, step].double(), self.levels.double()
+        return _StepMoments(
+            Moments.of(self._batches(effect, step)),
+            (errors * levels).sum(0),
+            errors.square().sum(0),
+            levels.square().sum(0),
+        )
 
     def _batches(
         self, effect: CovariateEffect, step: int
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        about, errors = about_step(self.covariates, step), self.errors[:, step]
-        for own, scores, error in zip(
-            *(part.split(_CHUNK) for part in (about, self.scores, errors)), strict=True
+        about = about_step(self.covariates, step)
+        outputs = torch.cat([self.errors[:, step], self.levels], dim=1)
+        for own, scores, output in zip(
+            *(part.split(_CHUNK) for part in (about, self.scores, outputs)), strict=True
         ):
             inputs = effect.inputs(own, scores @ effect.summary)
-            yield inputs.double()[None], error.double()[None]
+            yield inputs.double()[None], output.double()[None]
+
+
+@dataclass
+class _StepMoments(Sums):
+    """Sums for the regressions of a step, of which each has the level of its target as an input.
+
+    The inputs that all targets share are regressed on once: `moments` has errors and then levels
+    as their outputs. What is left of the level explains what is left of the error (Frisch, Waugh
+    and Lovell), which gives the ridge regression on all inputs.
+    """
+
+    moments: Moments
+    products: torch.Tensor  # (n_targets,), errors times levels
+    errors: torch.Tensor  # (n_targets,), squared
+    levels: torch.Tensor  # (n_targets,), squared
+
+    def without_levels(self) -> "_StepMoments":
+        """Return sums of which regressions give levels no weight."""
+        return replace(self, levels=torch.zeros_like(self.levels))
+
+    def ridge(self, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weights `(n_inputs + 1, n_targets)`, the last of the level, and the intercept."""
+        n_targets, moments = len(self.levels), self.moments
+        weight, bias = (part[0] for part in moments.ridge(penalty))
+        mean = moments.y[0] / moments.n
+        covariance = moments.xy[0] / moments.n - torch.outer(moments.x[0] / moments.n, mean)
+        left = (covariance[:, n_targets:, None] * weight.unflatten(1, (2, -1)).mT).sum(0)
+        error, level = mean.split(n_targets)
+        product = self.products / moments.n - error * level - left[:, 0]
+        variance = self.levels / moments.n - level.square()
+        square = variance - left[:, 1] + penalty * variance
+        own = torch.where(variance > 0, product / square, 0.0)
+        (of_error, of_level), (first, second) = weight.split(n_targets, 1), bias.split(n_targets)
+        return torch.cat([of_error - of_level * own, own[None]]), first - second * own
+
+    def squared_error(self, weight: torch.Tensor, intercept: torch.Tensor) -> float:
+        """Sum over these windows of the squared error of regressions."""
+        own = weight[-1]
+        squares = self.errors - 2 * own * self.products + own.square() * self.levels
+        y, xy = (
+            part[..., : len(own)] - part[..., len(own) :] * own
+            for part in (self.moments.y, self.moments.xy)
+        )
+        rest = replace(self.moments, y=y, xy=xy, yy=squares.sum()[None])
+        return rest.squared_error(weight[None, :-1], intercept[None])
 
 
 @torch.no_grad()
@@ -98,13 +158,14 @@ def fit_covariate_effect(
         )
     ]
     evaluated = _Known.of(linear, valid, _sample(valid, seed))
-    inputs = _draw_inputs(folds, len(rows), seed)
+    n_levels = count_levels(train.X.shape[1:], linear.source_channels, linear.joint)
+    inputs = _draw_inputs(folds, _of_course(linear, n_levels), len(rows), seed)
     steps = [
         _fit_step([fold.moments(inputs, step) for fold in folds], evaluated.moments(inputs, step))
         for step in range(train.y.shape[1])
     ]
     of_all, *of_folds = (
-        inputs.with_weights(*(torch.cat(parts).float() for parts in zip(*solutions, strict=True)))
+        inputs.with_weights(*(torch.stack(parts).float() for parts in zip(*solutions, strict=True)))
         for solutions in zip(*steps, strict=True)
     )
     changed = [
@@ -120,7 +181,16 @@ def _sample(data: WindowData, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(len(data), n, replace=False))
 
 
-def _draw_inputs(folds: list[_Known], n_windows: int, seed: int) -> CovariateEffect:
+def _of_course(linear: LinearForecast, n_levels: int) -> torch.Tensor:
+    """Tell which scores are of the course of a window, by 1, and which of its levels, by 0."""
+    components: torch.Tensor = linear.components  # type: ignore[assignment]  # a fit has some
+    is_course = (components[len(components) - n_levels :] == 0).all(0).to(components)
+    return is_course if linear.joint else is_course.repeat_interleave(linear.future_shape[1])
+
+
+def _draw_inputs(
+    folds: list[_Known], of_course: torch.Tensor, n_windows: int, seed: int
+) -> CovariateEffect:
     """Draw the hinges: each bends along a random direction, at a random window and step."""
     random = np.random.default_rng(seed)
     covariates = torch.cat([fold.covariates for fold in folds])
@@ -133,7 +203,7 @@ def _draw_inputs(folds: list[_Known], n_windows: int, seed: int) -> CovariateEff
     points = [about_step(covariates[i : i + 1], h) for i, h in zip(windows, steps, strict=True)]
     thresholds = (torch.cat(points).T * directions).sum(0)
     nothing = covariates.new_empty(0)
-    summary = _summary(torch.cat([fold.scores for fold in folds]))
+    summary = _summary(torch.cat([fold.scores for fold in folds]) * of_course)
     return CovariateEffect(directions, thresholds, summary, nothing, nothing)
 
 
@@ -163,12 +233,24 @@ def _summary(scores: torch.Tensor) -> torch.Tensor:
     return unit[:, None] * torch.from_numpy(components.T.copy()).to(scores)
 
 
-def _fit_step(folds: list[Moments], valid: Moments) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _fit_step(
+    folds: list[_StepMoments], valid: _StepMoments
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return weight and intercept of the regression, and of those without each fold."""
     total = functools.reduce(operator.add, folds)
-    penalty = best_penalty(total.sketched(), valid.sketched())
     parts = [total, *(total - fold for fold in folds)] if len(folds) > 1 else [total]
-    solutions = [part.ridge(penalty) for part in parts]
-    if valid.squared_error(*solutions[0]) < float(valid.yy):
+    of_course = [part.without_levels() for part in parts]
+    penalty, error = _best(of_course[0], valid)
+    with_levels = _best(total, valid)
+    if with_levels[1] < _CLEARLY_LESS * error:
+        (penalty, error), of_course = with_levels, parts
+    solutions = [part.ridge(penalty) for part in of_course]
+    if error < float(valid.errors.sum()):
         return solutions
     return [(torch.zeros_like(weight), torch.zeros_like(bias)) for weight, bias in solutions]
+
+
+def _best(train: _StepMoments, valid: _StepMoments) -> tuple[float, float]:
+    """Return the best penalty and its squared error on the validation windows."""
+    penalty = best_penalty(train, valid)
+    return penalty, valid.squared_error(*train.ridge(penalty))

@@ -8,15 +8,20 @@ import functools
 import operator
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import torch
 from sklearn.utils.extmath import randomized_svd
-from torch.nn.functional import pad
 
 from .._data.batches import WindowData, consecutive_folds, rows_per_batch
 from .._data.series_sums import series_of, sum_of_products, sum_of_steps
-from ..nn.linear_forecast import LinearForecast, regression_inputs, regression_outputs
+from ..nn.linear_forecast import (
+    LinearForecast,
+    count_levels,
+    regression_inputs,
+    regression_outputs,
+)
 from .sums import PENALTIES, ROUNDING, Moments
 
 # Window entries above which the second moments of all of them together are not formed.
@@ -46,12 +51,6 @@ class _Design:
 
     joint: bool  # one regression from all channels, or one for each target from its source channel
     source_channels: torch.Tensor | None
-
-    def n_levels(self, window_shape: tuple[int, int]) -> int:
-        """Count the inputs that are last values beside a course: the last of a joint regression."""
-        n_timesteps, n_channels = window_shape
-        has_levels = self.joint and self.source_channels is not None and n_timesteps > 1
-        return n_channels if has_levels else 0
 
     def moments(self, data: WindowData) -> Moments:
         widest = max(data.X.shape[2], data.y.shape[2])
@@ -165,7 +164,8 @@ def fit_linear_forecast(
     designs = _designs(candidates, train.X[0].size)
     train, valid = _with_expected_futures(designs, train, valid)
     best = _best(designs, train, valid)
-    n_levels = best.design.n_levels(train.X.shape[1:])
+    design = best.design
+    n_levels = count_levels(train.X.shape[1:], design.source_channels, design.joint)
     components = principal_components(best.moments, n_levels).to(train.device)
 
     future_shape = train.y.shape[1:]
@@ -220,7 +220,17 @@ def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:
     return min((fit(*pair) for pair in pairs), key=operator.attrgetter("error"))
 
 
-def best_penalty(train: Moments, valid: Moments) -> float:
+class Solvable(Protocol):
+    """Sums over windows from which regressions are solved, and by which they are evaluated."""
+
+    def ridge(self, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weight and intercept."""
+
+    def squared_error(self, weight: torch.Tensor, intercept: torch.Tensor) -> float:
+        """Return the squared error of a regression, summed over the windows."""
+
+
+def best_penalty(train: Solvable, valid: Solvable) -> float:
     """Return the best of the penalties, and then of those between it and its neighbours."""
 
     @functools.cache
@@ -234,14 +244,21 @@ def best_penalty(train: Moments, valid: Moments) -> float:
 def principal_components(moments: Moments, n_levels: int) -> torch.Tensor:
     """Leading principal components of the inputs of all regressions, `(n_inputs, n_components)`.
 
-    The last `n_levels` inputs have no part in them: what classes and covariates add depends on the
-    course of a window, not on levels, which may come to lie far from those of training windows.
+    Each is either of the last `n_levels` inputs, the levels of channels, or of all others.
     """
-    course = slice(moments.xx.shape[1] - n_levels)
-    square = moments.xx[:, course, course].sum(0).cpu().numpy()
+    square = moments.xx.sum(0).cpu().numpy()
     most = max(_FEWEST_COMPONENTS, _MOST_COMPONENTS // len(moments.xx))
-    vectors, _, _ = randomized_svd(square, min(most, len(square)), random_state=0)
-    return pad(torch.from_numpy(vectors).float(), (0, 0, 0, n_levels))
+    n_course = len(square) - n_levels
+    values, vectors = [], []
+    for block in (slice(n_course), slice(n_course, None)) if n_levels else (slice(None),):
+        own = square[block, block]
+        found, of_found, _ = randomized_svd(own, min(most, len(own)), random_state=0)
+        placed = np.zeros((len(square), len(of_found)))
+        placed[block] = found
+        values.append(of_found)
+        vectors.append(placed)
+    leading = np.argsort(-np.concatenate(values), kind="stable")[:most]
+    return torch.from_numpy(np.concatenate(vectors, axis=1)[:, leading]).float()
 
 
 def _designs(candidates, n_entries: int) -> list[_Design]:

@@ -28,11 +28,11 @@ def count_about(n_covariates: int) -> int:
 class CovariateEffect(nn.Module):
     """What the covariates of the horizon add to the linear forecast, fitted in closed form.
 
-    Every step has a ridge regression of its own on the covariates about it, on hinges of them, and
-    on a summary of the window. A hinge is max(0, w'c - t): it bends along a direction w of a few
-    covariates, which makes responses nonlinear (heating and cooling) and lets them depend on each
-    other (weather and the hour). The summary makes up for what the window told of the covariates
-    before they were known.
+    Every step has a ridge regression of its own on the covariates about it, on hinges of them, on
+    a summary of the window, and on the level of the target, where it continues a channel. A hinge
+    is max(0, w'c - t): it bends along a direction w of a few covariates, which makes responses
+    nonlinear (heating and cooling) and lets them depend on each other (weather and the hour).
+    Summary and level make up for what the window told of the covariates before they were known.
 
     Parameters
     ----------
@@ -40,7 +40,8 @@ class CovariateEffect(nn.Module):
     thresholds : tensor of shape (n_hinges,)
     summary : tensor of shape (n_scores, n_summary)
         Map from the scores of a :class:`LinearForecast` to the summary.
-    weight : tensor of shape (horizon, n_inputs, n_targets)
+    weight : tensor of shape (horizon, n_inputs + 1, n_targets)
+        The last weight is that of the target's own level.
     intercept : tensor of shape (horizon, n_targets)
     """
 
@@ -70,7 +71,7 @@ class CovariateEffect(nn.Module):
             torch.empty(n_about, n_hinges),
             torch.empty(n_hinges),
             torch.empty(configuration.n_scores, n_summary),
-            torch.empty(horizon, n_about + n_hinges + n_summary, n_targets),
+            torch.empty(horizon, n_about + n_hinges + n_summary + 1, n_targets),
             torch.empty(horizon, n_targets),
         )
 
@@ -90,14 +91,19 @@ class CovariateEffect(nn.Module):
         """Return the same inputs with other regressions."""
         return CovariateEffect(self.directions, self.thresholds, self.summary, weight, intercept)
 
-    def forward(self, covariates: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Map covariates `(n, horizon, n_covariates)` and scores `(n, n_scores)` of windows.
+    def forward(
+        self, covariates: torch.Tensor, scores: torch.Tensor, levels: torch.Tensor
+    ) -> torch.Tensor:
+        """Return what is added to the forecasts of windows, `(n, horizon, n_targets)`.
 
-        What is added to the forecasts is `(n, horizon, n_targets)`.
+        It depends on covariates `(n, horizon, n_covariates)`, scores `(n, n_scores)`, and levels of
+        the targets, `(n, n_targets)`.
         """
         summary = scores @ self.summary
         steps = [
-            self.inputs(about_step(covariates, step), summary) @ weight + intercept
+            self.inputs(about_step(covariates, step), summary) @ weight[:-1]
+            + levels * weight[-1]
+            + intercept
             for step, (weight, intercept) in enumerate(
                 zip(self.weight, self.intercept, strict=True)
             )

@@ -196,8 +196,14 @@ class LinearForecast(nn.Module):
         if self.effect is None or covariates is None:
             return self._from_window(x, with_scores)
         forecast, scores = self._from_window(x, with_scores=True)
-        forecast = forecast + self.effect(covariates, scores[:, :-1].flatten(1))
-        return forecast, scores if with_scores else scores[:, :0]
+        effect = self.effect(covariates, scores[:, :-1].flatten(1), self.levels(x))
+        return forecast + effect, scores if with_scores else scores[:, :0]
+
+    def levels(self, x: torch.Tensor) -> torch.Tensor:
+        """Last values of the source channels, `(n, n_targets)`; zero where there are none."""
+        if self.source_channels is None:
+            return x.new_zeros(len(x), self.future_shape[1])
+        return x[:, -1, self.source_channels]
 
     def _from_window(self, x: torch.Tensor, with_scores: bool) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.joint and len(self.weight) == 1:
@@ -269,6 +275,14 @@ def regression_inputs(
         last = x[:, -1:]
         x = torch.cat([x[:, :-1] - last, last], dim=1)
     return x.flatten(1)[None]
+
+
+def count_levels(
+    window_shape: tuple[int, int], source_channels: torch.Tensor | None, joint: bool
+) -> int:
+    """Count the regression's last inputs that are last values beside differences from these."""
+    n_timesteps, n_channels = window_shape
+    return n_channels if joint and source_channels is not None and n_timesteps > 1 else 0
 
 
 def regression_outputs(y: torch.Tensor, joint: bool) -> torch.Tensor:

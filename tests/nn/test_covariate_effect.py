@@ -33,7 +33,7 @@ def make_effect(n_scores=3, n_hinges=5, n_summary=3):
         draw(n_about, n_hinges, seed=1),
         draw(n_hinges, seed=2),
         draw(n_scores, n_summary, seed=3),
-        draw(HORIZON, n_hinges + n_about + n_summary, 2, seed=4),
+        draw(HORIZON, n_hinges + n_about + n_summary + 1, 2, seed=4),
         draw(HORIZON, 2, seed=5),
     )
 
@@ -52,17 +52,20 @@ def test_before_the_first_step_its_own_covariates_stand_in():
     assert about_step(covariates, 1).tolist() == [[2, 3, 0, 1, 0, 1, 0, 1]]
 
 
-def test_the_effect_is_a_regression_on_covariates_hinges_and_summary():
+def test_the_effect_is_a_regression_on_covariates_hinges_summary_and_own_level():
     effect, covariates, scores = make_effect(), draw(N, HORIZON, N_COVARIATES), draw(N, 3, seed=9)
-    found = effect(covariates, scores)
+    levels = draw(N, 2, seed=10)
+    found = effect(covariates, scores, levels)
     assert found.shape == (N, HORIZON, 2)
     for window, step in [(0, 0), (3, 2), (5, 3)]:
         about = about_step(covariates, step)[window]
         hinges = [max(0.0, float(about @ w - t)) for w, t in zip(
             effect.directions.T, effect.thresholds, strict=True)]  # fmt: skip
         inputs = torch.cat([torch.tensor(hinges), about, scores[window] @ effect.summary])
-        expected = inputs @ effect.weight[step] + effect.intercept[step]
-        torch.testing.assert_close(found[window, step], expected)
+        *weight, of_level = effect.weight[step]
+        expected = inputs @ torch.stack(weight) + effect.intercept[step]
+        expected += of_level * levels[window]
+        torch.testing.assert_close(found[window, step], expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("source_channels", [None, torch.tensor([2, 0])])
@@ -82,7 +85,8 @@ def test_the_linear_forecast_adds_the_effect_where_covariates_are_known(source_c
     effect = make_effect(n_scores)
     whole = linear.with_effect(effect)
     _, scores = linear.without_classes(batch.x, with_scores=True)
-    expected = linear(batch.x) + effect(batch.covariates, scores[:, :-1].flatten(1))
+    levels = torch.zeros(N, 2) if source_channels is None else batch.x[:, -1, source_channels]
+    expected = linear(batch.x) + effect(batch.covariates, scores[:, :-1].flatten(1), levels)
     torch.testing.assert_close(whole(batch.x, (), batch.covariates), expected)
     assert torch.equal(whole(batch.x), linear(batch.x))
     assert whole.with_class_maps([None]).effect is effect

@@ -10,6 +10,8 @@ from skdeepdive._start import covariates as under_test
 from skdeepdive._start.covariates import fit_covariate_effect
 from skdeepdive._start.ridge import fit_linear_forecast
 from skdeepdive._start.start import make_out_of_fold
+from skdeepdive._start.sums import Moments
+from skdeepdive.windows import sliding_windows
 
 N_TIMESTEPS, HORIZON, NOISE = 8, 3, 0.1
 SOURCE_CHANNELS = torch.tensor([0])
@@ -126,3 +128,89 @@ def test_without_folds_the_errors_are_those_of_the_forecast_itself():
     found, changed = fit_covariate_effect(linear, [], train, valid, 0)
     assert changed == []
     assert error(found, valid) < 0.5 * error(found.with_effect(None), valid)
+
+
+def make_coupled(n=1500, seed=0, *, absolute):
+    """Two series that respond to a covariate, beside white noise or beside random walks."""
+    rng = np.random.default_rng(seed)
+    known = np.convolve(rng.normal(size=n + 12), np.ones(12) / 4, "valid")[:n, None]
+    own = rng.normal(size=(n, 2)) * 0.2
+    series = known * [1.0, 0.5] + (own if absolute else own.cumsum(axis=0))
+    X, y, _ = sliding_windows(series, N_TIMESTEPS, HORIZON)
+    _, covariates, _ = sliding_windows(known, N_TIMESTEPS, HORIZON)
+    scaling = Scaling(series.mean(0), series.std(0))
+    data = WindowData(
+        X,
+        y,
+        np.empty((len(X), 0), dtype=np.int64),
+        scaling,
+        scaling,
+        torch.device("cpu"),
+        covariates=covariates,
+        covariate_scaling=Scaling(known.mean(0), known.std(0)),
+    )
+    return data.part(slice(0, 1200)), data.part(slice(1200, None))
+
+
+def fit_coupled(absolute):
+    train, valid = make_coupled(absolute=absolute)
+    linear, fold_maps = fit_linear_forecast(train, valid, [torch.arange(2)])
+    return fit_covariate_effect(linear, fold_maps, train, valid, 0)[0], valid
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_levels_are_inputs_only_where_forecasts_clearly_gain(absolute):
+    linear, _ = fit_coupled(absolute)
+    assert linear.effect.weight[:, -1].any() == absolute
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_what_covariates_add_does_not_depend_on_the_levels_of_other_channels(absolute):
+    linear, valid = fit_coupled(absolute)
+    batch = valid.batch(slice(None))
+
+    def added(x):
+        return linear(x, (), batch.covariates) - linear(x)
+
+    risen = batch.x + torch.tensor([0.0, 5.0])
+    before, after = added(batch.x), added(risen)
+    torch.testing.assert_close(after[..., 0], before[..., 0], rtol=0, atol=1e-4)
+    assert before.std() > 0.05
+
+
+@pytest.mark.parametrize("penalty", [1e-3, 0.1])
+def test_a_regression_with_own_levels_is_that_on_all_inputs_of_its_target(penalty):
+    rng = np.random.default_rng(0)
+    inputs, levels = rng.normal(size=(200, 6)), rng.normal(size=(200, 2))
+    levels += inputs[:, :2] + 3
+    errors = inputs @ rng.normal(size=(6, 2)) + 0.5 * levels + 0.1 * rng.normal(size=(200, 2)) - 1
+    sums = under_test._StepMoments(
+        Moments.of([(torch.tensor(inputs)[None], torch.tensor(np.hstack([errors, levels]))[None])]),
+        *(torch.tensor(v.sum(0)) for v in (errors * levels, errors**2, levels**2)),
+    )
+    weight, intercept = sums.ridge(penalty)
+    for j in range(2):
+        both = np.column_stack([inputs, levels[:, j]])
+        centred, target = both - both.mean(0), errors[:, j] - errors[:, j].mean()
+        covariance = centred.T @ centred / 200
+        ridge = np.append(np.full(6, penalty * inputs.var(0).mean()), penalty * levels[:, j].var())
+        expected = np.linalg.solve(covariance + np.diag(ridge), centred.T @ target / 200)
+        np.testing.assert_allclose(weight[:, j], expected, rtol=1e-8)
+        residual = errors[:, j] - both @ weight[:, j].numpy() - intercept[j].numpy()
+        np.testing.assert_allclose(residual.mean(), 0.0, atol=1e-10)
+    found = errors - inputs @ weight[:-1].numpy() - levels * weight[-1].numpy() - intercept.numpy()
+    np.testing.assert_allclose(sums.squared_error(weight, intercept), (found**2).sum(), rtol=1e-8)
+
+
+def test_without_levels_a_regression_gives_them_no_weight():
+    rng = np.random.default_rng(0)
+    inputs, errors = torch.tensor(rng.normal(size=(2, 1, 50, 3)))
+    sums = under_test._StepMoments(
+        Moments.of([(inputs, torch.cat([errors, errors], dim=2))]),
+        *(errors[0].square().sum(0),) * 3,
+    ).without_levels()
+    weight, intercept = sums.ridge(0.1)
+    expected = Moments.of([(inputs, errors)]).ridge(0.1)
+    torch.testing.assert_close(weight[:-1], expected[0][0])
+    torch.testing.assert_close(intercept, expected[1][0])
+    assert not weight[-1].any()

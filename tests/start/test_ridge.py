@@ -393,15 +393,14 @@ def test_squares_are_summed_by_halves(n_columns, monkeypatch):
     assert torch.equal(total, total.mT)
 
 
-def test_what_classes_and_covariates_go_by_does_not_depend_on_levels():
-    """A channel whose level rises after the training would else change what they add to all."""
+def test_a_component_is_of_the_course_of_windows_or_of_levels():
     data = make_series_data()
     train, valid = data.part(slice(0, 300)), data.part(slice(300, None))
     forecast, _ = fit_linear_forecast(train, valid, [SOURCE_CHANNELS])
     assert forecast.joint
-    x = torch.from_numpy(data.X[:50].copy())
-    risen = x + torch.tensor([0.0, 5.0, 0.0])
-    _, scores = forecast.double().without_classes(x, with_scores=True)
-    _, of_risen = forecast.without_classes(risen, with_scores=True)
-    torch.testing.assert_close(of_risen, scores)
-    assert scores[:, :-1].std() > 0.1
+    components = forecast.components
+    of_levels = (components[-N_CHANNELS:] != 0).any(0)
+    assert of_levels.any()
+    assert not components[:-N_CHANNELS, of_levels].any()
+    assert components[:-N_CHANNELS, ~of_levels].any(0).all()
+    torch.testing.assert_close(components.T @ components, torch.eye(components.shape[1]))
