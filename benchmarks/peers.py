@@ -219,7 +219,7 @@ def _lightgbm(data, seed, n_leaves, fit, stop):
         n_estimators=1000, num_leaves=n_leaves, random_state=seed, n_jobs=1, verbose=-1
     )
     stopping = early_stopping(20, verbose=False)
-    model.fit(*fit, eval_set=[stop], categorical_feature=[0], callbacks=[stopping])
+    model.fit(*fit, eval_X=stop[0], eval_y=stop[1], categorical_feature=[0], callbacks=[stopping])
     chosen = {"leaves": n_leaves, "iterations": model.best_iteration_}
     return model, model.best_score_["valid_0"]["l2"], chosen
 
