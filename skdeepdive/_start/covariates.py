@@ -239,12 +239,12 @@ def _fit_step(
     """Return weight and intercept of the regression, and of those without each fold."""
     total = functools.reduce(operator.add, folds)
     parts = [total, *(total - fold for fold in folds)] if len(folds) > 1 else [total]
-    of_course = [part.without_levels() for part in parts]
-    penalty, error = _best(of_course[0], valid)
+    chosen = [part.without_levels() for part in parts]
+    penalty, error = _best(chosen[0], valid)
     with_levels = _best(total, valid)
     if with_levels[1] < _CLEARLY_LESS * error:
-        (penalty, error), of_course = with_levels, parts
-    solutions = [part.ridge(penalty) for part in of_course]
+        (penalty, error), chosen = with_levels, parts
+    solutions = [part.ridge(penalty) for part in chosen]
     if error < float(valid.errors.sum()):
         return solutions
     return [(torch.zeros_like(weight), torch.zeros_like(bias)) for weight, bias in solutions]
