@@ -43,6 +43,9 @@ class Batch:
         Standardised covariates, known for the horizon; None where there are none.
     pooled : tensor of shape (n, n_pooled), default=None
         Pooled features of the windows; None where they were not computed before.
+    means : tensor of shape (n, n_means), default=None
+        Of the latent variables, as `DeepDIVE.means_for_forecast` returns them; None where they were
+        not computed before.
     observed : tensor of shape (n, n_timesteps, n_channels), default=None
         Whether values of the windows were observed; None: all were.
     weights : tensor of shape (n, horizon, n_targets), default=None
@@ -55,6 +58,7 @@ class Batch:
     labels: torch.Tensor
     covariates: torch.Tensor | None = None
     pooled: torch.Tensor | None = None
+    means: torch.Tensor | None = None
     observed: torch.Tensor | None = None
     weights: torch.Tensor | None = None
 
@@ -86,6 +90,7 @@ class WindowData:
     covariates: np.ndarray | None = None
     covariate_scaling: Scaling = STANDARDISED
     pooled: np.ndarray | None = None
+    means: np.ndarray | None = None
     complete: Callable[[torch.Tensor], torch.Tensor] | None = None
     completed: np.ndarray | None = None
     shares: torch.Tensor | None = None
@@ -126,12 +131,14 @@ class WindowData:
         """Gather rows, a slice or an index array, as standardised tensors on the device."""
         x = self._gather(self.X, self.x_scaling, rows)
         y = self._gather(self.y, self.y_scaling, rows)
-        covariates = pooled = observed = weights = None
+        covariates = observed = weights = None
         if self.covariates is not None:
             gathered = self._gather(self.covariates, self.covariate_scaling, rows)
             covariates = to_tensor(gathered, self.device)
-        if self.pooled is not None:
-            pooled = to_tensor(self.pooled[rows], self.device)
+        pooled, means = (
+            None if kept is None else to_tensor(kept[rows], self.device)
+            for kept in (self.pooled, self.means)
+        )
         x, y, labels = (to_tensor(part, self.device) for part in (x, y, self.labels[rows]))
         if self.complete is not None:
             observed, x = ~x.isnan(), self._complete(x, rows)
@@ -140,7 +147,7 @@ class WindowData:
             weights = known / self.shares
             expected = torch.zeros_like(y) if self.expect is None else self.expect(x, covariates)
             y = torch.where(known, y, expected)
-        return Batch(x, y, labels, covariates, pooled, observed, weights)
+        return Batch(x, y, labels, covariates, pooled, means, observed, weights)
 
     def with_gaps_weighed(self) -> "WindowData":
         """Return the same windows; what is missing in their futures has no weight."""
@@ -180,6 +187,7 @@ class WindowData:
             labels=self.labels[rows],
             covariates=rows_of(self.covariates, rows),
             pooled=rows_of(self.pooled, rows),
+            means=rows_of(self.means, rows),
             completed=rows_of(self.completed, rows),
         )
 

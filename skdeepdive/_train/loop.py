@@ -163,7 +163,8 @@ class _Run:
         finish: Callable[[Any, list[dict]], Any],
         out_of_fold: OutOfFold | None,
     ):
-        self.module, self.data, self.phases, self.settings = module, data, phases, settings
+        self.module, self.phases, self.settings = module, phases, settings
+        self.data = self.described = data
         self.finish, self.out_of_fold = finish, out_of_fold
         self.evaluated = valid.sample(_MOST_EVALUATED, settings.seed)
         self.evaluation_batch = min(_EVALUATION_BATCH, rows_per_batch(valid))
@@ -242,6 +243,7 @@ class _Run:
     def _train_phase(self) -> bool:
         """Run the epochs of the phase; return whether a report stopped them."""
         stopped = False
+        self.described = self.phase.describe(self.data)
         while not (stopped or self.monitor.is_over or self.epoch >= self.phase.max_epochs):
             terms = self._run_epoch()
             wrong = next((name for name in terms if not math.isfinite(terms[name])), None)
@@ -359,7 +361,7 @@ class _Run:
         out_of_fold = self.out_of_fold and self.out_of_fold.rows(torch.from_numpy(own))
         loss, means = self.phase.loss(
             self.module,
-            self.data.batch(own),
+            self.described.batch(own),
             Draws(self.generator, len(rows), share),
             kl_weight=self.phase.kl_weight(epochs),
             out_of_fold=out_of_fold,

@@ -56,6 +56,10 @@ class DeepDIVEModule(Module, Protocol):
         """Whether there are marginal dimensions."""
 
     @property
+    def n_classes(self) -> int:
+        """Number of classes of all factors."""
+
+    @property
     def features(self) -> Any:
         """Map windows to what the encoders take."""
 
@@ -71,8 +75,11 @@ class DeepDIVEModule(Module, Protocol):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the KL of b and the cross-entropy of the labels, `(n,)` each."""
 
-    def forecast_at_draws(
-        self, batch: Batch, draws: Draws, *, out_of_fold: Any = None, dropout: bool = False
+    def means_for_forecast(self, batch: Batch) -> torch.Tensor:
+        """Return what forecasts take of the latent variables at their means, `(n, n_values)`."""
+
+    def forecast_at_means(
+        self, batch: Batch, *, out_of_fold: Any = None, dropout_draws: Draws | None = None
     ) -> torch.Tensor:
         """Return forecasts whose gradient reaches the correction alone."""
 

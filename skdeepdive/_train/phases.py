@@ -1,14 +1,14 @@
 """The phases of the training: which loss each lowers, how fast and for how long."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from .._data.batches import Batch, WindowData, WindowSample
+from .._data.batches import Batch, WindowData, WindowSample, rows_per_batch
 from .._data.draws import Draws, make_generator
 from .module import DeepDIVEModule, Module
 from .shrinkage import best_shrinkage
@@ -29,6 +29,9 @@ INTERLEAVED_RATES = {"conditional": 1.0, "forecast": 1.0, "marginal": 0.1, "disc
 # shrinkage: a correction that overfits can still lower the error once it is shrunk.
 FORECAST_PATIENCE = 3
 FORECAST_RATES = {"forecast": 2.0}
+
+# Means of latent variables that are kept (128 MB); more are computed again for every batch.
+_MOST_KEPT = 2**25
 
 # The weight of the KL grows to 1 over this many epochs where the encoder has no closed-form start.
 KL_WARMUP_EPOCHS = 5
@@ -62,6 +65,8 @@ class Phase:
         stopping follows "validation_loss".
     prepare : callable
         Called before the phase begins.
+    describe : callable
+        Training windows -> the same with what stays as it is in this phase, computed once.
     kl_weight : callable
         Number of epochs so far, a fraction counts -> weight of the KL.
     """
@@ -73,6 +78,7 @@ class Phase:
     patience: int | None
     evaluate: Callable[[Any, WindowData | WindowSample, int], dict[str, float]]
     prepare: Callable[[], None] = lambda: None
+    describe: Callable[[WindowData], WindowData] = lambda data: data
     kl_weight: Callable[[float], float] = lambda epochs: 1.0
 
 
@@ -103,6 +109,7 @@ def deepdive_phases(
         patience and min(FORECAST_PATIENCE, patience),
         evaluate_forecast,
         module.forecast_decoder.restart if restart_correction else lambda: None,
+        partial(with_means, module),
     )
     interleaved = interleaved_phase(max_epochs, patience)
     return [*([marginal] if module.has_marginal else []), interleaved, forecast]
@@ -151,12 +158,29 @@ def interleaved_loss(
 
 
 def forecast_loss(
-    module: DeepDIVEModule, batch: Batch, draws: Draws, *, kl_weight: float = 1.0, **options: Any
+    module: DeepDIVEModule,
+    batch: Batch,
+    draws: Draws,
+    *,
+    kl_weight: float = 1.0,
+    out_of_fold: Any = None,
+    dropout: bool = False,
 ) -> tuple[torch.Tensor, Means]:
     """Mean squared error of the futures, given latent variables that stay as they are."""
-    forecast = module.forecast_at_draws(batch, draws, **options)
+    forecast = module.forecast_at_means(
+        batch, out_of_fold=out_of_fold, dropout_draws=draws if dropout else None
+    )
     squared_error = batch.weigh((forecast - batch.y).square()).mean()
     return squared_error, {"squared_error": squared_error.detach()}
+
+
+def with_means(module: DeepDIVEModule, data: WindowData) -> WindowData:
+    """Return the same windows with the means of latent variables, if there is room for them."""
+    if len(data) * module.means_for_forecast(data.batch(slice(0, 1))).numel() > _MOST_KEPT:
+        return data
+    batches = data.batches(rows_per_batch(data, module.n_classes))
+    means = [module.means_for_forecast(batch).cpu() for batch in batches]
+    return replace(data, means=torch.cat(means).numpy())
 
 
 @torch.no_grad()

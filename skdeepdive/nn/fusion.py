@@ -70,7 +70,9 @@ class CrossAttentionFusion(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention of queries over tokens, and over an all-zero one beside them.
 
-    That of PyTorch, whose module would draw its parameters from the global generator.
+    Its parameters are those of `torch.nn.MultiheadAttention`, which would draw them from the global
+    generator. There are few tokens and many windows, so one product for each window serves all
+    heads: a token has one key and one value for each head, zero in the dimensions of the others.
     """
 
     def __init__(self, embed_dim: int, n_heads: int):
@@ -87,26 +89,26 @@ class Attention(nn.Module):
 
     def forward(
         self, queries: torch.Tensor, tokens: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return attended values `(n, n_queries, embed_dim)` and weights.
 
         `queries` are `(n, n_queries, embed_dim)`, `tokens` `(n, n_tokens, embed_dim)`; the weights
         are means over the heads, `(n, n_queries, n_tokens + 1)`.
         """
-        queries, tokens = queries.transpose(0, 1), tokens.transpose(0, 1)
-        attended, weights = nn.functional.multi_head_attention_forward(
-            queries,
-            tokens,
-            tokens,
-            self.embed_dim,
-            self.n_heads,
-            self.in_proj_weight,
-            self.in_proj_bias,
-            bias_k=None,
-            bias_v=None,
-            add_zero_attn=True,
-            dropout_p=0.0,
-            out_proj_weight=self.out_proj.weight,
-            out_proj_bias=self.out_proj.bias,
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        queries, keys, values = (
+            nn.functional.linear(inputs, *projection)
+            for inputs, *projection in zip((queries, tokens, tokens), weights, biases, strict=True)
         )
-        return attended.transpose(0, 1), weights
+        keys, values = self._by_head(keys), self._by_head(values)
+        scores = queries @ (keys * (self.embed_dim // self.n_heads) ** -0.5).mT
+        scores = scores.unflatten(2, (tokens.shape[1], self.n_heads))
+        attention = nn.functional.pad(scores, (0, 0, 0, 1)).softmax(2)  # an all-zero key scores 0
+        attended = attention[:, :, :-1].flatten(2) @ values
+        return self.out_proj(attended), attention.mean(3)
+
+    def _by_head(self, projected: torch.Tensor) -> torch.Tensor:
+        """Give every head a copy, zero elsewhere, `(n, n_tokens * n_heads, embed_dim)`."""
+        one = torch.eye(self.n_heads, dtype=projected.dtype, device=projected.device)
+        own = one.repeat_interleave(self.embed_dim // self.n_heads, dim=1)
+        return (projected.unsqueeze(2) * own).flatten(1, 2)

@@ -507,20 +507,32 @@ class DeepDIVE(nn.Module):
         channels = self.linear_forecast.source_channels
         return linear, self.forecast_decoder.correction(fused, linear, window, channels, covariates)
 
-    def forecast_at_draws(
+    @torch.no_grad()
+    def means_for_forecast(self, batch: Batch) -> torch.Tensor:
+        """Return what forecasts take of the latent variables at their means.
+
+        That is a and, of every factor, p(k | b_i), side by side, `(n, n_conditional + n_classes)`.
+        """
+        latents = self.infer(self.features.of(batch))
+        return torch.cat([*([] if latents.a is None else [latents.a]), *latents.responses], dim=1)
+
+    def forecast_at_means(
         self,
         batch: Batch,
-        draws: Draws,
         *,
         out_of_fold: ForecastLinearly | None = None,
-        dropout: bool = False,
+        dropout_draws: Draws | None = None,
     ) -> torch.Tensor:
-        """Mean of p(y | a, b, x) at draws of a and b that pass no gradient on."""
+        """Mean of p(y | a, b, x, c) at the posterior means, which pass no gradient on.
+
+        They are those of the batch, if it has them.
+        """
+        means = self.means_for_forecast(batch) if batch.means is None else batch.means
         with torch.no_grad():
-            window = self.features.of(batch)
-            latents = self.infer(window, draws)
+            window = self.features.without_pooled(batch.x)
+            a, *responses = means.split([self.n_conditional, *self.class_counts], dim=1)
+            latents = Latents(a=a if self.n_conditional else None, responses=responses)
             fused = self.fuse(latents, len(window))
-        dropout_draws = draws if dropout else None
         return self.decode_future(
             latents, fused, window, out_of_fold, dropout_draws, batch.covariates
         ).mean

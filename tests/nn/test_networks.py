@@ -728,6 +728,19 @@ def test_attention_weights_are_distributions_over_the_factors_and_none():
     assert weights.std(dim=2).min() > 0  # they differ between factors
 
 
+def test_attention_is_that_of_pytorch():
+    fusion, a, responses = make_fusion()
+    own = fusion.attention
+    other = torch.nn.MultiheadAttention(
+        own.embed_dim, own.n_heads, add_zero_attn=True, batch_first=True, dtype=torch.float64
+    )
+    other.load_state_dict(own.state_dict())
+    queries = fusion.offset + a.unsqueeze(2) * fusion.direction
+    tokens = torch.stack([r @ t for r, t in zip(responses, fusion.class_tokens, strict=True)], 1)
+    for found, expected in zip(own(queries, tokens), other(queries, tokens, tokens), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
 def test_a_single_factor_is_attended_to_by_choice():
     fusion = CrossAttentionFusion(5, [4])
     initialise(fusion, make_generator(0, CPU))

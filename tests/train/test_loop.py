@@ -207,6 +207,28 @@ def test_the_forecast_phase_starts_anew_and_moves_the_forecast_only(latent, monk
     assert all(name.startswith("forecast_decoder.") for name in moved)
 
 
+@pytest.mark.parametrize("latent", LATENTS)
+def test_means_of_latent_variables_are_computed_once_where_there_is_room(latent, monkeypatch):
+    weights, n_computed = [], []
+    for most_kept in (2**25, 0):
+        monkeypatch.setattr(phases, "_MOST_KEPT", most_kept)
+        module, data, valid, out_of_fold = make_start(latent)
+        monkeypatch.setitem(
+            globals(), "phases_of", lambda m, s, f=deepdive_phases: f(m, 3, None)[-1:]
+        )
+        infer, sizes = module.means_for_forecast, []
+        monkeypatch.setattr(
+            module, "means_for_forecast", lambda b, f=infer, s=sizes: s.append(len(b)) or f(b)
+        )
+        train(module, data, valid, out_of_fold, make_settings())
+        weights.append(copies(module.state_dict(), ""))
+        n_computed.append(sum(sizes) - 1)  # one window tells how much room they take
+    assert n_computed == [len(data), 3 * len(data)]
+    assert weights[0]["forecast_decoder.head.weight"].any()
+    for name, kept in weights[0].items():
+        torch.testing.assert_close(kept, weights[1][name], rtol=1e-4, atol=1e-6)
+
+
 def test_terms_of_an_epoch_are_means_over_all_windows(monkeypatch):
     """With a learning rate of zero the batches do not matter to the noiseless terms."""
     module, data, valid, out_of_fold = make_start("both")
