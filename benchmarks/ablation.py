@@ -12,6 +12,7 @@ channel. Seconds are those of the fit on one thread, and indicative only.
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from unittest.mock import patch
 
@@ -81,12 +82,23 @@ class Joint(DeepDIVE):
         return {"marginal": list(self.parameters())}
 
 
+class FreshDraws(DeepDIVE):
+    """Train the correction on latent variables that are inferred and drawn anew in every step."""
+
+    def forecast_at_means(self, batch, *, dropout_draws=None, **options):
+        with torch.no_grad():
+            latents = self.infer(self.features.of(batch), dropout_draws)
+            drawn = torch.cat([latents.a, *latents.responses], dim=1)
+        batch = replace(batch, means=drawn)
+        return super().forecast_at_means(batch, dropout_draws=dropout_draws, **options)
+
+
 def no_forecast_phase(module, *duration, **options):
     """Leave the forecast's correction as the interleaved phase has it."""
     return deepdive_phases(module, *duration, **options)[:-1]
 
 
-def no_discriminants(train, valid, features, class_counts, groups=None):
+def no_discriminants(train, valid, features, class_counts, groups, n_folds):
     """Start without knowledge of the labels: all windows have the same logits."""
     n_logits, n_features = sum(class_counts), features.n_features + features.n_pooled
     nothing = Discriminants(torch.zeros(n_logits, n_features), torch.zeros(n_logits))
@@ -157,6 +169,7 @@ ROWS = {
         rates("INTERLEAVED", marginal=1.0),
     ),
     "no forecast phase": row(training(no_forecast_phase)),
+    "forecast phase, fresh draws": row(variant(FreshDraws)),
     "1 dimension per factor": row(n_marginal=1),
     "2 dimensions per factor": row(n_marginal=2),
     "no discriminants": row(*WITHOUT_DISCRIMINANTS),
@@ -216,7 +229,7 @@ def main(arguments):
         (name, [run(name, data, seed, arguments.max_epochs) for seed in arguments.seeds])
         for name in arguments.rows
     )
-    write_table(arguments, rows, 24)
+    write_table(arguments, rows, 28)
 
 
 if __name__ == "__main__":
