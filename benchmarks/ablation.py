@@ -19,12 +19,12 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from benchmark_data import LOADERS
+from disentanglement import above_chance, train_and_test
 from paper import fit, make_parser, scores, write_table
 
 from skdeepdive import DeepDIVEForecaster
 from skdeepdive._start.discriminants import Discriminants
 from skdeepdive._train.phases import deepdive_phases
-from skdeepdive.metrics import accuracy_above_chance
 from skdeepdive.nn import DeepDIVE
 from skdeepdive.nn.linear_forecast import LinearForecast
 
@@ -209,12 +209,10 @@ def read_in_conditional(model, data):
     """Accuracy above chance of labels that neighbours among the training windows tell from a."""
     train, _, test = data.parts
     rows = np.r_[train, test]
-    n_train = train.stop - train.start
-    splits = [(np.arange(n_train), np.arange(n_train, len(rows)))]
+    splits = [train_and_test(train.stop - train.start, test.stop - test.start)]
     conditional = model.transform(data.X[rows])[:, -model.n_conditional :]
-    factors = data.factors.iloc[rows]
-    read = accuracy_above_chance(factors, conditional, cv=splits, multioutput="raw_values")
-    return {f"{name} in a": float(gain) for name, gain in zip(factors, read, strict=True)}
+    read = above_chance(data.factors.iloc[rows], conditional, cv=splits)
+    return {f"{name} in a": gain for name, gain in read.items()}
 
 
 def run(name, data, seed, max_epochs):

@@ -13,7 +13,7 @@ the forests of DCI and SAP learn in folds of the test windows as well.
 import numpy as np
 import torch
 from benchmark_data import LOADERS, SeriesWindows
-from paper import fit, make_parser, write_table
+from paper import N_BINS, fit, make_parser, write_table
 
 from skdeepdive import DeepDIVEForecaster
 from skdeepdive.metrics import (
@@ -25,7 +25,6 @@ from skdeepdive.metrics import (
 
 STRIDE = 5  # of series: windows this far apart share most of their steps
 MOST_FOLDS = 5
-N_BINS = 30  # more than the hours of a day
 
 
 def measure(seed, data, max_epochs):
@@ -38,7 +37,7 @@ def measure(seed, data, max_epochs):
     rows = np.concatenate([train, test])
     marginal, encoded, relative = split(model, data.X[rows])
     known, tested = data.factors.iloc[rows], slice(len(train), None)
-    apart = [(np.arange(len(train)), np.arange(len(train), len(rows)))]
+    apart = [train_and_test(len(train), len(test))]
     folds = folds_of_test(data, test)
 
     def score(read, embedding):
@@ -85,7 +84,13 @@ def folds_of_test(data, test):
     return {"cv": min(MOST_FOLDS, len(np.unique(people))), "groups": people}
 
 
+def train_and_test(n_train, n_test):
+    """Return the rows to learn from, and those after them to read."""
+    return np.arange(n_train), np.arange(n_train, n_train + n_test)
+
+
 def above_chance(factors, read, **how):
+    """Accuracy above chance for every factor."""
     gains = accuracy_above_chance(factors, read, multioutput="raw_values", **how)
     return {name: float(gain) for name, gain in zip(factors, gains, strict=True)}
 

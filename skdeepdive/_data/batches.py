@@ -167,6 +167,14 @@ class WindowData:
         for start in range(0, len(self), batch_size):
             yield self.batch(slice(start, start + batch_size))
 
+    def collect(self, compute: Callable[[Batch], torch.Tensor], n_classes: int = 0) -> np.ndarray:
+        """Compute something of all windows, batch by batch: `(n, ...)`.
+
+        `n_classes` is that of :func:`rows_per_batch`.
+        """
+        batches = self.batches(rows_per_batch(self, n_classes))
+        return torch.cat([compute(batch).cpu() for batch in batches]).numpy()
+
     def sample(self, n: int, seed: int) -> "WindowData | WindowSample":
         """Return n windows drawn without replacement, in their order; all where there are fewer."""
         if len(self) <= n:

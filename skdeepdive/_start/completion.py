@@ -85,8 +85,7 @@ def with_gaps_filled(data: WindowData, completion: WindowCompletion) -> WindowDa
     data = replace(data, complete=completion)
     if len(data) * data.window_size > _MOST_KEPT:
         return data
-    parts = [batch.x.cpu() for batch in data.batches(rows_per_batch(data))]
-    return replace(data, completed=torch.cat(parts).numpy())
+    return replace(data, completed=data.collect(lambda batch: batch.x))
 
 
 def _gather(data: WindowData, n: int, seed: int) -> torch.Tensor:

@@ -214,8 +214,7 @@ def with_pooled(data: WindowData, features: WindowFeatures) -> WindowData:
     pooled = features.pooled
     if pooled is None or len(data) * pooled.n_features > _MOST_KEPT:
         return data
-    parts = [pooled(batch.x).cpu() for batch in data.batches(rows_per_batch(data))]
-    return replace(data, pooled=torch.cat(parts).numpy())
+    return replace(data, pooled=data.collect(lambda batch: pooled(batch.x)))
 
 
 def fit_basis(train: WindowData, features: WindowFeatures, seed: int) -> torch.Tensor:

@@ -163,8 +163,7 @@ class _Run:
         finish: Callable[[Any, list[dict]], Any],
         out_of_fold: OutOfFold | None,
     ):
-        self.module, self.phases, self.settings = module, phases, settings
-        self.data = self.described = data
+        self.module, self.data, self.phases, self.settings = module, data, phases, settings
         self.finish, self.out_of_fold = finish, out_of_fold
         self.evaluated = valid.sample(_MOST_EVALUATED, settings.seed)
         self.evaluation_batch = min(_EVALUATION_BATCH, rows_per_batch(valid))
@@ -243,9 +242,9 @@ class _Run:
     def _train_phase(self) -> bool:
         """Run the epochs of the phase; return whether a report stopped them."""
         stopped = False
-        self.described = self.phase.describe(self.data)
+        data = self.phase.describe(self.data)
         while not (stopped or self.monitor.is_over or self.epoch >= self.phase.max_epochs):
-            terms = self._run_epoch()
+            terms = self._run_epoch(data)
             wrong = next((name for name in terms if not math.isfinite(terms[name])), None)
             if wrong is None:
                 stopped = self._finish_epoch(terms)
@@ -335,23 +334,25 @@ class _Run:
         }
         return Adam(rates, None if state is None else _part(state.tensors, "optimizer."))
 
-    def _run_epoch(self) -> dict[str, float]:
-        """Train for an epoch and evaluate; return the mean terms.
+    def _run_epoch(self, data: WindowData) -> dict[str, float]:
+        """Train for an epoch on described windows, and evaluate; return the mean terms.
 
         The terms of the first batch whose loss is not finite, where there is one.
         """
         terms, sizes = [], []
-        order = self.order.permutation(len(self.data))
+        order = self.order.permutation(len(data))
         for i, rows in enumerate(np.array_split(order, self.n_batches)):
             with memory_for(self.settings.batch_size):
-                loss, means = self._step(rows, self.epoch + (i + 1) / self.n_batches)
+                loss, means = self._step(data, rows, self.epoch + (i + 1) / self.n_batches)
             if not math.isfinite(loss):
                 return {name: float(value) for name, value in means.items()} | {"loss": loss}
             terms.append(means)
             sizes.append(len(rows))
         return weighted_means(terms, sizes) | self.processes.first(self._evaluate)
 
-    def _step(self, rows: np.ndarray, epochs: float) -> tuple[float, dict[str, torch.Tensor]]:
+    def _step(
+        self, data: WindowData, rows: np.ndarray, epochs: float
+    ) -> tuple[float, dict[str, torch.Tensor]]:
         """Take a step for a batch, if the loss is finite; return the loss before it, and its terms.
 
         Every process computes the part of its own rows; losses, terms and gradients are summed.
@@ -361,7 +362,7 @@ class _Run:
         out_of_fold = self.out_of_fold and self.out_of_fold.rows(torch.from_numpy(own))
         loss, means = self.phase.loss(
             self.module,
-            self.described.batch(own),
+            data.batch(own),
             Draws(self.generator, len(rows), share),
             kl_weight=self.phase.kl_weight(epochs),
             out_of_fold=out_of_fold,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._data.batches import Batch, WindowData, WindowSample, rows_per_batch
+from .._data.batches import Batch, WindowData, WindowSample
 from .._data.draws import Draws, make_generator
 from .module import DeepDIVEModule, Module
 from .shrinkage import best_shrinkage
@@ -178,9 +178,7 @@ def with_means(module: DeepDIVEModule, data: WindowData) -> WindowData:
     """Return the same windows with the means of latent variables, if there is room for them."""
     if len(data) * module.means_for_forecast(data.batch(slice(0, 1))).numel() > _MOST_KEPT:
         return data
-    batches = data.batches(rows_per_batch(data, module.n_classes))
-    means = [module.means_for_forecast(batch).cpu() for batch in batches]
-    return replace(data, means=torch.cat(means).numpy())
+    return replace(data, means=data.collect(module.means_for_forecast, module.n_classes))
 
 
 @torch.no_grad()
