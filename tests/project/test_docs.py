@@ -51,3 +51,10 @@ def test_the_reference_lists_every_public_name():
     at_the_top = {"skdeepdive.tables.SeriesForecaster"}
     assert listed == (expected - at_the_top) | {f"skdeepdive.{n}" for n in skdeepdive.__all__}
     assert {"SeriesForecaster", *windows.__all__} <= set(skdeepdive.__all__)
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_no_line_of_a_page_is_a_comment_by_accident(page):
+    """A line that begins with a percent sign is left out of the built page."""
+    lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if line.lstrip().startswith("%")]
