@@ -57,7 +57,8 @@ class DiagonalNormal(Distribution):
         if weights is not None:
             normal = Normal(self._mean, self.stddev, validate_args=False)
             return (weights * normal.log_prob(value)).flatten(1).sum(1)
-        distance = ((value - self._mean) * (-self.log_scale).exp()).square().flatten(1).sum(1)
+        precision = (-2 * self.log_scale).exp().expand(self.event_shape).flatten()
+        distance = (value - self._mean).square().flatten(1) @ precision
         log_norm = self.log_scale + 0.5 * math.log(2 * math.pi)
         return -0.5 * distance - log_norm.expand(self.event_shape).sum()
 

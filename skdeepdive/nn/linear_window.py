@@ -46,11 +46,6 @@ class LinearWindow(nn.Module):
         """What the classes of every factor add to the mean, `(n_classes_i, n_coordinates)`."""
         return [getattr(self, f"class_means_{i}") for i in range(self.n_factors)]
 
-    def expect(self, responses: list[torch.Tensor]) -> torch.Tensor:
-        """Mean of windows whose conditional dimensions are zero, `(n or 1, n_coordinates)`."""
-        means = zip(responses, self.class_means, strict=True)
-        return sum((response @ mean for response, mean in means), self.mean.unsqueeze(0))
-
     def encode(
         self,
         coordinates: torch.Tensor,
@@ -62,7 +57,10 @@ class LinearWindow(nn.Module):
         They are `(n, n_conditional)` and `(n_conditional,)`, or `(n, n_conditional)` too where only
         some of the values were observed: a window tells as much less as there are fewer.
         """
-        loc = (coordinates.flatten(1) - self.expect(responses)) @ self.projection.T
+        means = torch.cat([self.mean.unsqueeze(0), *self.class_means]) @ self.projection.T
+        ones = coordinates.new_ones(len(coordinates), 1)
+        expected = torch.cat([ones, *responses], dim=1) @ means
+        loc = coordinates.flatten(1) @ self.projection.T - expected
         if observed is None:
             return loc, self.log_scale
         told = (-2 * self.log_scale).exp() - 1  # beside the prior, whose precision is 1
@@ -70,6 +68,7 @@ class LinearWindow(nn.Module):
         return loc, -0.5 * (share * told).clamp(min=0.0).log1p()
 
     def decode(self, a: torch.Tensor | None, responses: list[torch.Tensor]) -> torch.Tensor:
-        """Mean of p(x | a, b), `(n or 1, *shape)`."""
-        mean = self.expect(responses)
-        return (mean if a is None else mean + a @ self.loadings).unflatten(1, self.shape)
+        """Mean of p(x | a, b), `(n, *shape)`."""
+        weights = torch.cat([*([] if a is None else [a]), *responses], dim=1)
+        directions = torch.cat([self.loadings, *self.class_means])
+        return torch.addmm(self.mean, weights, directions).unflatten(1, self.shape)
