@@ -66,13 +66,14 @@ class _Split(NamedTuple):
         n_logits: int,
         n_folds: int,
         groups: np.ndarray | None,
+        columns: slice = slice(None),
     ) -> "_Split":
         """Describe all windows; training windows have one part where folds cost too much."""
         n_folds = min(n_folds, _MOST_ENTRIES // (features.n_features + features.n_pooled) ** 2)
         rows_of_folds = _make_folds(train, n_folds, groups)
         folds = [train.take(rows) for rows in rows_of_folds] if rows_of_folds else [train]
-        parts = [Described(fold, features, n_logits) for fold in folds]
-        return cls(parts, Described(valid, features, n_logits))
+        parts = [Described(fold, features, n_logits, columns) for fold in folds]
+        return cls(parts, Described(valid, features, n_logits, columns))
 
 
 class _Best(NamedTuple):
@@ -200,16 +201,17 @@ def least_losses(
     groups: np.ndarray | None,
     n_folds: int,
     penalties: tuple[float, ...],
-) -> list[torch.Tensor]:
-    """Return the least cross-entropy of each factor with every kind of features, `(n_kinds,)`."""
-    settings = _settings(features.kinds, penalties)
+    columns: slice = slice(None),
+) -> dict[int, float]:
+    """Return the least cross-entropy of each factor, by some of the features."""
+    settings = _settings([slice(None)], penalties)
     weights = _class_weights(train, valid, class_counts)
-    split = _Split.of(train, valid, features, sum(class_counts), n_folds, groups)
-    return [
-        losses.view(len(features.kinds), -1).amin(1)
+    split = _Split.of(train, valid, features, sum(class_counts), n_folds, groups, columns)
+    return {
+        j: float(losses.min())
         for tried in _try_all(split, train.labels, weights, settings)
-        for losses in tried.losses.values()
-    ]
+        for j, losses in tried.losses.items()
+    }
 
 
 def _class_weights(

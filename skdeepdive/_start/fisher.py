@@ -15,6 +15,8 @@ from .._data.labels import UNLABELLED
 from ..nn.features import WindowFeatures
 from .sums import ClassSums, add_squares, penalised_cholesky
 
+_ALL = slice(None)
+
 # Features that are kept for all passes over the windows, at most (64 MB).
 _MOST_KEPT = 2**24
 
@@ -51,16 +53,22 @@ class Setting(NamedTuple):
 class Described:
     """Features and labels of windows, in batches; computed once if there is room for them."""
 
-    def __init__(self, data: WindowData | WindowSample, features: WindowFeatures, n_logits: int):
-        self.data, self.features = data, features
-        self.n_features = features.n_features + features.n_pooled
+    def __init__(
+        self,
+        data: WindowData | WindowSample,
+        features: WindowFeatures,
+        n_logits: int,
+        columns: slice = _ALL,
+    ):
+        self.data, self.features, self.columns = data, features, columns
+        self.n_features = len(range(features.n_features + features.n_pooled)[columns])
         self.size = rows_per_batch(data, n_logits)
         is_small = len(data) * self.n_features <= _MOST_KEPT
         self.kept = list(self._describe()) if is_small else None
 
     def _describe(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for batch in self.data.batches(self.size):
-            yield self.features.of(batch).with_pooled, batch.labels
+            yield self.features.of(batch).with_pooled[:, self.columns], batch.labels
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for f, labels in self.kept or self._describe():
