@@ -130,15 +130,20 @@ class _Fit:
     penalty: float
     pooled: bool
     moments: Moments  # of the training windows, side by side
+    solution: tuple[torch.Tensor, torch.Tensor]  # weight and intercept
 
     def forecast(
-        self, moments: Moments, components: torch.Tensor | None, future_shape
+        self, components: torch.Tensor | None, future_shape, without: Moments | None = None
     ) -> LinearForecast:
-        """Return the forecast that moments of some of the windows give."""
-        solution = (moments.pooled() if self.pooled else moments).ridge(self.penalty)
+        """Return the forecast of all training windows, or that without some of them."""
+        weight, intercept = self.solution
+        if without is not None:
+            moments = self.moments - without
+            moments = moments.pooled() if self.pooled else moments
+            weight, intercept = moments.ridge(self.penalty)
         # Side by side, the outputs of every target are its differences from the last value.
         varies = (self.moments.yy > 0).float() if self.pooled else None
-        return self.design.forecast(*solution, components, future_shape, varies)
+        return self.design.forecast(weight, intercept, components, future_shape, varies)
 
 
 def fit_linear_forecast(
@@ -170,10 +175,10 @@ def fit_linear_forecast(
 
     future_shape = train.y.shape[1:]
     fold_maps = [
-        best.forecast(best.moments - best.design.moments(fold), components, future_shape)
+        best.forecast(components, future_shape, design.moments(fold))
         for fold in consecutive_folds(train)
     ]
-    return best.forecast(best.moments, components, future_shape), fold_maps
+    return best.forecast(components, future_shape), fold_maps
 
 
 def _with_expected_futures(
@@ -188,7 +193,7 @@ def _with_expected_futures(
     unit = train.shares
     for _ in range(_N_ROUNDS):
         best = _best(designs, train, valid)
-        linear = best.forecast(best.moments, None, train.y.shape[1:]).to(train.device)
+        linear = best.forecast(None, train.y.shape[1:]).to(train.device)
         expect = functools.partial(_expect, linear, unit)
         train, valid = (replace(data, expect=expect) for data in (train, valid))
         unit = torch.ones_like(unit)
@@ -214,8 +219,8 @@ def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:
 
     def fit(pooled, own, other):
         penalty = best_penalty(own.sketched(), other.sketched())
-        error = other.squared_error(*own.ridge(penalty))
-        return _Fit(error, design, penalty, pooled, moments)
+        solution = own.ridge(penalty)
+        return _Fit(other.squared_error(*solution), design, penalty, pooled, moments, solution)
 
     return min((fit(*pair) for pair in pairs), key=operator.attrgetter("error"))
 
