@@ -26,7 +26,7 @@ _EVENNESS = (0.0, 0.5, 0.9)
 _FIRST_EVENNESS = 0.9
 
 # Validation windows of which values are hidden, to choose both by.
-_N_HIDDEN = 256
+_N_HIDDEN = 128
 
 # Parts of their values that are hidden singly, and of the steps that are hidden together.
 _SINGLY, _STRETCH = 0.05, 0.1
