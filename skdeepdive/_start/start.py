@@ -161,7 +161,11 @@ def closed_form_start(
     module.linear_window.load_state_dict(linear_window)
     module.window_decoder.log_scale.copy_(window_scale.log())
     module.forecast_decoder.set_scale(forecast_scale(module, valid))
-    return Start(module, make_out_of_fold(fold_maps, train), refit)
+    out_of_fold = make_out_of_fold(fold_maps, train)
+    if out_of_fold is not None and module.has_marginal and interleave:  # b moves little
+        responses = train.collect(module.mean_responses, module.n_classes)
+        out_of_fold = out_of_fold.completed_by(responses, module.class_counts)
+    return Start(module, out_of_fold, refit)
 
 
 @torch.no_grad()
@@ -263,7 +267,8 @@ def make_out_of_fold(maps: list[LinearForecast], train: WindowData) -> OutOfFold
         return forecasts.rows(rows).without_classes(batch.x, batch.covariates)
 
     first = of_rows(torch.arange(1))
-    if (1 + sum(part.numel() for part in first)) * len(train) > _MOST_KEPT:
+    # The fold, the forecast before classes and after them, and the scores.
+    if (1 + first[0].numel() + sum(part.numel() for part in first)) * len(train) > _MOST_KEPT:
         return forecasts
     parts = map(of_rows, torch.arange(len(train)).split(rows_per_batch(train)))
     forecast, scores = map(torch.cat, zip(*parts, strict=True))

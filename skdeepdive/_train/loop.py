@@ -242,9 +242,9 @@ class _Run:
     def _train_phase(self) -> bool:
         """Run the epochs of the phase; return whether a report stopped them."""
         stopped = False
-        data = self.phase.describe(self.data)
+        described = self.phase.describe(self.data, self.out_of_fold)
         while not (stopped or self.monitor.is_over or self.epoch >= self.phase.max_epochs):
-            terms = self._run_epoch(data)
+            terms = self._run_epoch(*described)
             wrong = next((name for name in terms if not math.isfinite(terms[name])), None)
             if wrong is None:
                 stopped = self._finish_epoch(terms)
@@ -334,7 +334,7 @@ class _Run:
         }
         return Adam(rates, None if state is None else _part(state.tensors, "optimizer."))
 
-    def _run_epoch(self, data: WindowData) -> dict[str, float]:
+    def _run_epoch(self, data: WindowData, out_of_fold: OutOfFold | None) -> dict[str, float]:
         """Train for an epoch on described windows, and evaluate; return the mean terms.
 
         The terms of the first batch whose loss is not finite, where there is one.
@@ -343,7 +343,8 @@ class _Run:
         order = self.order.permutation(len(data))
         for i, rows in enumerate(np.array_split(order, self.n_batches)):
             with memory_for(self.settings.batch_size):
-                loss, means = self._step(data, rows, self.epoch + (i + 1) / self.n_batches)
+                done = self.epoch + (i + 1) / self.n_batches
+                loss, means = self._step(data, out_of_fold, rows, done)
             if not math.isfinite(loss):
                 return {name: float(value) for name, value in means.items()} | {"loss": loss}
             terms.append(means)
@@ -351,7 +352,7 @@ class _Run:
         return weighted_means(terms, sizes) | self.processes.first(self._evaluate)
 
     def _step(
-        self, data: WindowData, rows: np.ndarray, epochs: float
+        self, data: WindowData, out_of_fold: OutOfFold | None, rows: np.ndarray, epochs: float
     ) -> tuple[float, dict[str, torch.Tensor]]:
         """Take a step for a batch, if the loss is finite; return the loss before it, and its terms.
 
@@ -359,13 +360,13 @@ class _Run:
         """
         share = self.processes.share(len(rows))
         own = rows[share]
-        out_of_fold = self.out_of_fold and self.out_of_fold.rows(torch.from_numpy(own))
+        of_rows = out_of_fold and out_of_fold.rows(torch.from_numpy(own))
         loss, means = self.phase.loss(
             self.module,
             data.batch(own),
             Draws(self.generator, len(rows), share),
             kl_weight=self.phase.kl_weight(epochs),
-            out_of_fold=out_of_fold,
+            out_of_fold=of_rows,
             dropout=True,
         )
         weight = len(own) / len(rows)

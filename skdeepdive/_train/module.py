@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from .._data.batches import Batch
@@ -56,6 +57,10 @@ class DeepDIVEModule(Module, Protocol):
         """Whether there are marginal dimensions."""
 
     @property
+    def class_counts(self) -> list[int]:
+        """Number of classes of every factor."""
+
+    @property
     def n_classes(self) -> int:
         """Number of classes of all factors."""
 
@@ -89,3 +94,6 @@ class OutOfFold(Protocol):
 
     def rows(self, rows: torch.Tensor) -> Any:
         """Return the forecasts of some of the windows, as the module's loss takes them."""
+
+    def completed_by(self, responses: np.ndarray, class_counts: list[int]) -> Any:
+        """Return forecasts that have what the classes add, by responses `(n, n_classes)`."""

@@ -10,7 +10,7 @@ import torch
 
 from .._data.batches import Batch, WindowData, WindowSample
 from .._data.draws import Draws, make_generator
-from .module import DeepDIVEModule, Module
+from .module import DeepDIVEModule, Module, OutOfFold
 from .shrinkage import best_shrinkage
 
 # The marginal path is first trained on the labels alone, for at most this many epochs, so that the
@@ -44,6 +44,8 @@ _EVALUATION_SEED = 0
 
 Means = dict[str, torch.Tensor]
 
+Describe = Callable[[WindowData, OutOfFold | None], tuple[WindowData, OutOfFold | None]]
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -66,7 +68,8 @@ class Phase:
     prepare : callable
         Called before the phase begins.
     describe : callable
-        Training windows -> the same with what stays as it is in this phase, computed once.
+        (training windows, their out-of-fold forecasts) -> the same with what stays as it is in this
+        phase, computed once.
     kl_weight : callable
         Number of epochs so far, a fraction counts -> weight of the KL.
     """
@@ -78,7 +81,7 @@ class Phase:
     patience: int | None
     evaluate: Callable[[Any, WindowData | WindowSample, int], dict[str, float]]
     prepare: Callable[[], None] = lambda: None
-    describe: Callable[[WindowData], WindowData] = lambda data: data
+    describe: Describe = lambda data, out_of_fold: (data, out_of_fold)
     kl_weight: Callable[[float], float] = lambda epochs: 1.0
 
 
@@ -174,11 +177,20 @@ def forecast_loss(
     return squared_error, {"squared_error": squared_error.detach()}
 
 
-def with_means(module: DeepDIVEModule, data: WindowData) -> WindowData:
-    """Return the same windows with the means of latent variables, if there is room for them."""
+def with_means(
+    module: DeepDIVEModule, data: WindowData, out_of_fold: OutOfFold | None
+) -> tuple[WindowData, OutOfFold | None]:
+    """Return windows with the means of latent variables, and forecasts with what classes add.
+
+    If there is no room for the means, both are returned as they were.
+    """
     if len(data) * module.means_for_forecast(data.batch(slice(0, 1))).numel() > _MOST_KEPT:
-        return data
-    return replace(data, means=data.collect(module.means_for_forecast, module.n_classes))
+        return data, out_of_fold
+    means = data.collect(module.means_for_forecast, module.n_classes)
+    if out_of_fold is not None:
+        responses = means[:, means.shape[1] - module.n_classes :]
+        out_of_fold = out_of_fold.completed_by(responses, module.class_counts)
+    return replace(data, means=means), out_of_fold
 
 
 @torch.no_grad()

@@ -508,6 +508,11 @@ class DeepDIVE(nn.Module):
         return linear, self.forecast_decoder.correction(fused, linear, window, channels, covariates)
 
     @torch.no_grad()
+    def mean_responses(self, batch: Batch) -> torch.Tensor:
+        """Return p(k | b) at the mean of b, all factors side by side, `(n, n_classes)`."""
+        return torch.cat(self.infer_marginal(self.features.of(batch)).responses, dim=1)
+
+    @torch.no_grad()
     def means_for_forecast(self, batch: Batch) -> torch.Tensor:
         """Return what forecasts take of the latent variables at their means.
 

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 
 from .linear_forecast import LinearForecast
+
+# Windows that what classes add is computed for at once.
+_AT_ONCE = 1024
 
 
 class OutOfFold:
@@ -22,6 +26,8 @@ class OutOfFold:
     before_classes : tuple of two tensors, default=None
         Forecasts and scores of the windows as `LinearForecast.without_classes` returns them, where
         they are kept rather than computed at every call.
+    completed : tensor of shape (n, horizon, n_targets), default=None
+        Forecasts with what the classes add; then calls return these, whatever the responses.
     """
 
     def __init__(
@@ -29,8 +35,10 @@ class OutOfFold:
         maps: Sequence[LinearForecast],
         folds: torch.Tensor,
         before_classes: tuple[torch.Tensor, torch.Tensor] | None = None,
+        completed: torch.Tensor | None = None,
     ):
-        self.maps, self.folds, self.before_classes = maps, folds, before_classes
+        self.maps, self.folds = maps, folds
+        self.before_classes, self.completed = before_classes, completed
 
     def to(self, device: torch.device) -> "OutOfFold":
         """Move all tensors to a device."""
@@ -39,14 +47,32 @@ class OutOfFold:
             [linear.to(device) for linear in self.maps],
             self.folds.to(device),
             None if kept is None else (kept[0].to(device), kept[1].to(device)),
+            None if self.completed is None else self.completed.to(device),
         )
 
     def rows(self, rows: torch.Tensor) -> "OutOfFold":
         """Return the forecasts of some of the windows, given by their numbers."""
         rows, kept = rows.to(self.folds.device), self.before_classes
+        folds = self.folds.index_select(0, rows)
+        if self.completed is not None:
+            return OutOfFold(self.maps, folds, None, self.completed.index_select(0, rows))
         if kept is not None:
             kept = kept[0].index_select(0, rows), kept[1].index_select(0, rows)
-        return OutOfFold(self.maps, self.folds.index_select(0, rows), kept)
+        return OutOfFold(self.maps, folds, kept)
+
+    def completed_by(self, responses: np.ndarray, class_counts: Sequence[int]) -> "OutOfFold":
+        """Return forecasts that have what the classes add by responses, if all else is kept.
+
+        Responses are those of all windows, all factors side by side, `(n, n_classes)`.
+        """
+        if self.before_classes is None or not self.maps[0].has_class_maps:
+            return self
+        every, parts = torch.from_numpy(responses).to(self.folds.device), []
+        for rows in torch.arange(len(self.folds), device=self.folds.device).split(_AT_ONCE):
+            before = self.before_classes[0][rows], self.before_classes[1][rows]
+            own = every[rows].split(class_counts, dim=1)
+            parts.append(self.rows(rows)._add_classes(before, own))
+        return OutOfFold(self.maps, self.folds, self.before_classes, torch.cat(parts))
 
     def __call__(
         self,
@@ -55,7 +81,15 @@ class OutOfFold:
         covariates: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Forecast windows `(n, n_timesteps, n_channels)`, `(n, horizon, n_targets)`."""
-        forecast, scores = self.before_classes or self.without_classes(x, covariates)
+        if self.completed is not None:
+            return self.completed
+        before = self.before_classes or self.without_classes(x, covariates)
+        return self._add_classes(before, responses)
+
+    def _add_classes(
+        self, before: tuple[torch.Tensor, torch.Tensor], responses: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        forecast, scores = before
         if not self.maps[0].has_class_maps:
             return forecast
         completed = torch.empty_like(forecast)

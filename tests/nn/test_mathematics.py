@@ -447,7 +447,7 @@ def test_the_fused_backward_pass_equals_the_interleaved_schedule_step_for_step(
     step = optimizer.step
     optimizer.step = lambda factor: step()  # at a rate that stays as it is
     for run.epoch in range(n_epochs):
-        run._run_epoch(run.data)
+        run._run_epoch(run.data, run.out_of_fold)
 
     interleave(alternating, data, 20, n_epochs, (3e-3, 1e-2))
     after = alternating.state_dict()

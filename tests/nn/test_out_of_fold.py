@@ -64,6 +64,25 @@ def test_every_window_is_forecast_by_the_map_of_its_fold(has_class_maps):
 
 
 @with_and_without_maps
+@pytest.mark.parametrize("at_once", [2, 1000])
+def test_forecasts_can_be_completed_once_for_all_responses(has_class_maps, at_once, monkeypatch):
+    monkeypatch.setattr("skdeepdive.nn.out_of_fold._AT_ONCE", at_once)
+    forecasts, windows = make_out_of_fold(has_class_maps, cached=True), make_windows()
+    expected = forecasts(windows.x, windows.responses)
+    completed = forecasts.completed_by(windows.responses[0].numpy(), [N_CLASSES])
+    others = [response.flip(1) for response in windows.responses]
+    found = completed(windows.x, others if has_class_maps else windows.responses)
+    torch.testing.assert_close(found, expected)
+    rows = torch.tensor([3, 0])
+    torch.testing.assert_close(completed.rows(rows)(windows.x[rows], others), expected[rows])
+
+
+def test_forecasts_that_are_not_kept_are_not_completed():
+    forecasts, windows = make_out_of_fold(cached=False), make_windows()
+    assert forecasts.completed_by(windows.responses[0].numpy(), [N_CLASSES]) is forecasts
+
+
+@with_and_without_maps
 def test_kept_forecasts_are_those_computed_at_every_call(has_class_maps):
     windows = make_windows()
     found, expected = (
