@@ -89,7 +89,7 @@ class VAEForecaster(BaseForecaster):
 
     _MODULE: type[VAE] = VAE
     module_: VAE
-    _SIZES = (*BaseForecaster._SIZES, "n_latent")
+    _SIZES = (*BaseForecaster._SIZES, "max_epochs", "n_latent")
 
     def __init__(
         self,

@@ -87,12 +87,12 @@ def check_index(name: str, value: Any, length: int) -> int:
     return index % length
 
 
-def check_batch_size(value: Any) -> int | str:
+def check_integer_or_auto(name: str, value: Any) -> int | str:
     """Return `value` if it is a positive integer or "auto"."""
     if not isinstance(value, str):
-        return check_integer("batch_size", value, otherwise=" or 'auto'")
+        return check_integer(name, value, otherwise=" or 'auto'")
     if value != "auto":
-        raise ValueError(f"'batch_size' must be a positive integer or 'auto', got {value!r}.")
+        raise ValueError(f"'{name}' must be a positive integer or 'auto', got {value!r}.")
     return value
 
 

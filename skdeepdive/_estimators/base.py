@@ -15,11 +15,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._data.batches import count_rows
 from .._data.checks import (
-    check_batch_size,
     check_fitted_shape,
     check_flag,
     check_futures,
     check_integer,
+    check_integer_or_auto,
     check_number,
     check_numeric,
     check_path,
@@ -77,8 +77,9 @@ class BaseForecaster(
     _future_shape: tuple[int, ...]
     _covariate_columns: list[str]
 
-    # Parameters that are positive integers; estimators add their own.
-    _SIZES: tuple[str, ...] = ("n_hidden", "max_epochs", "n_iter_no_change")
+    # Parameters that are positive integers, or those or "auto"; estimators add their own.
+    _SIZES: tuple[str, ...] = ("n_hidden", "n_iter_no_change")
+    _SIZES_OR_AUTO: tuple[str, ...] = ("batch_size",)
 
     def predict(self, X: ArrayLike, *, future_covariates: ArrayLike | None = None) -> np.ndarray:
         """Forecast the future of windows.
@@ -432,7 +433,8 @@ class BaseForecaster(
             check_integer("n_channels", self.n_channels, otherwise=" or None")
         for name in self._SIZES:
             check_integer(name, getattr(self, name))
-        check_batch_size(self.batch_size)
+        for name in self._SIZES_OR_AUTO:
+            check_integer_or_auto(name, getattr(self, name))
         check_flag("early_stopping", self.early_stopping)
         check_integer("verbose", self.verbose, minimum=0)
         check_path("checkpoint_path", self.checkpoint_path)

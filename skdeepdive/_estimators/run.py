@@ -20,6 +20,11 @@ from .progress import progress
 # Parameters whose values may differ between a fit and its resumption from a checkpoint.
 _WITHOUT_EFFECT = ("checkpoint_path", "verbose")
 
+# Epochs of a phase that are enough, as many as make so many steps: fewer where there are many
+# windows, which overlap. On validation windows of two clients, 5 epochs in place of 8 forecast as
+# well and reconstruct 0.5 % worse; of the watch, with half as many windows, 2 to 3 % worse.
+_ENOUGH_STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 300, 5, 8
+
 
 class Task(NamedTuple):
     """The computation of a fit, and the arrays that its result depends on.
@@ -97,7 +102,8 @@ class FitRun:
             checkpoint=self.checkpoint,
             processes=processes,
         )
-        duration, n_values = self._duration(), batch_size * windows.X[0].size
+        n_batches = -(-windows.n_train // batch_size)
+        duration, n_values = self._duration(n_batches), batch_size * windows.X[0].size
         verbose = fitted.verbose if processes.is_first else 0
         with threads_for(n_values), progress(verbose, duration.max_epochs) as self.show:
             result = self._train(task, duration, settings)
@@ -147,12 +153,15 @@ class FitRun:
         # While an error can still leave everything as it was.
         end_fit(self.estimator, self.X, self.y, self.fitted.__dict__)
 
-    def _duration(self) -> Duration:
+    def _duration(self, n_batches: int) -> Duration:
         if self.plan.is_chunk:
             return Duration(1, None)
         estimator = self.estimator
         patience = estimator.n_iter_no_change if estimator.early_stopping else None
-        return Duration(estimator.max_epochs, patience)
+        max_epochs = estimator.max_epochs
+        if max_epochs == "auto":
+            max_epochs = min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, -(-_ENOUGH_STEPS // n_batches)))
+        return Duration(max_epochs, patience)
 
     def _batch_size(self, n_train: int) -> int:
         batch_size = self.estimator.batch_size

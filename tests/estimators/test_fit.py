@@ -114,6 +114,18 @@ def test_a_fit_has_the_epochs_and_the_patience_that_it_was_given(early_stopping,
     assert phases["interleaved"].patience == (7 if early_stopping else None)
 
 
+@pytest.mark.parametrize(
+    ("n", "batch_size", "expected"),
+    [(200, "auto", 8), (10_752, 256, 8), (10_753, 256, 7), (15_105, "auto", 5), (9_000, 64, 5)],
+)
+def test_few_windows_have_more_epochs(n, batch_size, expected, monkeypatch):
+    options = {"max_epochs": "auto", "batch_size": batch_size, "validation_gap": 0}
+    model = make_model("labels", **options, validation_fraction=0.2)
+    seen = at_the_start(monkeypatch, model.fit, *make_windows(round(n / 0.8)))
+    assert len(seen.data) == n
+    assert [phase.max_epochs for phase in seen.phases] == [expected] * 3
+
+
 def test_every_phase_of_a_chunk_is_one_epoch(monkeypatch):
     seen = at_the_start(monkeypatch, make_model("labels").partial_fit, *make_windows())
     assert [(phase.max_epochs, phase.patience) for phase in seen.phases] == [(1, None)] * 3
