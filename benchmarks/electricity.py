@@ -32,7 +32,7 @@ def scores(y, predicted):
 def run_seed(X, y, factors, parts, seed):
     test = parts[2]
     start = time.perf_counter()
-    model = demo.deepdive(X, y, factors, parts, max_epochs=8, seed=seed)
+    model = demo.deepdive(X, y, factors, parts, max_epochs="auto", seed=seed)
     seconds = time.perf_counter() - start
     accuracy = (model.predict_cluster(X[test]) == factors.iloc[test].to_numpy()).mean(axis=0)
     return {

@@ -20,29 +20,41 @@ import numpy as np
 from forecast import environment
 from memory import make_series, peak_megabytes
 
-BASE = {"windows": 8000, "timesteps": 96, "channels": 8, "horizon": 24, "factors": 1}
+BASE = {
+    "windows": 8000,
+    "timesteps": 96,
+    "channels": 8,
+    "horizon": 24,
+    "factors": 1,
+    "covariates": 0,
+}
 CURVES = {
     "windows": [2000, 4000, 8000, 16_000, 32_000, 64_000],
     "timesteps": [24, 48, 96, 192, 384, 768],
     "channels": [1, 2, 4, 8, 16, 32, 64, 128],
     "horizon": [6, 12, 24, 48, 96, 192],
     "factors": [1, 2, 4, 8],
+    "covariates": [1, 2, 4, 8, 16],
 }
 MEASURES = "time in seconds", "memory in megabytes"
 PERIODS = [24, 7, 12, 5, 8, 6, 9, 10]  # of the labels of every factor
 
 
-def measure(windows, timesteps, channels, horizon, factors):
+def measure(windows, timesteps, channels, horizon, factors, covariates):
     """Print seconds and megabytes of one fit."""
     from skdeepdive import DeepDIVEForecaster, sliding_windows
 
     series = make_series(windows + timesteps + horizon - 1, channels)
     X, y, origin = sliding_windows(series, timesteps, horizon)
     labels = np.stack([origin % period for period in PERIODS[:factors]], axis=1)
+    told = {}
+    if covariates:
+        known = make_series(len(series), covariates)
+        told["future_covariates"] = sliding_windows(known, timesteps, horizon)[1]
     small = X[:50, -4:, :1], y[:50, :1, :1]  # what is done once in a process
     DeepDIVEForecaster(max_epochs=1, random_state=0).fit(*small, factors=labels[:50])
     before, began = peak_megabytes(), time.perf_counter()
-    DeepDIVEForecaster(max_epochs=1, random_state=0).fit(X, y, factors=labels)
+    DeepDIVEForecaster(max_epochs=1, random_state=0).fit(X, y, factors=labels, **told)
     seconds = time.perf_counter() - began
     values = seconds, peak_megabytes() - before
     print(json.dumps({name: [value, 0.0] for name, value in zip(MEASURES, values, strict=True)}))
@@ -62,7 +74,7 @@ def draw(measured, path):
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
-        2, len(CURVES), figsize=(13, 5), sharex="col", sharey="row", layout="constrained"
+        2, len(CURVES), figsize=(15, 5), sharex="col", sharey="row", layout="constrained"
     )
     for column, (name, sizes) in zip(axes.T, CURVES.items(), strict=True):
         for ax, measure_name in zip(column, MEASURES, strict=True):

@@ -11,8 +11,9 @@ seconds and of ratios within a turn count.
 
 - plain: Adam, batches by indexing, the loss read at every step;
 - best: fused Adam, batches gathered into one place, nothing read;
-- best, kept: the best loop, which is also given the linear forecasts of its windows, which stay as
-  they are: `fit` keeps them where they are few enough;
+- best, kept: the best loop, which is also given what stays as it is and what `fit` computes once
+  where it is small enough: the linear forecasts of the windows, with what classes add to them, and
+  in the last phase the means of the latent variables;
 - DataLoader: the best loop, with batches from a DataLoader;
 - skorch, Lightning, pythae: the trainers of these libraries, with fused Adam, as far as
   requirements-loops.txt is installed.
@@ -74,23 +75,27 @@ class Job:
         self.module, self.batch_size = module, settings.batch_size
         self.learning_rate, self.n_windows = settings.learning_rate, len(data)
         self.phases = {phase.name: phase for phase in phases}
-        self.out_of_fold, batch = out_of_fold, data.batch(slice(None))
-        self.tensors = [batch.x, batch.y, batch.labels, out_of_fold.folds]
+        self.data, self.out_of_fold = data, out_of_fold
+        batch = data.batch(slice(None))
+        self.tensors, self.kept = [batch.x, batch.y, batch.labels, out_of_fold.folds], []
 
-    def with_kept(self):
-        """Return the same job with the linear forecasts that fit keeps, if it keeps any."""
-        if self.out_of_fold.before_classes is None:
-            return None
+    def with_kept(self, phase):
+        """Return the same job with what fit keeps in a phase."""
+        data, out_of_fold = phase.describe(self.data, self.out_of_fold)
+        parts = {"means": data.batch(slice(None)).means, "completed": out_of_fold.completed}
         job = copy.copy(self)
-        job.tensors = [*self.tensors, *self.out_of_fold.before_classes]
+        job.kept = [name for name, part in parts.items() if part is not None]
+        job.tensors = [*self.tensors, *(parts[name] for name in job.kept)]
         return job
 
     def loss(self, phase, module, tensors, generator):
         """Return the loss of a batch, given its rows of the tensors."""
-        x, y, labels, folds, *kept = tensors
-        linear = OutOfFold(self.out_of_fold.maps, folds, tuple(kept) or None)
+        x, y, labels, folds, *parts = tensors
+        kept = dict(zip(self.kept, parts, strict=True))
+        linear = OutOfFold(self.out_of_fold.maps, folds, None, kept.get("completed"))
         options = {"out_of_fold": linear, "dropout": True}
-        return phase.loss(module, Batch(x, y, labels), Draws(generator), **options)[0]
+        batch = Batch(x, y, labels, means=kept.get("means"))
+        return phase.loss(module, batch, Draws(generator), **options)[0]
 
     def optimizer(self, phase, module, **options):
         groups = module.parameter_groups()
@@ -308,21 +313,23 @@ def compare(size, loops, repeats, max_epochs):
     for _ in range(repeats):
         taken, n_epochs, captured = fit(X, y, factors, max_epochs)
         job = Job(*captured)
-        jobs = [(name, loop, job) for name, loop in loops.items()]
-        if kept := job.with_kept():
-            jobs.insert(1, ("best, kept", best, kept))
+        kept = {phase: job.with_kept(job.phases[phase]) for phase in n_epochs}
+        given = dict.fromkeys(n_epochs, job)
+        jobs = [(name, loop, given) for name, loop in loops.items()]
+        jobs.insert(1, ("best, kept", best, kept))
         seconds = {"fit": taken}
         for name, loop, own in jobs:
             seconds[name] = sum(
-                n * seconds_of_epoch(loop, own, own.phases[phase]) for phase, n in n_epochs.items()
+                n * seconds_of_epoch(loop, own[phase], job.phases[phase])
+                for phase, n in n_epochs.items()
             )
         rounds.append(seconds)
     n_windows = job.n_windows * sum(n_epochs.values())
-    flops = {
-        each: sum(n * each.flops(each.phases[phase]) for phase, n in n_epochs.items())
-        for each in (job, kept or job)
-    }
-    done = dict.fromkeys(["fit", "best, kept"], flops[kept or job])
+    of_given, of_kept = (
+        sum(n * own[phase].flops(job.phases[phase]) for phase, n in n_epochs.items())
+        for own in (given, kept)
+    )
+    done = dict.fromkeys(["fit", "best, kept"], of_kept)
     peak, rows = peak_flops(), {}
     for name in rounds[0]:
         taken = median(seconds[name] for seconds in rounds)
@@ -330,7 +337,7 @@ def compare(size, loops, repeats, max_epochs):
         rows[name] = {
             "windows per second": [n_windows / taken, 0.0],
             "relative to the best loop": [ratio, 0.0],
-            "peak share": [done.get(name, flops[job]) / taken / peak, 0.0],
+            "peak share": [done.get(name, of_given) / taken / peak, 0.0],
             "time in seconds": [taken, 0.0],
         }
     epochs = ", ".join(f"{n} {phase}" for phase, n in n_epochs.items())
@@ -344,7 +351,7 @@ def compare(size, loops, repeats, max_epochs):
 def main(arguments):
     results = {**environment(LIBRARIES), "dataset": arguments.dataset, "seeds": [0]}
     rows, note = compare(
-        arguments.dataset, available(), arguments.repeats, arguments.max_epochs or 8
+        arguments.dataset, available(), arguments.repeats, arguments.max_epochs or "auto"
     )
     results["note"] = f"{arguments.threads} thread(s); {note}"
     print(f"{arguments.dataset}: {results['note']}")
