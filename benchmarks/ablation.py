@@ -125,6 +125,11 @@ def in_sample(fold_maps, train):
     return None
 
 
+def not_completed(out_of_fold, *parts):
+    """Leave what classes add to forecasts of training windows to every step, for fresh draws."""
+    return out_of_fold
+
+
 def standard_prior(module, *parts):
     """Leave the prior of the conditional dimensions standard normal for every class."""
 
@@ -156,6 +161,7 @@ WITHOUT_DISCRIMINANTS = (
     rates("MARGINAL", **FULL_RATES),
     rates("INTERLEAVED", **FULL_RATES),
 )
+NOT_COMPLETED = patch("skdeepdive.nn.out_of_fold.OutOfFold.completed_by", not_completed)
 ROWS = {
     "defaults": row(),
     "concatenation": row(patch("skdeepdive.nn.module.CrossAttentionFusion", Concatenation)),
@@ -169,7 +175,9 @@ ROWS = {
         rates("INTERLEAVED", marginal=1.0),
     ),
     "no forecast phase": row(training(no_forecast_phase)),
-    "forecast phase, fresh draws": row(variant(FreshDraws)),
+    "forecast phase, fresh draws": row(variant(FreshDraws), NOT_COMPLETED),
+    "class maps, fresh draws": row(NOT_COMPLETED),
+    "eight epochs": row(max_epochs=8),
     "1 dimension per factor": row(n_marginal=1),
     "2 dimensions per factor": row(n_marginal=2),
     "no discriminants": row(*WITHOUT_DISCRIMINANTS),
