@@ -3,9 +3,10 @@
     python benchmarks/scaling.py [--json FILE] [--plot docs/scaling.png]
 
 Windows are views of a series, and a fit takes one epoch in every phase, on one thread, in a process
-of its own. Memory is the peak above what the process takes with the series loaded. Up to 4,096
-values in a window the linear forecast may look at all of them at a time, so that its moments grow
-with their square; from there on every target looks at its own channel.
+of its own. Times are those of the processor, which other jobs hardly change. Memory is the peak
+above what the process takes with the series loaded. Up to 4,096 values in a window the linear
+forecast may look at all of them at a time, so that its moments grow with their square; from there
+on every target looks at its own channel.
 """
 
 import argparse
@@ -53,9 +54,9 @@ def measure(windows, timesteps, channels, horizon, factors, covariates):
         told["future_covariates"] = sliding_windows(known, timesteps, horizon)[1]
     small = X[:50, -4:, :1], y[:50, :1, :1]  # what is done once in a process
     DeepDIVEForecaster(max_epochs=1, random_state=0).fit(*small, factors=labels[:50])
-    before, began = peak_megabytes(), time.perf_counter()
+    before, began = peak_megabytes(), time.process_time()
     DeepDIVEForecaster(max_epochs=1, random_state=0).fit(X, y, factors=labels, **told)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     values = seconds, peak_megabytes() - before
     print(json.dumps({name: [value, 0.0] for name, value in zip(MEASURES, values, strict=True)}))
 

@@ -41,8 +41,14 @@ _LEAST_DEVIATION = 1e-4
 # twentieth: forecasts that go by levels go wrong where a level changes after the training.
 _CLEARLY_LESS = 0.95
 
+# Validation windows that penalties are chosen by.
+_MOST_EVALUATED = 2048
+
 # Windows whose inputs are formed at once.
 _CHUNK = 2048
+
+# Weights and intercepts of regressions.
+_Solution = tuple[torch.Tensor, torch.Tensor]
 
 
 class _Known(NamedTuple):
@@ -102,10 +108,18 @@ class _StepMoments(Sums):
         """Return sums of which regressions give levels no weight."""
         return replace(self, levels=torch.zeros_like(self.levels))
 
-    def ridge(self, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return weights `(n_inputs + 1, n_targets)`, the last of the level, and the intercept."""
+    def shared(self, penalty: float) -> _Solution:
+        """Regress errors and levels on what all targets share, which takes most of the time."""
+        weight, bias = self.moments.ridge(penalty)
+        return weight[0], bias[0]
+
+    def ridge(self, penalty: float, shared: _Solution) -> _Solution:
+        """Return weights `(n_inputs + 1, n_targets)`, the last of the level, and the intercept.
+
+        `shared` is what :meth:`shared` returns, of these sums with or without levels.
+        """
         n_targets, moments = len(self.levels), self.moments
-        weight, bias = (part[0] for part in moments.ridge(penalty))
+        weight, bias = shared
         mean = moments.y[0] / moments.n
         covariance = moments.xy[0] / moments.n - torch.outer(moments.x[0] / moments.n, mean)
         left = (covariance[:, n_targets:, None] * weight.unflatten(1, (2, -1)).mT).sum(0)
@@ -149,7 +163,7 @@ def fit_covariate_effect(
     fold_maps : list of LinearForecast
         The same, fitted without each of the folds.
     """
-    rows = _sample(train, seed)
+    rows = _sample(train, len(train), seed)
     bounds = fold_bounds(len(train))[1:-1] if fold_maps else np.empty(0)
     folds = [
         _Known.of(forecast, train, own)
@@ -157,7 +171,7 @@ def fit_covariate_effect(
             fold_maps or [linear], np.split(rows, np.searchsorted(rows, bounds)), strict=True
         )
     ]
-    evaluated = _Known.of(linear, valid, _sample(valid, seed))
+    evaluated = _Known.of(linear, valid, _sample(valid, _MOST_EVALUATED, seed))
     n_levels = count_levels(train.X.shape[1:], linear.source_channels, linear.joint)
     inputs = _draw_inputs(folds, _of_course(linear, n_levels), len(rows), seed)
     steps = [
@@ -174,10 +188,10 @@ def fit_covariate_effect(
     return linear.with_effect(of_all), changed
 
 
-def _sample(data: WindowData, seed: int) -> np.ndarray:
+def _sample(data: WindowData, most: int, seed: int) -> np.ndarray:
     """Return the rows of a sample of the windows, in order."""
     size = math.prod(data.y.shape[1:]) + data.y.shape[1] * data.n_covariates
-    n = min(len(data), max(_CHUNK, _KEPT // size))
+    n = min(len(data), most, max(_CHUNK, _KEPT // size))
     return np.sort(np.random.default_rng(seed).choice(len(data), n, replace=False))
 
 
@@ -233,24 +247,24 @@ def _summary(scores: torch.Tensor) -> torch.Tensor:
     return unit[:, None] * torch.from_numpy(components.T.copy()).to(scores)
 
 
-def _fit_step(
-    folds: list[_StepMoments], valid: _StepMoments
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _fit_step(folds: list[_StepMoments], valid: _StepMoments) -> list[_Solution]:
     """Return weight and intercept of the regression, and of those without each fold."""
     total = functools.reduce(operator.add, folds)
+    shared = functools.cache(total.shared)
+
+    def best(train: _StepMoments) -> tuple[float, float]:
+        return best_penalty(lambda p: valid.squared_error(*train.ridge(p, shared(p))))
+
+    with_levels, without = best(total), best(total.without_levels())
+    has_levels = with_levels[1] < _CLEARLY_LESS * without[1]
+    penalty, error = with_levels if has_levels else without
     parts = [total, *(total - fold for fold in folds)] if len(folds) > 1 else [total]
-    chosen = [part.without_levels() for part in parts]
-    penalty, error = _best(chosen[0], valid)
-    with_levels = _best(total, valid)
-    if with_levels[1] < _CLEARLY_LESS * error:
-        (penalty, error), chosen = with_levels, parts
-    solutions = [part.ridge(penalty) for part in chosen]
+    solutions = [
+        (part if has_levels else part.without_levels()).ridge(
+            penalty, (shared if part is total else part.shared)(penalty)
+        )
+        for part in parts
+    ]
     if error < float(valid.errors.sum()):
         return solutions
     return [(torch.zeros_like(weight), torch.zeros_like(bias)) for weight, bias in solutions]
-
-
-def _best(train: _StepMoments, valid: _StepMoments) -> tuple[float, float]:
-    """Return the best penalty and its squared error on the validation windows."""
-    penalty = best_penalty(train, valid)
-    return penalty, valid.squared_error(*train.ridge(penalty))

@@ -6,9 +6,9 @@ of: windows are never in memory together. Validation windows choose the regulari
 
 import functools
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -218,32 +218,23 @@ def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:
         pairs.append((True, moments.pooled(), validation.pooled()))
 
     def fit(pooled, own, other):
-        penalty = best_penalty(own.sketched(), other.sketched())
+        few, few_others = own.sketched(), other.sketched()
+        penalty, _ = best_penalty(lambda p: few_others.squared_error(*few.ridge(p)))
         solution = own.ridge(penalty)
         return _Fit(other.squared_error(*solution), design, penalty, pooled, moments, solution)
 
     return min((fit(*pair) for pair in pairs), key=operator.attrgetter("error"))
 
 
-class Solvable(Protocol):
-    """Sums over windows from which regressions are solved, and by which they are evaluated."""
+def best_penalty(error: Callable[[float], float]) -> tuple[float, float]:
+    """Return the penalty of the least error, and the error.
 
-    def ridge(self, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return weight and intercept."""
-
-    def squared_error(self, weight: torch.Tensor, intercept: torch.Tensor) -> float:
-        """Return the squared error of a regression, summed over the windows."""
-
-
-def best_penalty(train: Solvable, valid: Solvable) -> float:
-    """Return the best of the penalties, and then of those between it and its neighbours."""
-
-    @functools.cache
-    def error(penalty):
-        return valid.squared_error(*train.ridge(penalty))
-
-    best = min(PENALTIES, key=error)
-    return min([best, *(best * step for step in _HALF_STEPS)], key=error)
+    It is the best of the penalties, or one between it and its neighbours.
+    """
+    found = {penalty: error(penalty) for penalty in PENALTIES}
+    best = min(found, key=found.__getitem__)
+    found |= {best * step: error(best * step) for step in _HALF_STEPS}
+    return min(found.items(), key=operator.itemgetter(1))
 
 
 def principal_components(moments: Moments, n_levels: int) -> torch.Tensor:

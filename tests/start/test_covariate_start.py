@@ -188,7 +188,7 @@ def test_a_regression_with_own_levels_is_that_on_all_inputs_of_its_target(penalt
         Moments.of([(torch.tensor(inputs)[None], torch.tensor(np.hstack([errors, levels]))[None])]),
         *(torch.tensor(v.sum(0)) for v in (errors * levels, errors**2, levels**2)),
     )
-    weight, intercept = sums.ridge(penalty)
+    weight, intercept = sums.ridge(penalty, sums.shared(penalty))
     for j in range(2):
         both = np.column_stack([inputs, levels[:, j]])
         centred, target = both - both.mean(0), errors[:, j] - errors[:, j].mean()
@@ -209,7 +209,7 @@ def test_without_levels_a_regression_gives_them_no_weight():
         Moments.of([(inputs, torch.cat([errors, errors], dim=2))]),
         *(errors[0].square().sum(0),) * 3,
     ).without_levels()
-    weight, intercept = sums.ridge(0.1)
+    weight, intercept = sums.ridge(0.1, sums.shared(0.1))
     expected = Moments.of([(inputs, errors)]).ridge(0.1)
     torch.testing.assert_close(weight[:-1], expected[0][0])
     torch.testing.assert_close(intercept, expected[1][0])

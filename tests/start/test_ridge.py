@@ -215,7 +215,8 @@ def test_random_sums_of_many_outputs_choose_the_penalty_that_all_of_them_do(nois
     assert few[0].sketched() is few[0]
     errors, shown = ({p: s.squared_error(*f.ridge(p)) for p in PENALTIES}
                      for f, s in [(fitted, scored), few])  # fmt: skip
-    chosen = ridge.best_penalty(*few)
+    chosen, error = ridge.best_penalty(lambda p: few[1].squared_error(*few[0].ridge(p)))
+    assert error == few[1].squared_error(*few[0].ridge(chosen)) <= min(shown.values())
     assert scored.squared_error(*fitted.ridge(chosen)) <= 1.01 * min(errors.values())
     spread = max(errors.values()) - min(errors.values())
     for p in PENALTIES[1:]:
