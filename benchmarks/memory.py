@@ -36,7 +36,9 @@ def main(n_hours, n_epochs):
     X, y, origin = sliding_windows(series, n_timesteps=168, horizon=24)
     factors = np.stack([origin % 24, origin // 24 % 7], axis=1)
     baseline, start = peak_megabytes(), time.perf_counter()
-    model = DeepDIVEForecaster(max_epochs=n_epochs or "auto", random_state=0).fit(X, y, factors=factors)
+    model = DeepDIVEForecaster(max_epochs=n_epochs or "auto", random_state=0).fit(
+        X, y, factors=factors
+    )
     megabytes, seconds = peak_megabytes() - baseline, time.perf_counter() - start
     size = series.nbytes / 2**20
     print(f"series {size:.0f} MB, windows {X.nbytes / 2**30:.1f} GB")
