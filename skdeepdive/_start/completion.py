@@ -25,8 +25,8 @@ _PENALTY = 1e-3
 _EVENNESS = (0.0, 0.5, 0.9)
 _FIRST_EVENNESS = 0.9
 
-# Validation windows of which values are hidden, to choose both by.
-_N_HIDDEN = 128
+# Validation windows of which values are hidden, to choose both by, and the most values of them.
+_N_HIDDEN, _HIDDEN_ENTRIES = 128, 2**20
 
 # Parts of their values that are hidden singly, and of the steps that are hidden together.
 _SINGLY, _STRETCH = 0.05, 0.1
@@ -57,7 +57,7 @@ def fit_completion(train: WindowData, valid: WindowData, seed: int) -> WindowCom
     even = _even(covariance, *shape)
     completion.mean.copy_(mean)
     later = valid.part(slice(len(valid) // 2, None))  # the first share steps with training windows
-    true = _gather(later, _N_HIDDEN, seed)
+    true = _gather(later, min(_N_HIDDEN, max(1, _HIDDEN_ENTRIES // valid.window_size)), seed)
     hidden = _hide(true, seed)
     x = torch.where(hidden, torch.nan, true)
 
