@@ -15,8 +15,6 @@ from .._data.labels import UNLABELLED
 from ..nn.features import WindowFeatures
 from .sums import ClassSums, add_squares, penalised_cholesky
 
-_ALL = slice(None)
-
 # Features that are kept for all passes over the windows, at most (64 MB).
 _MOST_KEPT = 2**24
 
@@ -58,7 +56,7 @@ class Described:
         data: WindowData | WindowSample,
         features: WindowFeatures,
         n_logits: int,
-        columns: slice = _ALL,
+        columns: slice = slice(None),
     ):
         self.data, self.features, self.columns = data, features, columns
         self.n_features = len(range(features.n_features + features.n_pooled)[columns])
