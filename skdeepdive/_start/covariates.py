@@ -21,16 +21,21 @@ from .._data.batches import WindowData, WindowSample, fold_bounds, rows_per_batc
 from ..nn.covariates import CovariateEffect, about_step, count_about
 from ..nn.linear_forecast import LinearForecast, count_levels
 from .ridge import best_penalty
-from .sums import Moments, Sums
+from .sums import Moments, Sums, add_squares
 
 # Hinges, and the covariates that one looks at, at most.
 _MOST_HINGES, _MOST_COVARIATES = 1024, 8
 # Windows to a hinge, at least.
 _WINDOWS = 4
 
-# Products of hinges that are summed (half a minute on one core), and errors and covariates that are
-# kept meanwhile (128 MB in single precision): windows overlap, so that a sample of them suffices.
-_PRODUCTS, _KEPT = 2**40, 2**25
+# Principal components of the hinges that are inputs of regressions, at most, and the part of the
+# variance that others may have: hinges resemble each other. They are of so many windows and steps.
+_MOST_COMPONENTS, _LEFT, _N_SAMPLED = 512, 5e-4, 8192
+
+# Products of components that are summed (half a minute on one core), and errors, covariates and
+# inputs that are kept meanwhile (256 MB in single precision): windows overlap, so that a sample of
+# them suffices.
+_PRODUCTS, _KEPT = 2**40, 2**26
 
 # Numbers that sum a window up.
 _MOST_SUMMARY = 128
@@ -69,25 +74,87 @@ class _Known(NamedTuple):
             parts.append(own)
         return cls(*map(torch.cat, zip(*parts, strict=True)))
 
-    def moments(self, effect: CovariateEffect, step: int) -> "_StepMoments":
-        errors, levels = self.errors[:, step].double(), self.levels.double()
-        return _StepMoments(
-            Moments.of(self._batches(effect, step)),
-            (errors * levels).sum(0),
-            errors.square().sum(0),
-            levels.square().sum(0),
-        )
+    def moments(self, inputs: "_Inputs") -> Iterator["_StepMoments"]:
+        """Yield the sums of every step."""
+        n, levels, summary = len(self.levels), self.levels, self.scores @ inputs.effect.summary
+        squares = _products(summary, summary)
+        of_steps = inputs.of_steps(self.covariates)
+        for (values, own), errors in zip(of_steps, self.errors.unbind(1), strict=True):
+            outputs = torch.cat([errors, levels], dim=1)
+            cross, of_values = _products(values, torch.cat([summary, outputs], dim=1)).split(
+                [summary.shape[1], outputs.shape[1]], dim=1
+            )
+            xx = torch.cat([torch.cat([own, cross], 1), torch.cat([cross.T, squares], 1)])
+            xy = torch.cat([of_values, _products(summary, outputs)])
+            x, y = _sum(values, summary), _sum(outputs)
+            moments = Moments(n, *(part[None] for part in (x, y, xx, xy, y.new_zeros(()))))
+            products = _sum(errors.double() * levels), _sum(errors.double().square())
+            yield _StepMoments(moments, *products, _sum(levels.double().square()))
 
-    def _batches(
-        self, effect: CovariateEffect, step: int
-    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        about = about_step(self.covariates, step)
-        outputs = torch.cat([self.errors[:, step], self.levels], dim=1)
-        for own, scores, output in zip(
-            *(part.split(_CHUNK) for part in (about, self.scores, outputs)), strict=True
-        ):
-            inputs = effect.inputs(own, scores @ effect.summary)
-            yield inputs.double()[None], output.double()[None]
+
+def _products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Sum the products of columns over rows, in double precision."""
+    total = torch.zeros((), dtype=torch.float64, device=left.device)
+    for own, other in zip(left.split(_CHUNK), right.split(_CHUNK), strict=True):
+        total = total + own.double().T @ other.double()
+    return total
+
+
+def _sum(*parts: torch.Tensor) -> torch.Tensor:
+    """Sum columns, put side by side, over rows, in double precision."""
+    return torch.cat([part.sum(0, dtype=torch.float64) for part in parts])
+
+
+class _Inputs(NamedTuple):
+    """Hinges that were drawn, and their principal components, the inputs of regressions."""
+
+    effect: CovariateEffect  # without regressions yet
+    components: torch.Tensor  # (n_hinges, n_components)
+
+    def of_steps(self, covariates: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield what covariates give for every step, and the sums of its products.
+
+        The former are `(n, n_inputs)`. Where windows begin one step apart, most of it is that of
+        the next window at the step before: only the rest is computed.
+        """
+        about = about_step(covariates, 0)
+        values = self._of(about)
+        squares = _squares(values)
+        yield values, squares
+        for step in range(1, covariates.shape[1]):
+            before, about = about, about_step(covariates, step)
+            is_new = torch.ones(len(about), dtype=torch.bool, device=about.device)
+            is_new[:-1] = (about[:-1] != before[1:]).any(1)
+            found = self._of(about[is_new])
+            if is_new.all():
+                values, squares = found, _squares(found)
+            else:
+                values = values.roll(-1, dims=0)
+                squares = squares + _squares(found) - _squares(values[is_new])
+                values[is_new] = found
+            yield values, squares
+
+    def _of(self, about: torch.Tensor) -> torch.Tensor:
+        parts = about.split(_CHUNK)
+        components = torch.cat([self.effect.hinges(part) @ self.components for part in parts])
+        return torch.cat([components, about], dim=1)
+
+    def with_weights(self, weight: torch.Tensor, intercept: torch.Tensor) -> CovariateEffect:
+        """Return the effect of regressions on these inputs."""
+        n_components = self.components.shape[1]
+        of_components, of_others = weight[:, :n_components], weight[:, n_components:]
+        of_hinges = self.components.double() @ of_components
+        weight = torch.cat([of_hinges, of_others], dim=1)
+        return self.effect.with_weights(weight.float(), intercept.float())
+
+
+def _squares(values: torch.Tensor) -> torch.Tensor:
+    """Sum products of columns with each other over rows, in double precision."""
+    n_columns = values.shape[1]
+    total = torch.zeros(1, n_columns, n_columns, dtype=torch.float64, device=values.device)
+    for part in values.split(_CHUNK):
+        add_squares(total, part.double()[None])
+    return total[0]
 
 
 @dataclass
@@ -174,12 +241,10 @@ def fit_covariate_effect(
     evaluated = _Known.of(linear, valid, _sample(valid, _MOST_EVALUATED, seed))
     n_levels = count_levels(train.X.shape[1:], linear.source_channels, linear.joint)
     inputs = _draw_inputs(folds, _of_course(linear, n_levels), len(rows), seed)
-    steps = [
-        _fit_step([fold.moments(inputs, step) for fold in folds], evaluated.moments(inputs, step))
-        for step in range(train.y.shape[1])
-    ]
+    every = zip(*(fold.moments(inputs) for fold in folds), evaluated.moments(inputs), strict=True)
+    steps = [_fit_step(list(of_folds), of_valid) for *of_folds, of_valid in every]
     of_all, *of_folds = (
-        inputs.with_weights(*(torch.stack(parts).float() for parts in zip(*solutions, strict=True)))
+        inputs.with_weights(*map(torch.stack, zip(*solutions, strict=True)))
         for solutions in zip(*steps, strict=True)
     )
     changed = [
@@ -191,6 +256,7 @@ def fit_covariate_effect(
 def _sample(data: WindowData, most: int, seed: int) -> np.ndarray:
     """Return the rows of a sample of the windows, in order."""
     size = math.prod(data.y.shape[1:]) + data.y.shape[1] * data.n_covariates
+    size += _MOST_COMPONENTS + count_about(data.n_covariates)
     n = min(len(data), most, max(_CHUNK, _KEPT // size))
     return np.sort(np.random.default_rng(seed).choice(len(data), n, replace=False))
 
@@ -204,21 +270,43 @@ def _of_course(linear: LinearForecast, n_levels: int) -> torch.Tensor:
 
 def _draw_inputs(
     folds: list[_Known], of_course: torch.Tensor, n_windows: int, seed: int
-) -> CovariateEffect:
+) -> _Inputs:
     """Draw the hinges: each bends along a random direction, at a random window and step."""
     random = np.random.default_rng(seed)
     covariates = torch.cat([fold.covariates for fold in folds])
-    n, horizon, n_covariates = covariates.shape
-    affordable = math.isqrt(_PRODUCTS // (n_windows * horizon))
-    n_hinges = max(1, min(_MOST_HINGES, n_windows // _WINDOWS, affordable))
+    _, horizon, n_covariates = covariates.shape
+    n_hinges = max(1, min(_MOST_HINGES, n_windows // _WINDOWS))
     drawn = _draw_directions(n_covariates, n_hinges, random)
     directions = torch.from_numpy(drawn).to(covariates)
-    windows, steps = random.integers(n, size=n_hinges), random.integers(horizon, size=n_hinges)
-    points = [about_step(covariates[i : i + 1], h) for i, h in zip(windows, steps, strict=True)]
-    thresholds = (torch.cat(points).T * directions).sum(0)
+    points = _draw_about(covariates, n_hinges, random)
+    thresholds = (points.T * directions).sum(0)
     nothing = covariates.new_empty(0)
     summary = _summary(torch.cat([fold.scores for fold in folds]) * of_course)
-    return CovariateEffect(directions, thresholds, summary, nothing, nothing)
+    effect = CovariateEffect(directions, thresholds, summary, nothing, nothing)
+    hinges = effect.hinges(_draw_about(covariates, _N_SAMPLED, random))
+    affordable = math.isqrt(_PRODUCTS // (n_windows * horizon))
+    return _Inputs(effect, _components(hinges, min(_MOST_COMPONENTS, affordable)))
+
+
+def _draw_about(covariates: torch.Tensor, n: int, random: np.random.Generator) -> torch.Tensor:
+    """Draw windows and steps, with replacement; return the covariates about them."""
+    n_windows, horizon, _ = covariates.shape
+    rows, steps = random.integers(n_windows, size=n), random.integers(horizon, size=n)
+    about = [about_step(covariates[rows[steps == step]], step) for step in range(horizon)]
+    return torch.cat(about)
+
+
+def _components(hinges: torch.Tensor, most: int) -> torch.Tensor:
+    """Return the leading principal components of hinges `(n, n_hinges)`.
+
+    They are as many as nearly all of the variance takes.
+    """
+    hinges = hinges.double()
+    covariance = torch.cov(hinges.T, correction=0)
+    variances, components = torch.linalg.eigh(covariance.view(2 * hinges.shape[1:]))
+    left = variances.clamp(min=0.0).cumsum(0)
+    n = int((left > _LEFT * left[-1]).sum())
+    return components[:, -max(1, min(n, most)) :].float()
 
 
 def _draw_directions(n_covariates: int, n_hinges: int, random: np.random.Generator) -> np.ndarray:

@@ -112,8 +112,11 @@ class CovariateEffect(nn.Module):
 
     def inputs(self, about: torch.Tensor, summary: torch.Tensor) -> torch.Tensor:
         """Return the inputs of the regression of a step, `(n, n_inputs)`."""
-        hinges = (about @ self.directions - self.thresholds).clamp(min=0.0)
-        return torch.cat([hinges, about, summary], dim=1)
+        return torch.cat([self.hinges(about), about, summary], dim=1)
+
+    def hinges(self, about: torch.Tensor) -> torch.Tensor:
+        """Return the hinges of the covariates about a step, `(n, n_hinges)`."""
+        return (about @ self.directions - self.thresholds).clamp(min=0.0)
 
 
 class StepCorrection(nn.Module):

@@ -11,6 +11,7 @@ from skdeepdive._start.covariates import fit_covariate_effect
 from skdeepdive._start.ridge import fit_linear_forecast
 from skdeepdive._start.start import make_out_of_fold
 from skdeepdive._start.sums import Moments
+from skdeepdive.nn.covariates import about_step
 from skdeepdive.windows import sliding_windows
 
 N_TIMESTEPS, HORIZON, NOISE = 8, 3, 0.1
@@ -214,3 +215,39 @@ def test_without_levels_a_regression_gives_them_no_weight():
     torch.testing.assert_close(weight[:-1], expected[0][0])
     torch.testing.assert_close(intercept, expected[1][0])
     assert not weight[-1].any()
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(None, None, 7), [*range(40), *range(41, 90)]])
+@pytest.mark.parametrize("absolute", [True, False])
+def test_the_sums_of_a_step_are_those_of_its_inputs(rows, absolute):
+    """Most of them follow from the step before, where windows are one step apart."""
+    train, valid = make_coupled(absolute=absolute)
+    linear, _ = fit_linear_forecast(train, valid, [torch.arange(2)])
+    known = under_test._Known.of(linear, train, np.arange(len(train))[rows])
+    of_course = torch.ones(known.scores.shape[1])
+    inputs = under_test._draw_inputs([known], of_course, len(known.levels), seed=0)
+    summary = known.scores @ inputs.effect.summary
+    for step, found in enumerate(known.moments(inputs)):
+        about = about_step(known.covariates, step)
+        values = inputs.effect.hinges(about) @ inputs.components
+        outputs = torch.cat([known.errors[:, step], known.levels], dim=1)
+        both = torch.cat([values, about, summary], dim=1)
+        expected = Moments.of([(both.double()[None], outputs.double()[None])])
+        for name in ("x", "y", "xx", "xy"):
+            own = getattr(expected, name)
+            limit = 1e-5 * own.abs().max().item()
+            torch.testing.assert_close(getattr(found.moments, name), own, rtol=0, atol=limit)
+        assert found.moments.n == len(values)
+
+
+def test_components_hold_nearly_all_of_what_hinges_vary():
+    train, valid = make_coupled(absolute=True)
+    linear, _ = fit_linear_forecast(train, valid, [torch.arange(2)])
+    known = under_test._Known.of(linear, train, np.arange(len(train)))
+    of_course = torch.ones(known.scores.shape[1])
+    inputs = under_test._draw_inputs([known], of_course, len(train), seed=0)
+    hinges = inputs.effect.hinges(about_step(known.covariates, 2))
+    hinges -= hinges.mean(0)
+    left = hinges - hinges @ inputs.components @ inputs.components.T
+    assert inputs.components.shape[1] < hinges.shape[1] / 4
+    assert left.square().sum() < 2 * under_test._LEFT * hinges.square().sum()
