@@ -290,10 +290,13 @@ def _draw_inputs(
 
 def _draw_about(covariates: torch.Tensor, n: int, random: np.random.Generator) -> torch.Tensor:
     """Draw windows and steps, with replacement; return the covariates about them."""
-    n_windows, horizon, _ = covariates.shape
+    n_windows, horizon, n_covariates = covariates.shape
     rows, steps = random.integers(n_windows, size=n), random.integers(horizon, size=n)
-    about = [about_step(covariates[rows[steps == step]], step) for step in range(horizon)]
-    return torch.cat(about)
+    about = covariates.new_empty(n, count_about(n_covariates))
+    for step in range(horizon):
+        chosen = steps == step
+        about[chosen] = about_step(covariates[rows[chosen]], step)
+    return about
 
 
 def _components(hinges: torch.Tensor, most: int) -> torch.Tensor:
