@@ -77,7 +77,7 @@ class _Known(NamedTuple):
     def moments(self, inputs: "_Inputs") -> Iterator["_StepMoments"]:
         """Yield the sums of every step."""
         n, levels, summary = len(self.levels), self.levels, self.scores @ inputs.effect.summary
-        squares = _products(summary, summary)
+        squares, of_levels = _squares(summary), _sum(levels.double().square())
         of_steps = inputs.of_steps(self.covariates)
         for (values, own), errors in zip(of_steps, self.errors.unbind(1), strict=True):
             outputs = torch.cat([errors, levels], dim=1)
@@ -89,7 +89,7 @@ class _Known(NamedTuple):
             x, y = _sum(values, summary), _sum(outputs)
             moments = Moments(n, *(part[None] for part in (x, y, xx, xy, y.new_zeros(()))))
             products = _sum(errors.double() * levels), _sum(errors.double().square())
-            yield _StepMoments(moments, *products, _sum(levels.double().square()))
+            yield _StepMoments(moments, *products, of_levels)
 
 
 def _products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

@@ -131,14 +131,14 @@ def test_without_folds_the_errors_are_those_of_the_forecast_itself():
     assert error(found, valid) < 0.5 * error(found.with_effect(None), valid)
 
 
-def make_coupled(n=1500, seed=0, *, absolute):
+def make_coupled(n=1500, seed=0, *, absolute, horizon=HORIZON):
     """Two series that respond to a covariate, beside white noise or beside random walks."""
     rng = np.random.default_rng(seed)
     known = np.convolve(rng.normal(size=n + 12), np.ones(12) / 4, "valid")[:n, None]
     own = rng.normal(size=(n, 2)) * 0.2
     series = known * [1.0, 0.5] + (own if absolute else own.cumsum(axis=0))
-    X, y, _ = sliding_windows(series, N_TIMESTEPS, HORIZON)
-    _, covariates, _ = sliding_windows(known, N_TIMESTEPS, HORIZON)
+    X, y, _ = sliding_windows(series, N_TIMESTEPS, horizon)
+    _, covariates, _ = sliding_windows(known, N_TIMESTEPS, horizon)
     scaling = Scaling(series.mean(0), series.std(0))
     data = WindowData(
         X,
@@ -221,7 +221,7 @@ def test_without_levels_a_regression_gives_them_no_weight():
 @pytest.mark.parametrize("absolute", [True, False])
 def test_the_sums_of_a_step_are_those_of_its_inputs(rows, absolute):
     """Most of them follow from the step before, where windows are one step apart."""
-    train, valid = make_coupled(absolute=absolute)
+    train, valid = make_coupled(absolute=absolute, horizon=7)  # from the fifth step on
     linear, _ = fit_linear_forecast(train, valid, [torch.arange(2)])
     known = under_test._Known.of(linear, train, np.arange(len(train))[rows])
     of_course = torch.ones(known.scores.shape[1])
