@@ -8,7 +8,7 @@ labels themselves and added to what the responses make of the window.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,11 +38,15 @@ _MOST_EVALUATED = 2048
 # Fewest windows per class on average: below, most classes would have no other window to learn from.
 _FEWEST_WINDOWS = 2
 
-# Windows of less weight have no part in the map of a class: most have one for a few classes alone.
-_LEAST_WEIGHT = 1e-3
+# Responses that differ by no more from the mean ones of windows that are nearest to the same class
+# count as these.
+_CLEAR_DEVIATION = 1e-2
 
-# Compressed inputs and residuals that are kept while maps are fitted (64 MB).
+# Responses, compressed inputs and residuals that are kept while maps are fitted (64 MB).
 _MOST_KEPT = 2**24
+
+# Inputs and residuals of windows that are gathered at once (32 MB in double precision).
+_GATHERED = 2**22
 
 # Products of inputs of the classes that are fitted at once (64 MB in double precision, and as much
 # for every fold): hundreds of classes.
@@ -56,8 +60,9 @@ _Part = tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]
 class _Encoded:
     """Windows in batches, the means of their marginal dimensions, and their labels.
 
-    `told`: the labels are known. `kept` are the compressed inputs of every batch, and what the
-    forecast so far leaves of its futures; None: they are computed when asked for.
+    `told`: the labels are known. `kept` are the responses to the classes, the compressed inputs of
+    every batch, and what the forecast so far leaves of its futures; None: they are computed when
+    asked for.
     """
 
     data: WindowData | WindowSample
@@ -65,7 +70,7 @@ class _Encoded:
     b: torch.Tensor  # (n, n_marginal)
     labels: torch.Tensor  # (n, n_factors)
     told: bool = False
-    kept: list[tuple[torch.Tensor, torch.Tensor]] | None = None
+    kept: list[_Part] | None = None
 
     @classmethod
     def by(cls, module: DeepDIVE, data: WindowData, most: int = sys.maxsize) -> "_Encoded":
@@ -75,21 +80,33 @@ class _Encoded:
         labels = torch.from_numpy(data.labels).to(data.device)
         return cls(data, size, torch.cat(parts), labels)  # type: ignore[arg-type]  # of factors
 
-    def keep(self, forecast: LinearForecast) -> None:
-        """Compress inputs and forecast once; the forecast has no class maps yet."""
-        self.kept = [_forecast(forecast, batch, []) for batch in self.data.batches(self.size)]
+    def keep(self, module: DeepDIVE, forecast: LinearForecast) -> None:
+        """Respond, compress inputs and forecast once; the forecast has no class maps yet."""
+        batches = self.data.batches(self.size)
+        self.kept = [
+            (responses, *_forecast(forecast, batch, []))
+            for responses, batch in zip(self._responses(module), batches, strict=True)
+        ]
+
+    def _responses(self, module: DeepDIVE) -> Iterable[list[torch.Tensor]]:
+        if self.kept is not None:
+            return (responses for responses, _, _ in self.kept)
+        return map(module.responses, self.b.split(self.size))
 
     def weights(self, module: DeepDIVE) -> Iterator[list[torch.Tensor]]:
         """Yield the weights of the class maps of every batch."""
-        for b, labels in zip(self.b.split(self.size), self.labels.split(self.size), strict=True):
-            told = one_hot(labels, module.class_counts, like=b) if self.told else []
-            yield [*module.responses(b), *told]
+        labels = self.labels.split(self.size)
+        for responses, own in zip(self._responses(module), labels, strict=True):
+            told = one_hot(own, module.class_counts, like=self.b) if self.told else []
+            yield [*responses, *told]
 
     def parts(self, module: DeepDIVE, forecast: LinearForecast) -> Iterator[_Part]:
         """Yield the weights, the compressed inputs and the residuals of every batch."""
         if self.kept is not None:
-            for weights, kept in zip(self.weights(module), self.kept, strict=True):
-                yield weights, *kept
+            for weights, (_, inputs, residuals) in zip(
+                self.weights(module), self.kept, strict=True
+            ):
+                yield weights, inputs, residuals
             return
         batches = self.data.batches(self.size)
         for weights, batch in zip(self.weights(module), batches, strict=True):
@@ -99,7 +116,7 @@ class _Encoded:
         """Subtract from the residuals what new maps of some classes forecast of them."""
         if self.kept is None:
             return
-        for weights, (inputs, residuals) in zip(self.weights(module), self.kept, strict=True):
+        for weights, (_, inputs, residuals) in zip(self.weights(module), self.kept, strict=True):
             residuals -= apply_class_maps(inputs, weights[i][:, classes], maps)[0]
 
 
@@ -141,9 +158,9 @@ def fit_class_maps(
         return linear, fold_maps
     encoded = [_Encoded.by(module, fold) for fold in folds]
     evaluated = _Encoded.by(module, valid, _MOST_EVALUATED)
-    if train.shares is None and len(train) * _n_kept_values(linear) <= _MOST_KEPT:
+    if train.shares is None and len(train) * _n_kept_values(module, linear) <= _MOST_KEPT:
         for own, forecast in zip([*encoded, evaluated], [*fold_maps, linear], strict=True):
-            own.keep(forecast)
+            own.keep(module, forecast)
     for i in ready:
         _fit_factor(module, linear, fold_maps, i, encoded, evaluated)
     if not module.interleave:  # clusters are never known
@@ -180,11 +197,11 @@ def _n_inputs(forecast: LinearForecast) -> int:
     return 1 + forecast.components.shape[1]  # type: ignore[union-attr]  # a fit has components
 
 
-def _n_kept_values(forecast: LinearForecast) -> int:
-    """Count the compressed inputs and residuals of a window."""
+def _n_kept_values(module: DeepDIVE, forecast: LinearForecast) -> int:
+    """Count the responses, compressed inputs and residuals of a window."""
     n_regressions = 1 if forecast.joint else forecast.future_shape[1]
     n_inputs = _n_inputs(forecast)
-    return n_regressions * n_inputs + int(np.prod(forecast.future_shape))
+    return module.n_classes + n_regressions * n_inputs + int(np.prod(forecast.future_shape))
 
 
 def _classes_at_once(forecast: LinearForecast) -> int:
@@ -224,30 +241,66 @@ def _fit_classes(
 def _moments(module: DeepDIVE, forecast: LinearForecast, i: int, classes: slice, encoded: _Encoded):
     """Sum products of inputs with inputs and with residuals, weighed by the responses.
 
-    They are `(n_regressions, n_classes, n_inputs, n_inputs or n_outputs)`.
+    They are `(n_regressions, n_classes, n_inputs, n_inputs or n_outputs)`. Responses of windows
+    that are nearest to the same class hardly differ: windows are summed by that class, the sums
+    are weighed by its mean responses, and only clear deviations from these are summed one by one.
     """
     n_regressions, n_outputs = forecast.intercept.shape
     n_inputs = _n_inputs(forecast)
-    shape = n_regressions, classes.stop - classes.start, n_inputs
-    sums = [
-        torch.zeros(*shape, n, dtype=torch.float64, device=encoded.b.device)
-        for n in (n_inputs, n_outputs)
-    ]
+    of_nearest = _mean_responses(module, i, classes, encoded)
+    shape = n_regressions, len(of_nearest), n_inputs, n_inputs + n_outputs
+    sums, deviations = (of_nearest.new_zeros(shape) for _ in range(2))
     for weights, inputs, residuals in encoded.parts(module, forecast):
-        inputs, residuals = inputs.double(), residuals.double()
-        for k, weight in enumerate(weights[i][:, classes].double().T):
-            rows = weight > _LEAST_WEIGHT
-            own = _of_regressions(inputs[:, rows], n_regressions)
-            errors = _of_regressions(residuals[:, rows], n_regressions)
-            weighed = own * weight[rows].repeat(len(inputs) // n_regressions).unsqueeze(1)
-            for total, values in zip(sums, (own, errors), strict=True):
-                total[:, k] += weighed.mT @ values
-    return sums
+        values = torch.cat([inputs, residuals], dim=2).transpose(0, 1)
+        weight = weights[i][:, classes]
+        nearest = weight.argmax(1)
+        order = nearest.argsort()
+        _add(sums, values, order, nearest[order], torch.ones_like(order))
+        weight = (weight - of_nearest[nearest]).T
+        k, rows = (weight.abs() > _CLEAR_DEVIATION).nonzero(as_tuple=True)
+        _add(deviations, values, rows, k, weight[k, rows])
+    sums = (of_nearest.T @ sums.flatten(2)).view_as(sums) + deviations
+    return sums.split([n_inputs, n_outputs], dim=3)
 
 
-def _of_regressions(values: torch.Tensor, n_regressions: int) -> torch.Tensor:
-    """Put windows of all targets below each other, where these share a regression."""
-    return values.reshape(n_regressions, -1, values.shape[2])
+def _mean_responses(module: DeepDIVE, i: int, classes: slice, encoded: _Encoded) -> torch.Tensor:
+    """Mean responses of windows by the class of the greatest one, `(n_classes, n_classes)`."""
+    n_classes = classes.stop - classes.start
+    total = torch.zeros(n_classes, n_classes, dtype=torch.float64, device=encoded.b.device)
+    counts = total.new_zeros(n_classes, 1)
+    for weights in encoded.weights(module):
+        weight = weights[i][:, classes].double()
+        nearest = weight.argmax(1)
+        total.index_add_(0, nearest, weight)
+        counts += nearest.bincount(minlength=n_classes).unsqueeze(1)
+    return total / counts.clamp(min=1)
+
+
+def _add(
+    sums: torch.Tensor,
+    values: torch.Tensor,
+    rows: torch.Tensor,
+    classes: torch.Tensor,
+    weights: torch.Tensor,
+) -> None:
+    """Add products of values of some rows, `(n, n_targets, n_columns)`, to those of their classes.
+
+    Rows are in the order of classes.
+    """
+    n_regressions, n_classes, n_inputs, _ = sums.shape
+    size = max(1, _GATHERED // values[0].numel())
+    for some in torch.arange(len(rows), device=rows.device).split(size):
+        own = values.index_select(0, rows[some]).double()
+        weighed = own[..., :n_inputs] * weights[some].double()[:, None, None]
+        counts = classes[some].bincount(minlength=n_classes).tolist()
+        # Windows of targets that share a regression are below each other.
+        left, right = (
+            part.unflatten(1, (n_regressions, -1)).transpose(0, 1) for part in (weighed, own)
+        )
+        of_classes = zip(left.split(counts, dim=1), right.split(counts, dim=1), strict=True)
+        for k, (of_left, of_right) in enumerate(of_classes):
+            if counts[k]:
+                sums[:, k].baddbmm_(of_left.flatten(1, 2).mT, of_right.flatten(1, 2))
 
 
 def _solve(xx: torch.Tensor, xy: torch.Tensor, penalty: float) -> torch.Tensor:
