@@ -8,6 +8,7 @@ import torch
 
 from .._data.batches import WindowData, rows_per_batch
 from ..nn.completion import WindowCompletion, condition, in_blocks
+from .sums import descend
 
 # What the distribution is fitted to at most: vectors, values of windows (32 MB in double
 # precision), and products of missing values in all rounds of the EM algorithm.
@@ -67,7 +68,7 @@ def fit_completion(train: WindowData, valid: WindowData, seed: int) -> WindowCom
         return float((completion(x) - true)[hidden].double().square().sum())
 
     evenness = min(_EVENNESS, key=lambda value: squared_error(value, _PENALTY))
-    penalty = min(_PENALTIES, key=lambda value: squared_error(evenness, value))
+    penalty = descend(functools.partial(squared_error, evenness), _PENALTIES, _PENALTY)
     completion.factor.copy_(_precision_factor(covariance.lerp(even, evenness), penalty))
     errors = (completion(x) - true)[hidden].double()
     squares = torch.zeros(true.shape, dtype=torch.float64, device=true.device)

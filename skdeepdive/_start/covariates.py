@@ -21,7 +21,7 @@ from .._data.batches import WindowData, WindowSample, fold_bounds, rows_per_batc
 from ..nn.covariates import CovariateEffect, about_step, count_about
 from ..nn.linear_forecast import LinearForecast, count_levels
 from .ridge import best_penalty
-from .sums import Moments, Sums, add_squares
+from .sums import MIDDLE_PENALTY, Moments, Sums, add_squares
 
 # Hinges, and the covariates that one looks at, at most.
 _MOST_HINGES, _MOST_COVARIATES = 1024, 8
@@ -242,7 +242,10 @@ def fit_covariate_effect(
     n_levels = count_levels(train.X.shape[1:], linear.source_channels, linear.joint)
     inputs = _draw_inputs(folds, _of_course(linear, n_levels), len(rows), seed)
     every = zip(*(fold.moments(inputs) for fold in folds), evaluated.moments(inputs), strict=True)
-    steps = [_fit_step(list(of_folds), of_valid) for *of_folds, of_valid in every]
+    steps, penalty = [], MIDDLE_PENALTY
+    for *of_folds, of_valid in every:
+        solutions, penalty = _fit_step(of_folds, of_valid, penalty)
+        steps.append(solutions)
     of_all, *of_folds = (
         inputs.with_weights(*map(torch.stack, zip(*solutions, strict=True)))
         for solutions in zip(*steps, strict=True)
@@ -338,13 +341,18 @@ def _summary(scores: torch.Tensor) -> torch.Tensor:
     return unit[:, None] * torch.from_numpy(components.T.copy()).to(scores)
 
 
-def _fit_step(folds: list[_StepMoments], valid: _StepMoments) -> list[_Solution]:
-    """Return weight and intercept of the regression, and of those without each fold."""
+def _fit_step(
+    folds: list[_StepMoments], valid: _StepMoments, first: float
+) -> tuple[list[_Solution], float]:
+    """Return weight and intercept of the regression and of those without each fold, and a penalty.
+
+    The first penalty that is tried is that of the step before.
+    """
     total = functools.reduce(operator.add, folds)
     shared = functools.cache(total.shared)
 
     def best(train: _StepMoments) -> tuple[float, float]:
-        return best_penalty(lambda p: valid.squared_error(*train.ridge(p, shared(p))))
+        return best_penalty(lambda p: valid.squared_error(*train.ridge(p, shared(p))), first)
 
     with_levels, without = best(total), best(total.without_levels())
     has_levels = with_levels[1] < _CLEARLY_LESS * without[1]
@@ -357,5 +365,6 @@ def _fit_step(folds: list[_StepMoments], valid: _StepMoments) -> list[_Solution]
         for part in parts
     ]
     if error < float(valid.errors.sum()):
-        return solutions
-    return [(torch.zeros_like(weight), torch.zeros_like(bias)) for weight, bias in solutions]
+        return solutions, penalty
+    nothing = [(torch.zeros_like(weight), torch.zeros_like(bias)) for weight, bias in solutions]
+    return nothing, penalty

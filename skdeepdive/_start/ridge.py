@@ -22,7 +22,7 @@ from ..nn.linear_forecast import (
     regression_inputs,
     regression_outputs,
 )
-from .sums import PENALTIES, ROUNDING, Moments
+from .sums import MIDDLE_PENALTY, PENALTIES, ROUNDING, Moments, descend
 
 # Window entries above which the second moments of all of them together are not formed.
 MAX_JOINT_ENTRIES = 4096
@@ -226,15 +226,18 @@ def _best_of(design: _Design, train: WindowData, valid: WindowData) -> _Fit:
     return min((fit(*pair) for pair in pairs), key=operator.attrgetter("error"))
 
 
-def best_penalty(error: Callable[[float], float]) -> tuple[float, float]:
-    """Return the penalty of the least error, and the error.
+def best_penalty(
+    error: Callable[[float], float], first: float = MIDDLE_PENALTY
+) -> tuple[float, float]:
+    """Return the penalty of a least error, and the error.
 
-    It is the best of the penalties, or one between it and its neighbours.
+    The search begins at the first one, and ends halfway between the best of the penalties and one
+    of its neighbours.
     """
-    found = {penalty: error(penalty) for penalty in PENALTIES}
-    best = min(found, key=found.__getitem__)
-    found |= {best * step: error(best * step) for step in _HALF_STEPS}
-    return min(found.items(), key=operator.itemgetter(1))
+    error = functools.cache(error)
+    best = descend(error, PENALTIES, first)
+    near = [best, *(best * step for step in _HALF_STEPS)]
+    return min(((penalty, error(penalty)) for penalty in near), key=operator.itemgetter(1))
 
 
 def principal_components(moments: Moments, n_levels: int) -> torch.Tensor:

@@ -18,7 +18,7 @@ from ..nn.pooled import FEWEST_TIMESTEPS, PooledFeatures
 from .class_maps import fit_class_maps
 from .covariates import fit_covariate_effect
 from .discriminants import N_FOLDS, fit_discriminants, least_losses
-from .pooled import fit_pooled_features
+from .pooled import POOLED_WINDOWS, fit_pooled_features
 from .ridge import fit_linear_forecast
 from .sums import PENALTIES
 from .window import fit_linear_window
@@ -27,9 +27,12 @@ from .window import fit_linear_window
 _BASIS_ENTRIES = 2**24
 
 # Training and validation windows that decide whether pooled features help, if they do not hold more
-# values than those, and the penalties that they are compared by. Pooled features are fewer than the
+# values than those, and windows that the features are fitted to. Pooled features are fewer than the
 # others, so few windows favour them: where they do not help by those, more need not be asked.
-_MOST_COMPARED, _COMPARED_PENALTIES = ((1024, 512), (4096, 1024)), PENALTIES[2::2]
+_MOST_COMPARED = (512, 256, 512), (4096, 1024, POOLED_WINDOWS)
+
+# The penalties that they are compared by.
+_COMPARED_PENALTIES = PENALTIES[2::2]
 
 # Pooled features help where, alone, they have a cross-entropy that is a quarter less than that of
 # the others. Of sensor windows it was 0.05 to 0.68 of that; of load windows, which end at a known
@@ -199,9 +202,9 @@ def with_helpful_pooled(
     """
     if features.n_timesteps < FEWEST_TIMESTEPS:
         return features
-    both = features.beside(fit_pooled_features(train, seed))
     order = np.random.default_rng(seed).permutation(len(train))
-    for most, most_valid in _MOST_COMPARED:
+    for most, most_valid, most_fitted in _MOST_COMPARED:
+        both = features.beside(fit_pooled_features(train, seed, most_fitted))
         rows = np.sort(order[: min(most, max(1, _BASIS_ENTRIES // train.window_size))])
         least = functools.partial(
             least_losses,

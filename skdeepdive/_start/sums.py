@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 # Penalties, relative to the mean square of the inputs.
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+MIDDLE_PENALTY = PENALTIES[len(PENALTIES) // 2]
 
 # Rounding errors of a covariance, relative to the mean square, for each of its inputs and of the
 # windows that were summed.
@@ -114,6 +116,19 @@ class Moments(Sums):
         cross = (weight * self.xy).sum() + (intercept * (self.y - predicted)).sum()
         error = float(self.yy.sum() + square - 2 * cross)
         return error if math.isfinite(error) else math.inf
+
+
+def descend(error: Callable[[float], float], penalties: Sequence[float], first: float) -> float:
+    """Return the penalty at which the error no longer falls, going from the one nearest the first.
+
+    Where it falls to either side, the side that it falls to further is taken. Errors of penalties
+    have a single minimum as a rule, and so few of them are computed.
+    """
+    best, before = min(penalties, key=lambda penalty: abs(math.log(penalty / first))), None
+    while best != before:
+        before, i = best, penalties.index(best)
+        best = min([best, *penalties[max(0, i - 1) : i + 2]], key=error)
+    return best
 
 
 def add_squares(total: torch.Tensor, values: torch.Tensor) -> None:

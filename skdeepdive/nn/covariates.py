@@ -20,6 +20,15 @@ def about_step(covariates: torch.Tensor, step: int) -> torch.Tensor:
     return covariates[:, [max(0, step - k) for k in range(_N_BEFORE + 1)]].flatten(1)
 
 
+def about_steps(covariates: torch.Tensor) -> torch.Tensor:
+    """Covariates at every step and just before it, `(n, horizon, n_about)`."""
+    n, horizon, _ = covariates.shape
+    steps = torch.arange(horizon, device=covariates.device)
+    before = torch.arange(_N_BEFORE + 1, device=covariates.device)
+    places = (steps.unsqueeze(1) - before).clamp(min=0)
+    return covariates.index_select(1, places.flatten()).reshape(n, horizon, -1)
+
+
 def count_about(n_covariates: int) -> int:
     """Count the covariates about a step."""
     return (_N_BEFORE + 1) * n_covariates
@@ -116,7 +125,7 @@ class CovariateEffect(nn.Module):
 
     def hinges(self, about: torch.Tensor) -> torch.Tensor:
         """Return the hinges of the covariates about a step, `(n, n_hinges)`."""
-        return (about @ self.directions - self.thresholds).clamp(min=0.0)
+        return torch.addmm(-self.thresholds, about, self.directions).clamp_(min=0.0)
 
 
 class StepCorrection(nn.Module):
@@ -154,10 +163,10 @@ class StepCorrection(nn.Module):
         return torch.cat([self._of_block(*block) for block in blocks])
 
     def _of_block(self, covariates, fused, relative) -> torch.Tensor:
-        steps = range(covariates.shape[1])
-        about = torch.stack([about_step(covariates, step) for step in steps], dim=1)
-        hidden = self.from_step(torch.cat([about, relative], dim=2))
-        hidden = hidden + self.from_fused(fused).unsqueeze(1) + self.step_offset
+        inputs = torch.cat([about_steps(covariates), relative], dim=2)
+        hidden = self.from_step(inputs)
+        hidden += self.from_fused(fused).unsqueeze(1)
+        hidden += self.step_offset
         return self.head(gelu(hidden))
 
     @torch.no_grad()
