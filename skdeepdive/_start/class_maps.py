@@ -55,6 +55,9 @@ _PRODUCTS = 2**23
 # Weights of the class maps, compressed inputs `(r, n, n_inputs)`, residuals `(r, n, n_outputs)`
 _Part = tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]
 
+# Forecasts and scores, as `LinearForecast.without_classes` returns them
+_Before = tuple[torch.Tensor, torch.Tensor]
+
 
 @dataclass
 class _Encoded:
@@ -80,13 +83,20 @@ class _Encoded:
         labels = torch.from_numpy(data.labels).to(data.device)
         return cls(data, size, torch.cat(parts), labels)  # type: ignore[arg-type]  # of factors
 
-    def keep(self, module: DeepDIVE, forecast: LinearForecast) -> None:
-        """Respond, compress inputs and forecast once; the forecast has no class maps yet."""
+    def keep(
+        self, module: DeepDIVE, forecast: LinearForecast, before: _Before | None = None
+    ) -> None:
+        """Respond, compress inputs and forecast once; the forecast has no class maps yet.
+
+        `before` are forecasts and scores of all windows, if they are known.
+        """
+        parts = zip(*(part.split(self.size) for part in before), strict=True) if before else None
+        kept = []
         batches = self.data.batches(self.size)
-        self.kept = [
-            (responses, *_forecast(forecast, batch, []))
-            for responses, batch in zip(self._responses(module), batches, strict=True)
-        ]
+        for responses, batch in zip(self._responses(module), batches, strict=True):
+            known = next(parts) if parts else _before_classes(forecast, batch)
+            kept.append((responses, *_inputs_and_residuals(forecast, batch, *known)))
+        self.kept = kept
 
     def _responses(self, module: DeepDIVE) -> Iterable[list[torch.Tensor]]:
         if self.kept is not None:
@@ -110,7 +120,8 @@ class _Encoded:
             return
         batches = self.data.batches(self.size)
         for weights, batch in zip(self.weights(module), batches, strict=True):
-            yield weights, *_forecast(forecast, batch, weights)
+            before = _before_classes(forecast, batch)
+            yield weights, *_inputs_and_residuals(forecast, batch, *before, weights)
 
     def subtract(self, module: DeepDIVE, i: int, classes: slice, maps: torch.Tensor) -> None:
         """Subtract from the residuals what new maps of some classes forecast of them."""
@@ -120,24 +131,39 @@ class _Encoded:
             residuals -= apply_class_maps(inputs, weights[i][:, classes], maps)[0]
 
 
-def _forecast(
-    forecast: LinearForecast, batch: Batch, weights: list[torch.Tensor]
+def _before_classes(forecast: LinearForecast, batch: Batch) -> _Before:
+    return forecast.without_classes(batch.x, batch.covariates, with_scores=True)
+
+
+def _inputs_and_residuals(
+    forecast: LinearForecast, batch: Batch, linear: torch.Tensor, scores: torch.Tensor, weights=()
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the compressed inputs and the residuals of a batch, by regressions."""
-    linear, scores = forecast.without_classes(batch.x, batch.covariates, with_scores=True)
     residuals = batch.weigh(batch.y - forecast.add_classes(linear, scores, weights))
     return scores.movedim(2, 0), regression_outputs(residuals, forecast.joint)
 
 
 @torch.no_grad()
 def fit_class_maps(
-    module: DeepDIVE, fold_maps: list[LinearForecast], train: WindowData, valid: WindowData
+    module: DeepDIVE,
+    fold_maps: list[LinearForecast],
+    train: WindowData,
+    valid: WindowData,
+    before: _Before | None = None,
 ) -> tuple[LinearForecast, list[LinearForecast]]:
     """Add the maps of every factor that significantly lower the error on the validation windows.
 
     Residuals are those of out-of-fold forecasts, and the maps that are added to these are fitted
     without their fold as well. With too few windows there are no maps. Classes of one factor that
     are too many for memory take turns, as factors do.
+
+    Parameters
+    ----------
+    module : DeepDIVE
+    fold_maps : list of LinearForecast
+    train, valid : WindowData
+    before : tuple of two tensors or None, default=None
+        Forecasts of the training windows by the fold maps, and scores, where they are kept.
 
     Returns
     -------
@@ -159,8 +185,11 @@ def fit_class_maps(
     encoded = [_Encoded.by(module, fold) for fold in folds]
     evaluated = _Encoded.by(module, valid, _MOST_EVALUATED)
     if train.shares is None and len(train) * _n_kept_values(module, linear) <= _MOST_KEPT:
-        for own, forecast in zip([*encoded, evaluated], [*fold_maps, linear], strict=True):
-            own.keep(module, forecast)
+        sizes = [len(fold) for fold in folds]
+        parts = zip(*(part.split(sizes) for part in before), strict=True) if before else None
+        for own, forecast in zip(encoded, fold_maps, strict=True):
+            own.keep(module, forecast, next(parts) if parts else None)
+        evaluated.keep(module, linear)
     for i in ready:
         _fit_factor(module, linear, fold_maps, i, encoded, evaluated)
     if not module.interleave:  # clusters are never known

@@ -150,7 +150,7 @@ def closed_form_start(
         interleave=interleave,
         n_covariates=train.n_covariates,
     ).to(device, torch.float32)
-    refit = None
+    refit = before = None
     if module.marginal_encoder is not None:
         # Clusters are functions of the window: validation windows suffice to find them again.
         n_folds = N_FOLDS if interleave else 0
@@ -160,12 +160,13 @@ def closed_form_start(
             frequencies = _frequencies(np.concatenate([train.labels, valid.labels]), class_counts)
             change = refitted.weight - fitted.weight, refitted.bias - fitted.bias
             refit = Refit(*change, frequencies)
-        module.linear_forecast, fold_maps = fit_class_maps(module, fold_maps, train, valid)
+        before = forecast_out_of_fold(fold_maps, train)
+        module.linear_forecast, fold_maps = fit_class_maps(module, fold_maps, train, valid, before)
     linear_window, window_scale = fit_linear_window(module, train, valid, seed)
     module.linear_window.load_state_dict(linear_window)
     module.window_decoder.log_scale.copy_(window_scale.log())
     module.forecast_decoder.set_scale(forecast_scale(module, valid))
-    out_of_fold = make_out_of_fold(fold_maps, train)
+    out_of_fold = make_out_of_fold(fold_maps, train, before)
     if out_of_fold is not None and module.has_marginal and interleave:  # b moves little
         responses = train.collect(module.mean_responses, module.n_classes)
         out_of_fold = out_of_fold.completed_by(responses, module.class_counts)
@@ -259,27 +260,51 @@ def forecast_scale(module: DeepDIVE, valid: WindowData) -> torch.Tensor:
     return (squares / len(sample)).sqrt().float()
 
 
-def make_out_of_fold(maps: list[LinearForecast], train: WindowData) -> OutOfFold | None:
+def make_out_of_fold(
+    maps: list[LinearForecast],
+    train: WindowData,
+    before: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> OutOfFold | None:
     """Return the forecasts of training windows by maps fitted without one of the folds each.
 
-    They are computed once, if there is room for them. None where there are no folds.
+    They are computed once, if there is room for them. None where there are no folds. `before` are
+    those of the same maps without class maps, and the scores, where they are known already.
     """
     if not maps:
         return None
-    folds = np.searchsorted(fold_bounds(len(train))[1:], np.arange(len(train)), side="right")
-    forecasts = OutOfFold(maps, torch.from_numpy(folds).to(train.device))
+    has_class_maps = maps[0].has_class_maps
+    before = before or forecast_out_of_fold(maps, train, with_scores=has_class_maps)
+    if before is not None and not has_class_maps:
+        before = before[0], before[1][:, :0]
+    return OutOfFold(maps, _folds(train), before)
+
+
+def forecast_out_of_fold(
+    maps: list[LinearForecast], train: WindowData, *, with_scores: bool = True
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return forecasts before classes, and scores; None where there is no room, or no fold."""
+    if not maps:
+        return None
+    forecasts = OutOfFold(maps, _folds(train))
 
     def of_rows(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         batch = train.batch(rows.numpy())
-        return forecasts.rows(rows).without_classes(batch.x, batch.covariates)
+        own = forecasts.rows(rows)
+        return own.without_classes(batch.x, batch.covariates, with_scores=with_scores)
 
     first = of_rows(torch.arange(1))
     # The fold, the forecast before classes and after them, and the scores.
     if (1 + first[0].numel() + sum(part.numel() for part in first)) * len(train) > _MOST_KEPT:
-        return forecasts
+        return None
     parts = map(of_rows, torch.arange(len(train)).split(rows_per_batch(train)))
     forecast, scores = map(torch.cat, zip(*parts, strict=True))
-    return OutOfFold(maps, forecasts.folds, (forecast, scores))
+    return forecast, scores
+
+
+def _folds(train: WindowData) -> torch.Tensor:
+    """Return the fold of every training window."""
+    folds = np.searchsorted(fold_bounds(len(train))[1:], np.arange(len(train)), side="right")
+    return torch.from_numpy(folds).to(train.device)
 
 
 def _frequencies(codes: np.ndarray, class_counts: list[int]) -> list[torch.Tensor]:

@@ -2,7 +2,7 @@
 
 import torch
 from torch import nn
-from torch.nn.functional import gelu
+from torch.nn.functional import relu
 
 from .configuration import CovariateEffectConfiguration
 from .layers import BLOCK_ENTRIES, Linear
@@ -167,7 +167,7 @@ class StepCorrection(nn.Module):
         hidden = self.from_step(inputs)
         hidden += self.from_fused(fused).unsqueeze(1)
         hidden += self.step_offset
-        return self.head(gelu(hidden))
+        return self.head(relu(hidden))
 
     @torch.no_grad()
     def restart(self) -> None:

@@ -99,13 +99,17 @@ class OutOfFold:
         return completed
 
     def without_classes(
-        self, x: torch.Tensor, covariates: torch.Tensor | None = None
+        self, x: torch.Tensor, covariates: torch.Tensor | None = None, *, with_scores: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Forecast windows as if their classes added nothing; return the scores as well."""
+        """Forecast windows as if their classes added nothing; return the scores as well.
+
+        See :meth:`LinearForecast.without_classes`.
+        """
         parts = []
         for linear, rows in self._by_fold():
             own = None if covariates is None else covariates[rows]
-            parts.append((*linear.without_classes(x[rows], own), rows))
+            found = linear.without_classes(x[rows], own, with_scores=with_scores)
+            parts.append((*found, rows))
         forecast, scores, rows = map(torch.cat, zip(*parts, strict=True))
         order = rows.argsort()
         return forecast[order], scores[order]
