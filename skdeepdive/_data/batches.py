@@ -41,6 +41,9 @@ class Batch:
         Codes of classes, -1 where unlabelled.
     covariates : tensor of shape (n, horizon, n_covariates), default=None
         Standardised covariates, known for the horizon; None where there are none.
+    features : tensor of shape (n, n_kept), default=None
+        Of the windows, as `WindowFeatures.keep` returns them; None where they were not computed
+        before.
     pooled : tensor of shape (n, n_pooled), default=None
         Pooled features of the windows; None where they were not computed before.
     means : tensor of shape (n, n_means), default=None
@@ -57,6 +60,7 @@ class Batch:
     y: torch.Tensor
     labels: torch.Tensor
     covariates: torch.Tensor | None = None
+    features: torch.Tensor | None = None
     pooled: torch.Tensor | None = None
     means: torch.Tensor | None = None
     observed: torch.Tensor | None = None
@@ -89,6 +93,7 @@ class WindowData:
     dtype: type = np.float32
     covariates: np.ndarray | None = None
     covariate_scaling: Scaling = STANDARDISED
+    features: np.ndarray | None = None
     pooled: np.ndarray | None = None
     means: np.ndarray | None = None
     complete: Callable[[torch.Tensor], torch.Tensor] | None = None
@@ -135,9 +140,9 @@ class WindowData:
         if self.covariates is not None:
             gathered = self._gather(self.covariates, self.covariate_scaling, rows)
             covariates = to_tensor(gathered, self.device)
-        pooled, means = (
-            None if kept is None else to_tensor(kept[rows], self.device)
-            for kept in (self.pooled, self.means)
+        features, pooled, means = (
+            None if part is None else to_tensor(part[rows], self.device)
+            for part in (self.features, self.pooled, self.means)
         )
         x, y, labels = (to_tensor(part, self.device) for part in (x, y, self.labels[rows]))
         if self.complete is not None:
@@ -147,7 +152,7 @@ class WindowData:
             weights = known / self.shares
             expected = torch.zeros_like(y) if self.expect is None else self.expect(x, covariates)
             y = torch.where(known, y, expected)
-        return Batch(x, y, labels, covariates, pooled, means, observed, weights)
+        return Batch(x, y, labels, covariates, features, pooled, means, observed, weights)
 
     def with_gaps_weighed(self) -> "WindowData":
         """Return the same windows; what is missing in their futures has no weight."""
@@ -194,6 +199,7 @@ class WindowData:
             y=self.y[rows],
             labels=self.labels[rows],
             covariates=rows_of(self.covariates, rows),
+            features=rows_of(self.features, rows),
             pooled=rows_of(self.pooled, rows),
             means=rows_of(self.means, rows),
             completed=rows_of(self.completed, rows),

@@ -24,8 +24,8 @@ from .._start.start import (
     closed_form_start,
     fit_features,
     forecast_scale,
+    with_features,
     with_helpful_pooled,
-    with_pooled,
 )
 from .._train.conditional_prior import fit_conditional_prior
 from .._train.conformal import fit_conformal_errors, update_conformal_errors
@@ -166,7 +166,7 @@ def fit_deepdive(
             lambda: with_helpful_pooled(shape, data, valid, class_counts, seed, groups)
         )
     features = features.to(device)  # the first process may have another one
-    data, valid = with_pooled(data, features), with_pooled(valid, features)
+    data, valid = with_features(data, features), with_features(valid, features)
     start = first(
         lambda: closed_form_start(
             data,
@@ -206,7 +206,7 @@ def fit_deepdive_further(
     scalings = before.x_scaling, before.y_scaling, before.covariate_scaling
     both = fill_gaps(gather(windows, *scalings, device), windows, module.features.completion)
     data, valid = split(replace(both, labels=factors.codes), windows)
-    data, valid = with_pooled(data, module.features), with_pooled(valid, module.features)
+    data, valid = with_features(data, module.features), with_features(valid, module.features)
 
     def start_again() -> tuple[Start, WindowSums]:
         start, sums = continued_start(module, data, valid, before.sums)
@@ -279,6 +279,7 @@ def fit_vae(
     completion = fit_completion(*split(both, windows), settings.seed)
     data, valid = split(fill_gaps(both, windows, completion), windows)
     features = fit_features(data, settings.seed, completion=completion)
+    data, valid = with_features(data, features), with_features(valid, features)
     generator = make_generator(settings.seed, torch.device("cpu"))
     module = make_module(features, y.shape[1:], data.n_covariates, n_train, generator)
     module = module.to(device, torch.float32)

@@ -23,9 +23,10 @@ from .fisher import (
     Setting,
     cross_entropies,
     solve,
+    solve_all,
     sum_classes,
 )
-from .sums import PENALTIES, ClassSums, descend
+from .sums import PENALTIES, ClassSums
 
 TEMPERATURES = (2.0, 1.0, 4.0, 8.0)
 
@@ -93,52 +94,20 @@ class _Best(NamedTuple):
     loss: float
 
 
-class _Trial(NamedTuple):
-    """Discriminants of some factors in a setting, fitted to the labelled training windows.
-
-    `validation` and `losses` are their cross-entropies at every temperature, summed over the
-    labelled validation windows and over all that were left out.
-    """
-
-    setting: Setting
-    found: dict[int, ClassDiscriminants]
-    validation: dict[int, torch.Tensor]
-    losses: dict[int, torch.Tensor]
-
-    def loss(self, j: int) -> float:
-        """Return the loss of a factor at its best temperature."""
-        return float(self.losses[j].nan_to_num(torch.inf).min())
-
-
 class _Tried(NamedTuple):
-    """Trials of some factors, that of the default setting first.
+    """Discriminants of some factors in all settings.
 
-    `classes` are the weights of their classes, `sums` those of the labelled training windows.
+    `classes` are the weights of their classes, `candidates` those of the labelled training windows,
+    whose sums are `sums`. Of every factor, `validation` and `losses` are the cross-entropy of every
+    candidate at every temperature, summed over the labelled validation windows and over all that
+    were left out.
     """
 
     classes: dict[int, torch.Tensor]
     sums: ClassSums
-    trials: list[_Trial]
-
-    def least_loss(self, j: int) -> float:
-        """Return the least loss of a factor."""
-        return min(trial.loss(j) for trial in self.trials)
-
-    def best(self, j: int) -> tuple[_Trial, int]:
-        """Return the trial with the least loss of a factor, and the number of the temperature."""
-        trial = min(self.trials, key=lambda trial: trial.loss(j))
-        return trial, int(trial.losses[j].nan_to_num(torch.inf).argmin())
-
-    def fitted(self, j: int) -> ClassDiscriminants:
-        """Return the best discriminants of a factor."""
-        trial, t = self.best(j)
-        return trial.found[j].divided_by(TEMPERATURES[t])
-
-    def refitted(self, j: int, everything: ClassSums) -> _Best:
-        """Return them with those of the same setting and temperature from sums of all windows."""
-        trial, t = self.best(j)
-        refitted = solve(everything, self.classes, trial.setting)[j].divided_by(TEMPERATURES[t])
-        return _Best(self.fitted(j), refitted, float(trial.validation[j][t]))
+    candidates: dict[int, list[ClassDiscriminants]]
+    validation: dict[int, torch.Tensor]
+    losses: dict[int, torch.Tensor]
 
 
 class Discriminants(NamedTuple):
@@ -204,12 +173,12 @@ def fit_discriminants(
        Wiley.
     """
     best: dict[int, _Best] = {}
+    settings = _settings(features.kinds, PENALTIES)
     weights = _class_weights(train, valid, class_counts)
     n_logits = sum(class_counts)
     split = _Split.of(train, valid, features, n_logits, n_folds, groups)
-    for tried in _try_all(split, train.labels, weights, features.kinds, PENALTIES):
-        everything = tried.sums + sum_classes(split.valid, tried.classes, {})
-        best |= {j: tried.refitted(j, everything) for j in tried.classes}
+    for tried in _try_all(split, train.labels, weights, settings):
+        best |= _choose(tried, split.valid, settings)
     # EM needs some training labels, and validation labels to be evaluated on.
     known = train.labels != UNLABELLED
     partly = ~known.all(axis=0) & known.any(axis=0) & (valid.labels != UNLABELLED).any(axis=0)
@@ -235,12 +204,13 @@ def least_losses(
     columns: slice = slice(None),
 ) -> dict[int, float]:
     """Return the least cross-entropy of each factor, by some of the features."""
+    settings = _settings([slice(None)], penalties)
     weights = _class_weights(train, valid, class_counts)
     split = _Split.of(train, valid, features, sum(class_counts), n_folds, groups, columns)
     return {
-        j: tried.least_loss(j)
-        for tried in _try_all(split, train.labels, weights, [slice(None)], penalties)
-        for j in tried.classes
+        j: float(losses.min())
+        for tried in _try_all(split, train.labels, weights, settings)
+        for j, losses in tried.losses.items()
     }
 
 
@@ -260,11 +230,7 @@ def _class_weights(
 
 
 def _try_all(
-    split: _Split,
-    labels: np.ndarray,
-    weights: list[torch.Tensor],
-    kinds: list[slice],
-    penalties: tuple[float, ...],
+    split: _Split, labels: np.ndarray, weights: list[torch.Tensor], settings: list[Setting]
 ) -> Iterator[_Tried]:
     """Yield what was tried for some factors, given the labels of all training windows.
 
@@ -275,8 +241,7 @@ def _try_all(
     for together in [np.flatnonzero(complete), *np.flatnonzero(~complete)[:, None]]:
         classes = {j: weights[j] for j in together.tolist()}
         if classes:
-            sums = [sum_classes(part, classes, {}) for part in split.parts]
-            yield _try(sums, split, classes, kinds, penalties)
+            yield _try(split, classes, settings)
 
 
 def class_sums(data: WindowData, features: WindowFeatures, class_counts: list[int]) -> ClassSums:
@@ -294,9 +259,12 @@ def refit_discriminants(
     no part. Validation windows choose the options.
     """
     classes = _unweighted(class_counts, valid.device)
-    split = _Split([], Described(valid, features, sum(class_counts)))
-    tried = _try([sums], split, classes, [slice(None)], PENALTIES)
-    return Discriminants.of([tried.fitted(j) for j in classes])
+    settings = _settings([slice(None)], PENALTIES)
+    candidates = solve_all(sums, classes, settings)
+    losses = cross_entropies(
+        candidates, Described(valid, features, sum(class_counts)), TEMPERATURES
+    )
+    return Discriminants.of([_least(candidates[j], losses[j])[0] for j in classes])
 
 
 def _unweighted(class_counts: list[int], device: torch.device) -> dict[int, torch.Tensor]:
@@ -316,40 +284,41 @@ def _make_folds(
     return rows if len(rows) > 1 else []
 
 
-def _try(
-    sums: list[ClassSums],
-    split: _Split,
-    classes: dict[int, torch.Tensor],
-    kinds: list[slice],
-    penalties: tuple[float, ...],
-) -> _Tried:
-    """Fit some factors by some kinds of features, each under penalties that lower the loss.
+def _settings(kinds: list[slice], penalties: tuple[float, ...]) -> list[Setting]:
+    """Return all settings, the default one first."""
+    ordered = sorted(penalties, key=lambda penalty: penalty != DEFAULT_PENALTY)
+    return [Setting(*pair) for pair in product(kinds, ordered)]
 
-    Where there are several sums, those of the parts of the training windows, the parts take turns
-    in validation.
+
+def _try(split: _Split, classes, settings) -> _Tried:
+    """Fit some factors in all settings.
+
+    The parts of the training windows take turns in validation, where there are several.
     """
+    sums = [sum_classes(part, classes, {}) for part in split.parts]
     whole = functools.reduce(operator.add, sums)
-    trials: dict[tuple[int, float], _Trial] = {}
+    candidates = solve_all(whole, classes, settings)
+    validation = cross_entropies(candidates, split.valid, TEMPERATURES)
+    losses = validation
+    if len(split.parts) > 1:
+        for part, own in zip(split.parts, sums, strict=True):
+            held_out = cross_entropies(
+                solve_all(whole - own, classes, settings), part, TEMPERATURES
+            )
+            losses = {j: losses[j] + held_out[j] for j in classes}
+    return _Tried(classes, whole, candidates, validation, losses)
 
-    def loss(j: int, k: int, penalty: float) -> float:
-        if (k, penalty) not in trials:
-            trials[k, penalty] = try_setting(Setting(kinds[k], penalty))
-        return trials[k, penalty].loss(j)
 
-    def try_setting(setting: Setting) -> _Trial:
-        found = solve(whole, classes, setting)
-        validation = cross_entropies(found, split.valid, TEMPERATURES)
-        losses = validation
-        if len(sums) > 1:
-            for part, own in zip(split.parts, sums, strict=True):
-                without = solve(whole - own, classes, setting)
-                held_out = cross_entropies(without, part, TEMPERATURES)
-                losses = {j: losses[j] + held_out[j] for j in classes}
-        return _Trial(setting, found, validation, losses)
-
-    for k, j in product(range(len(kinds)), classes):
-        descend(functools.partial(loss, j, k), penalties, DEFAULT_PENALTY)
-    return _Tried(classes, whole, list(trials.values()))
+def _choose(tried: _Tried, valid: Described, settings) -> dict[int, _Best]:
+    """Choose the setting of the factors that were tried, and fit to labelled windows."""
+    classes = tried.classes
+    everything = tried.sums + sum_classes(valid, classes, {})
+    best = {}
+    for j in classes:
+        fitted, i, t = _least(tried.candidates[j], tried.losses[j])
+        refitted = solve(everything, classes, settings[i])[j].divided_by(TEMPERATURES[t])
+        best[j] = _Best(fitted, refitted, float(tried.validation[j][i, t]))
+    return best
 
 
 def _learn_from_unlabelled(train: Described, valid: Described, classes, best):
@@ -358,16 +327,29 @@ def _learn_from_unlabelled(train: Described, valid: Described, classes, best):
     Rounds are chosen by the validation windows, not by the likelihood: the clusters of the windows
     need not be the classes.
     """
-    split = _Split([train], valid)
+    settings = _settings(valid.features.kinds, PENALTIES)
     for _ in range(MAX_ROUNDS):
         if not classes:
             break
         current = {j: best[j].fitted for j in classes}
         sums = sum_classes(train, classes, current)
-        tried = _try([sums], split, classes, valid.features.kinds, PENALTIES)
+        candidates = solve_all(sums, classes, settings)
+        losses = cross_entropies(candidates, valid, TEMPERATURES)
         everything = sums + sum_classes(valid, classes, current)
-        found = {j: tried.refitted(j, everything) for j in classes}
-        gained = [j for j in classes if found[j].loss < _CLEARLY_LESS * best[j].loss]
-        best = best | {j: found[j] for j in gained}
-        classes = {j: classes[j] for j in gained}
+        gained = {}
+        for j in classes:
+            fitted, i, t = _least(candidates[j], losses[j])
+            loss = float(losses[j][i, t])
+            if loss < _CLEARLY_LESS * best[j].loss:
+                refitted = solve(everything, classes, settings[i])[j].divided_by(TEMPERATURES[t])
+                gained[j] = _Best(fitted, refitted, loss)
+        best, classes = best | gained, {j: classes[j] for j in gained}
     return best
+
+
+def _least(
+    candidates: list[ClassDiscriminants], losses: torch.Tensor
+) -> tuple[ClassDiscriminants, int, int]:
+    """Return the best candidate at its temperature, and the numbers of both."""
+    i, t = divmod(int(losses.nan_to_num(torch.inf).argmin()), losses.shape[1])
+    return candidates[i].divided_by(TEMPERATURES[t]), i, t

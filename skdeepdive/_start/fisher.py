@@ -73,6 +73,12 @@ class Described:
             yield f.double(), labels
 
 
+def solve_all(sums: ClassSums, classes, settings) -> dict[int, list[ClassDiscriminants]]:
+    """Fit discriminants of some classes to their sums, in every setting."""
+    found = [solve(sums, classes, setting) for setting in settings]
+    return {j: [of_factor[j] for of_factor in found] for j in classes}
+
+
 def solve(sums: ClassSums, classes, setting: Setting) -> dict[int, ClassDiscriminants]:
     """Fit discriminants of some classes to their sums."""
     n, counts, columns = sums.n or 1, sums.counts, setting.columns
@@ -155,17 +161,20 @@ def _fisher_discriminants(means, directions, shares, overall_mean):
 
 
 def cross_entropies(
-    found: dict[int, ClassDiscriminants], described: Described, temperatures: tuple[float, ...]
+    candidates, described: Described, temperatures: tuple[float, ...]
 ) -> dict[int, torch.Tensor]:
-    """Cross-entropy of the labelled windows at every temperature, summed over them, by factor."""
-    losses = {j: torch.zeros(len(temperatures), dtype=torch.float64) for j in found}
+    """Cross-entropy of every candidate at every temperature, summed over labelled windows."""
+    n_candidates = len(next(iter(candidates.values()), []))
+    shape = n_candidates, len(temperatures)
+    losses = {j: torch.zeros(shape, dtype=torch.float64) for j in candidates}
     for f, labels in described:
-        for j, discriminants in found.items():
-            likelihood = discriminants.likelihood(f)
-            logits = [likelihood / t + discriminants.log_prior for t in temperatures]
-            of_batch = [
-                cross_entropy(some, labels[:, j], ignore_index=UNLABELLED, reduction="sum")
-                for some in logits
-            ]
-            losses[j] += torch.stack(of_batch).cpu()
+        for j, some in candidates.items():
+            for i, discriminants in enumerate(some):
+                likelihood = discriminants.likelihood(f)
+                logits = [likelihood / t + discriminants.log_prior for t in temperatures]
+                found = [
+                    cross_entropy(some, labels[:, j], ignore_index=UNLABELLED, reduction="sum")
+                    for some in logits
+                ]
+                losses[j][i] += torch.stack(found).cpu()
     return losses

@@ -43,8 +43,8 @@ _CLEARLY_LESS = 0.75
 # Validation windows, drawn at random, that the initial likelihood scale is computed from.
 _MOST_EVALUATED = 1024
 
-# Values of out-of-fold forecasts, and of pooled features, that are kept (128 MB); more are computed
-# again for every batch.
+# Values of out-of-fold forecasts, and of features of either kind, that are kept (128 MB); more are
+# computed again for every batch.
 _MOST_KEPT = 2**25
 
 
@@ -226,8 +226,10 @@ def with_helpful_pooled(
 
 
 @torch.no_grad()
-def with_pooled(data: WindowData, features: WindowFeatures) -> WindowData:
-    """Return the same windows with their pooled features, if there is room for them."""
+def with_features(data: WindowData, features: WindowFeatures) -> WindowData:
+    """Return the same windows with their features of either kind, if there is room for them."""
+    if len(data) * features.n_kept <= _MOST_KEPT:
+        data = replace(data, features=data.collect(features.keep))
     pooled = features.pooled
     if pooled is None or len(data) * pooled.n_features > _MOST_KEPT:
         return data

@@ -25,7 +25,7 @@ def intervene(
     x, before = window.x, module.infer(window)
     after = change(before)
     changed = x + module.decode_latents(after, len(x)) - module.decode_latents(before, len(x))
-    window = module.features.without_pooled(changed)
+    window = module.features.describe(changed)
     linear, correction = module.forecast_given(after, window, covariates)
     return changed, linear + correction
 

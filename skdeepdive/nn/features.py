@@ -83,28 +83,50 @@ class WindowFeatures(nn.Module):
         both.pooled, both.n_pooled = pooled, pooled.n_features
         return both
 
+    @property
+    def n_kept(self) -> int:
+        """Number of values of a window that :meth:`keep` returns, without pooled features."""
+        return self.n_features + (self.n_coefficients + 1) * self.n_channels
+
+    def keep(self, batch: Batch) -> torch.Tensor:
+        """Compute what `Batch.features` holds of the windows of a batch, `(n, n_kept)`."""
+        window = self.without_pooled(batch)
+        parts = window.features, window.coefficients.flatten(1), window.scale.flatten(1)
+        return torch.cat(parts, dim=1)
+
     def of(self, batch: Batch) -> "Window":
-        """Describe the windows of a batch, which may have their pooled features already."""
-        return self._describe(batch.x, batch.pooled, batch.observed)
+        """Describe the windows of a batch, which may have their features already."""
+        window, pooled = self.without_pooled(batch), batch.pooled
+        if pooled is None and self.pooled is not None:
+            pooled = self.pooled(batch.x)
+        return replace(window, pooled=pooled, observed=batch.observed)
+
+    def without_pooled(self, batch: Batch) -> "Window":
+        """Describe the windows of a batch for decoders, which do not look at pooled features."""
+        if batch.features is None:
+            return self.describe(batch.x)
+        sizes = self.n_features, self.n_coefficients * self.n_channels, self.n_channels
+        features, coefficients, scale = batch.features.split(sizes, dim=1)
+        return Window(
+            batch.x,
+            features,
+            coefficients.unflatten(1, (self.n_coefficients, self.n_channels)),
+            features[:, -2 * self.n_channels : -self.n_channels].unsqueeze(1),
+            scale.unsqueeze(1),
+        )
 
     def forward(self, x: torch.Tensor) -> "Window":
         """Describe windows `(n, n_timesteps, n_channels)`, and fill what is NaN in them."""
         if not x.sum().isnan():
-            return self._describe(x)
-        return self._describe(self.completion(x), observed=~x.isnan())
+            return self._with_pooled(self.describe(x))
+        window = self._with_pooled(self.describe(self.completion(x)))
+        return replace(window, observed=~x.isnan())
 
-    def _describe(
-        self,
-        x: torch.Tensor,
-        pooled: torch.Tensor | None = None,
-        observed: torch.Tensor | None = None,
-    ) -> "Window":
-        if pooled is None and self.pooled is not None:
-            pooled = self.pooled(x)
-        return replace(self.without_pooled(x), pooled=pooled, observed=observed)
+    def _with_pooled(self, window: "Window") -> "Window":
+        return replace(window, pooled=self.pooled(window.x)) if self.pooled else window
 
-    def without_pooled(self, x: torch.Tensor) -> "Window":
-        """Describe windows for decoders, which do not look at pooled features."""
+    def describe(self, x: torch.Tensor) -> "Window":
+        """Describe windows without gaps, and without their pooled features."""
         size = max(1, BLOCK_ENTRIES // (self.n_timesteps * self.n_channels))
         blocks = [self._of_block(block) for block in x.split(size)]
         parts = blocks[0] if len(blocks) == 1 else map(torch.cat, zip(*blocks, strict=True))

@@ -534,7 +534,7 @@ class DeepDIVE(nn.Module):
         """
         means = self.means_for_forecast(batch) if batch.means is None else batch.means
         with torch.no_grad():
-            window = self.features.without_pooled(batch.x)
+            window = self.features.without_pooled(batch)
             a, *responses = means.split([self.n_conditional, *self.class_counts], dim=1)
             latents = Latents(a=a if self.n_conditional else None, responses=responses)
             fused = self.fuse(latents, len(window))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skdeepdive._data.batches import WindowData
+from skdeepdive._data.batches import Batch, WindowData
 from skdeepdive._data.scaling import STANDARDISED
 from skdeepdive._start.pooled import fit_pooled_features
 from skdeepdive.nn.features import WindowFeatures
@@ -122,5 +122,5 @@ def test_windows_for_decoders_are_described_without_them(pooled, monkeypatch):
     x = torch.as_tensor(make_waves())
     both = features(x)
     monkeypatch.setattr(pooled, "forward", None)
-    alone = features.without_pooled(x)
+    alone = features.without_pooled(Batch(x, torch.empty(0), torch.empty(0)))
     torch.testing.assert_close(alone.with_pooled, both.with_pooled[:, : features.n_features])

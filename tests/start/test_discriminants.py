@@ -362,9 +362,9 @@ def test_few_windows_take_turns_in_validation(many, expected, monkeypatch):
     monkeypatch.setattr(discriminants, "_MANY", many)
     evaluate, sizes = discriminants.cross_entropies, []
 
-    def record(found, described, temperatures):
+    def record(candidates, described, temperatures):
         sizes.append(len(described.data))
-        return evaluate(found, described, temperatures)
+        return evaluate(candidates, described, temperatures)
 
     monkeypatch.setattr(discriminants, "cross_entropies", record)
     fit_discriminants(*cut(make_data(*make_classes(n=500)), 400), flat, [3])

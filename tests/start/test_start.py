@@ -9,10 +9,10 @@ from sklearn.metrics import adjusted_rand_score
 from skdeepdive._data.batches import WindowData
 from skdeepdive._data.rows import location_and_scale
 from skdeepdive._data.scaling import Scaling
-from skdeepdive._start import clusters
+from skdeepdive._start import clusters, start
 from skdeepdive._start.channels import find_source_channels
 from skdeepdive._start.clusters import discover_clusters
-from skdeepdive._start.start import fit_basis
+from skdeepdive._start.start import fit_basis, with_features
 from skdeepdive.nn.features import WindowFeatures
 from skdeepdive.windows import sliding_windows
 
@@ -80,6 +80,27 @@ def test_windows_that_fit_keep_their_entries():
     features.vectors.copy_(fit_basis(make_data(X, dtype=np.float32), features, 0))
     x = torch.from_numpy(X)
     assert torch.equal(features(x).features[:, :24], features.standardise(x).shape.flatten(1))
+
+
+@pytest.mark.parametrize("max_features", [4, 40])
+def test_features_that_are_kept_are_those_that_are_computed(max_features):
+    data = make_data(make_smooth_windows(), dtype=np.float32)
+    features = WindowFeatures(12, 2, max_features=max_features)
+    features.vectors.copy_(fit_basis(data, features, 0))
+    kept = with_features(data, features)
+    assert kept.features.shape == (600, features.n_kept)
+    rows = np.array([5, 0, 599])
+    found, expected = (vars(features.of(some.batch(rows))) for some in (kept, data))
+    assert found.keys() == expected.keys()
+    for name, part in expected.items():
+        assert part is None if found[name] is None else torch.equal(found[name], part)
+
+
+def test_features_are_not_kept_where_there_is_no_room(monkeypatch):
+    data = make_data(make_smooth_windows(), dtype=np.float32)
+    features = WindowFeatures(12, 2)
+    monkeypatch.setattr(start, "_MOST_KEPT", 600 * features.n_kept - 1)
+    assert with_features(data, features).features is None
 
 
 # Source channels
