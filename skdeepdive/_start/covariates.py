@@ -18,7 +18,7 @@ import torch
 from sklearn.utils.extmath import randomized_svd
 
 from .._data.batches import WindowData, WindowSample, fold_bounds, rows_per_batch
-from ..nn.covariates import CovariateEffect, about_step, count_about
+from ..nn.covariates import CovariateEffect, about_every_step, about_step, count_about
 from ..nn.linear_forecast import LinearForecast, count_levels
 from .ridge import best_penalty
 from .sums import MIDDLE_PENALTY, Moments, Sums, add_squares
@@ -30,7 +30,7 @@ _WINDOWS = 4
 
 # Principal components of the hinges that are inputs of regressions, at most, and the part of the
 # variance that others may have: hinges resemble each other. They are of so many windows and steps.
-_MOST_COMPONENTS, _LEFT, _N_SAMPLED = 512, 5e-4, 8192
+_MOST_COMPONENTS, _LEFT, _N_SAMPLED = 512, 5e-4, 4096
 
 # Products of components that are summed (half a minute on one core), and errors, covariates and
 # inputs that are kept meanwhile (256 MB in single precision): windows overlap, so that a sample of
@@ -47,7 +47,7 @@ _LEAST_DEVIATION = 1e-4
 _CLEARLY_LESS = 0.95
 
 # Validation windows that penalties are chosen by.
-_MOST_EVALUATED = 2048
+_MOST_EVALUATED = 8192
 
 # Windows whose inputs are formed at once.
 _CHUNK = 2048
@@ -117,14 +117,8 @@ class _Inputs(NamedTuple):
         The former are `(n, n_inputs)`. Where windows begin one step apart, most of it is that of
         the next window at the step before: only the rest is computed.
         """
-        about = about_step(covariates, 0)
-        values = self._of(about)
-        squares = _squares(values)
-        yield values, squares
-        for step in range(1, covariates.shape[1]):
-            before, about = about, about_step(covariates, step)
-            is_new = torch.ones(len(about), dtype=torch.bool, device=about.device)
-            is_new[:-1] = (about[:-1] != before[1:]).any(1)
+        values, squares = covariates.new_empty(0), torch.zeros(())
+        for about, is_new in about_every_step(covariates):
             found = self._of(about[is_new])
             if is_new.all():
                 values, squares = found, _squares(found)

@@ -1,5 +1,7 @@
 """Covariates known for the horizon: what they add to the forecast, step by step."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 from torch.nn.functional import relu
@@ -27,6 +29,22 @@ def about_steps(covariates: torch.Tensor) -> torch.Tensor:
     before = torch.arange(_N_BEFORE + 1, device=covariates.device)
     places = (steps.unsqueeze(1) - before).clamp(min=0)
     return covariates.index_select(1, places.flatten()).reshape(n, horizon, -1)
+
+
+def about_every_step(covariates: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield the covariates about every step, and whether those of a window are new, `(n,)`.
+
+    They are not where they are those of the next window at the step before: where windows begin one
+    step apart, nearly all are known from the fifth step on.
+    """
+    before = None
+    for step in range(covariates.shape[1]):
+        about = about_step(covariates, step)
+        is_new = torch.ones(len(about), dtype=torch.bool, device=about.device)
+        if before is not None:
+            is_new[:-1] = (about[:-1] != before[1:]).any(1)
+        yield about, is_new
+        before = about
 
 
 def count_about(n_covariates: int) -> int:
@@ -108,20 +126,26 @@ class CovariateEffect(nn.Module):
         It depends on covariates `(n, horizon, n_covariates)`, scores `(n, n_scores)`, and levels of
         the targets, `(n, n_targets)`.
         """
-        summary = scores @ self.summary
-        steps = [
-            self.inputs(about_step(covariates, step), summary) @ weight[:-1]
-            + levels * weight[-1]
-            + intercept
-            for step, (weight, intercept) in enumerate(
-                zip(self.weight, self.intercept, strict=True)
-            )
-        ]
+        n, summary = len(covariates), scores @ self.summary
+        sizes = self.directions.shape[1], self.directions.shape[0], self.summary.shape[1], 1
+        steps, hinges, shift = [], summary, 0
+        every = about_every_step(covariates)
+        for (about, is_new), weight, intercept in zip(
+            every, self.weight, self.intercept, strict=True
+        ):
+            found = self.hinges(about[is_new])
+            if len(found) == n:
+                hinges, shift = found, 0
+            else:
+                # Every window has those of the next one at the step before: nothing is moved, but
+                # where a window begins is. What it no longer looks at gives its place to new ones.
+                shift += 1
+                places = (is_new.nonzero().squeeze(1) + shift) % n
+                hinges[places] = found
+            of_hinges, of_about, of_summary, of_level = weight.split(sizes)
+            own = (hinges @ of_hinges).roll(-shift, dims=0) + about @ of_about
+            steps.append(own + summary @ of_summary + levels * of_level + intercept)
         return torch.stack(steps, dim=1)
-
-    def inputs(self, about: torch.Tensor, summary: torch.Tensor) -> torch.Tensor:
-        """Return the inputs of the regression of a step, `(n, n_inputs)`."""
-        return torch.cat([self.hinges(about), about, summary], dim=1)
 
     def hinges(self, about: torch.Tensor) -> torch.Tensor:
         """Return the hinges of the covariates about a step, `(n, n_hinges)`."""
