@@ -8,6 +8,7 @@ import torch
 
 from .._data.batches import WindowData, rows_per_batch
 from ..nn.completion import WindowCompletion, condition, in_blocks
+from ..nn.layers import BLOCK_ENTRIES
 from .sums import descend
 
 # What the distribution is fitted to at most: vectors, values of windows (32 MB in double
@@ -54,7 +55,7 @@ def fit_completion(train: WindowData, valid: WindowData, seed: int) -> WindowCom
     if not completion.joint:
         completion.loadings.copy_(_common_loadings(x))
     shape = completion.n_steps, completion.n_series
-    mean, covariance = _fit_normal(completion.vectors(x), shape, seed)
+    mean, covariance = _fit_normal(_draw_vectors(completion, x, seed), shape)
     even = _even(covariance, *shape)
     completion.mean.copy_(mean)
     later = valid.part(slice(len(valid) // 2, None))  # the first share steps with training windows
@@ -94,9 +95,20 @@ def _gather(data: WindowData, n: int, seed: int) -> torch.Tensor:
     return torch.cat([batch.x for batch in sample.batches(rows_per_batch(sample))])
 
 
-def _shuffled(vectors: torch.Tensor, seed: int) -> torch.Tensor:
-    order = np.random.default_rng(seed).permutation(len(vectors))[:_MOST_VECTORS]
-    return vectors[torch.from_numpy(order).to(vectors.device)]
+def _draw_vectors(completion: WindowCompletion, x: torch.Tensor, seed: int) -> torch.Tensor:
+    """Draw vectors of windows, in random order; those of all are never in memory together."""
+    parts = x.split(max(1, BLOCK_ENTRIES // x[0].numel()))
+    n_of_window = len(completion.vectors(x[:1]))
+    drawn = np.random.default_rng(seed).permutation(len(x) * n_of_window)[:_MOST_VECTORS]
+    order, found = torch.from_numpy(drawn).to(x.device), []
+    first = 0
+    for part in parts:
+        vectors = completion.vectors(part)
+        own = (order >= first) & (order < first + len(vectors))
+        found.append((own.nonzero().squeeze(1), vectors[order[own] - first]))
+        first += len(vectors)
+    places, vectors = map(torch.cat, zip(*found, strict=True))
+    return vectors[places.argsort()]
 
 
 def _common_loadings(x: torch.Tensor) -> torch.Tensor:
@@ -114,14 +126,11 @@ def _common_loadings(x: torch.Tensor) -> torch.Tensor:
     return (vectors[:, -1] * values[-1].sqrt()).clamp(-1, 1)
 
 
-def _fit_normal(
-    vectors: torch.Tensor, shape: tuple[int, int], seed: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _fit_normal(vectors: torch.Tensor, shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Estimate mean and covariance; where values are missing, by the EM algorithm.
 
     It begins with the moments of pairs of values that were both observed, made nearly even.
     """
-    vectors = _shuffled(vectors, seed)
     missing = vectors.isnan()
     if not missing.any():
         mean = vectors.mean(0)
