@@ -283,7 +283,7 @@ def _moments(module: DeepDIVE, forecast: LinearForecast, i: int, classes: slice,
         values = torch.cat([inputs, residuals], dim=2).transpose(0, 1)
         weight = weights[i][:, classes]
         nearest = weight.argmax(1)
-        order = nearest.argsort()
+        order = nearest.argsort(stable=True)
         _add(sums, values, order, nearest[order], torch.ones_like(order))
         weight = (weight - of_nearest[nearest]).T
         k, rows = (weight.abs() > _CLEAR_DEVIATION).nonzero(as_tuple=True)

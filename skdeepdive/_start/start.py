@@ -277,7 +277,7 @@ def make_out_of_fold(
     has_class_maps = maps[0].has_class_maps
     before = before or forecast_out_of_fold(maps, train, with_scores=has_class_maps)
     if before is not None and not has_class_maps:
-        before = before[0], before[1][:, :0]
+        before = before[0], before[1][:, :0].clone()  # the scores need no room any more
     return OutOfFold(maps, _folds(train), before)
 
 

@@ -68,6 +68,34 @@ def test_the_effect_is_a_regression_on_covariates_hinges_summary_and_own_level()
         torch.testing.assert_close(found[window, step], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("order", ["one step apart", "a hole", "backwards", "every third"])
+def test_the_effect_of_windows_does_not_depend_on_which_come_along(order, monkeypatch):
+    horizon, n = 7, 12
+    effect = make_effect()
+    effect.weight = draw(horizon, effect.weight.shape[1], 2, seed=4)
+    effect.intercept = draw(horizon, 2, seed=5)
+    first = {
+        "one step apart": torch.arange(n),
+        "a hole": torch.cat([torch.arange(5), torch.arange(8, 15)]),
+        "backwards": torch.arange(n).flip(0),
+        "every third": 3 * torch.arange(n),
+    }[order]
+    covariates = draw(60, N_COVARIATES)[first.unsqueeze(1) + torch.arange(horizon)]
+    scores, levels = draw(n, 3, seed=9), draw(n, 2, seed=10)
+    expected = [effect(*(part[[i]] for part in (covariates, scores, levels))) for i in range(n)]
+    sizes, hinges = [], CovariateEffect.hinges
+
+    def count(self, about):
+        sizes.append(len(about))
+        return hinges(self, about)
+
+    monkeypatch.setattr(CovariateEffect, "hinges", count)
+    torch.testing.assert_close(effect(covariates, scores, levels), torch.cat(expected))
+    # From the fifth step on: one of a row of windows that begin one step apart.
+    n_new = {"one step apart": 1, "a hole": 2}.get(order, n)
+    assert sizes == [n] * 4 + [n_new] * (horizon - 4)
+
+
 @pytest.mark.parametrize("source_channels", [None, torch.tensor([2, 0])])
 def test_the_linear_forecast_adds_the_effect_where_covariates_are_known(source_channels):
     module, batch = make_generic(source_channels=source_channels), told(make_batch())

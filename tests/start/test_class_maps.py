@@ -1,5 +1,7 @@
 """The maps that classes add to the linear forecast."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from skdeepdive._data.batches import WindowData
 from skdeepdive._data.labels import Factors
 from skdeepdive._data.scaling import Scaling
-from skdeepdive._start import class_maps, ridge
+from skdeepdive._start import class_maps, ridge, start
 from skdeepdive._start.start import Sizes, closed_form_start, fit_features
 from skdeepdive.nn import mixing
 
@@ -91,10 +93,50 @@ def test_maps_equal_weighted_ridge_regression_of_each_class(shared, left_out, mo
         np.testing.assert_allclose(found.class_maps[0][0, k], expected, atol=1e-3)
 
 
-def test_maps_are_the_same_where_nothing_is_kept(monkeypatch):
+@pytest.mark.parametrize("n_regressions", [1, 3])
+@pytest.mark.parametrize(("gathered", "clear"), [(2**22, 1e-2), (1, 1e-2), (2**22, 0.0)])
+def test_products_weigh_windows_by_responses(gathered, clear, n_regressions, monkeypatch):
+    """Those near the mean of their nearest class count as that: 40 of 200 windows are not."""
+    monkeypatch.setattr(class_maps, "_GATHERED", gathered)
+    monkeypatch.setattr(class_maps, "_CLEAR_DEVIATION", clear)
+    rng = np.random.default_rng(0)
+    n, n_classes, n_inputs, n_outputs, n_targets = 200, 4, 5, 2, 3
+    typical = torch.from_numpy(0.1 + 0.6 * np.eye(n_classes))
+    nearest = torch.from_numpy(rng.integers(n_classes, size=n))
+    weight = typical[nearest] + 1e-5 * torch.from_numpy(rng.normal(size=(n, n_classes)))
+    weight[::5] = torch.from_numpy(rng.dirichlet(np.ones(n_classes), size=40))
+    inputs = torch.from_numpy(rng.normal(size=(n_targets, n, n_inputs)))
+    residuals = torch.from_numpy(rng.normal(size=(n_targets, n, n_outputs)))
+    forecast = SimpleNamespace(
+        intercept=torch.zeros(n_regressions, n_outputs), components=torch.zeros(9, n_inputs - 1)
+    )
+    encoded = SimpleNamespace(
+        b=weight,
+        weights=lambda module: ([part] for part in weight.split(60)),
+        parts=lambda module, forecast: (
+            ([weight[rows]], inputs[:, rows], residuals[:, rows])
+            for rows in torch.arange(n).split(60)
+        ),
+    )
+    own = slice(1, n_classes)
+    found = class_maps._moments(None, forecast, 0, own, encoded)
+    mean = class_maps._mean_responses(None, 0, own, encoded)
+    rounded = mean[weight[:, own].argmax(1)]
+    exact = (weight[:, own] - rounded).abs() > clear
+    weights = torch.where(exact, weight[:, own], rounded)
+    assert 20 < (~exact).sum() < exact.numel() if clear else exact.all()
+    for values, sums in zip((inputs, residuals), found, strict=True):
+        expected = torch.einsum("nk,tni,tno->tkio", weights, inputs, values)
+        if n_regressions == 1:
+            expected = expected.sum(0, keepdim=True)
+        torch.testing.assert_close(sums, expected)
+
+
+@pytest.mark.parametrize("module", [class_maps, start])
+def test_maps_are_the_same_where_nothing_is_kept(module, monkeypatch):
     train, valid = make_data()
     expected = make_start(train, valid)
-    monkeypatch.setattr(class_maps, "_MOST_KEPT", 0)
+    monkeypatch.setattr(module, "_MOST_KEPT", 0)
     found = make_start(train, valid)
     for one, other in zip(found.out_of_fold.maps, expected.out_of_fold.maps, strict=True):
         for maps, kept in zip(one.class_maps, other.class_maps, strict=True):

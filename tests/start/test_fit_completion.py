@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from skdeepdive._data.batches import WindowData
+from skdeepdive._data.draws import make_generator
 from skdeepdive._data.scaling import STANDARDISED
+from skdeepdive._start import completion as fit_of_completion
 from skdeepdive._start.completion import (
     _MOST_PRODUCTS,
     _moments_of_pairs,
@@ -13,6 +15,7 @@ from skdeepdive._start.completion import (
     fit_completion,
     with_gaps_filled,
 )
+from skdeepdive.nn.completion import WindowCompletion
 
 
 def make_data(X):
@@ -34,6 +37,21 @@ def cut(series, n_timesteps=24):
 
 def lose(X, part=0.1, seed=0):
     return np.where(np.random.default_rng(seed).random(X.shape) < part, np.nan, X)
+
+
+@pytest.mark.parametrize("most", [10, 4096])
+def test_vectors_are_drawn_from_all_windows_without_replacement(most, monkeypatch):
+    monkeypatch.setattr(fit_of_completion, "BLOCK_ENTRIES", 3 * 600 * 2)
+    monkeypatch.setattr(fit_of_completion, "_MOST_VECTORS", most)
+    x = torch.randn(7, 600, 2, generator=make_generator(0, torch.device("cpu")))
+    completion = WindowCompletion(600, 2)
+    completion.loadings = torch.full((2,), 0.5)
+    whole = completion.vectors(x)
+    found = fit_of_completion._draw_vectors(completion, x, seed=0)
+    assert len(found) == min(most, len(whole)) > 7
+    places = [int((whole.nan_to_num(7.0) == row.nan_to_num(7.0)).all(1).nonzero()) for row in found]
+    assert len(set(places)) == len(places)
+    assert places != sorted(places)
 
 
 def error(completion, X, lossy):

@@ -11,7 +11,7 @@ from skdeepdive._data.scaling import Scaling
 from skdeepdive._data.series_sums import series_of
 from skdeepdive._start import ridge
 from skdeepdive._start.ridge import fit_linear_forecast
-from skdeepdive._start.sums import PENALTIES, Moments, add_squares
+from skdeepdive._start.sums import PENALTIES, Moments, add_squares, descend
 from skdeepdive.windows import sliding_windows
 
 CPU = torch.device("cpu")
@@ -222,6 +222,24 @@ def test_random_sums_of_many_outputs_choose_the_penalty_that_all_of_them_do(nois
     for p in PENALTIES[1:]:
         difference = errors[p] - errors[PENALTIES[0]]
         assert shown[p] - shown[PENALTIES[0]] == pytest.approx(difference, abs=0.4 * spread)
+
+
+@pytest.mark.parametrize("first", [1e-6, 4e-4, 1.0])
+@pytest.mark.parametrize("least", [0, 2, 3, 6])
+def test_the_search_for_a_penalty_ends_where_the_error_has_its_minimum(least, first):
+    tried = []
+
+    def error(penalty):
+        tried.append(penalty)
+        return abs(PENALTIES.index(penalty) - least)
+
+    assert descend(error, PENALTIES, first) == PENALTIES[least]
+    begin = {1e-6: 0, 4e-4: 3, 1.0: 6}[first]
+    assert len(set(tried)) <= abs(least - begin) + 3
+
+
+def test_the_search_for_a_penalty_stays_where_all_errors_are_the_same():
+    assert descend(lambda penalty: 1.0, PENALTIES, 1e-3) == 1e-3
 
 
 @pytest.mark.parametrize("source_channels", [SOURCE_CHANNELS, None])
