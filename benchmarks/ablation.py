@@ -24,6 +24,7 @@ from paper import fit, make_parser, scores, write_table
 
 from skdeepdive import DeepDIVEForecaster
 from skdeepdive._start.discriminants import Discriminants
+from skdeepdive._start.pooled import POOLED_WINDOWS
 from skdeepdive._train.phases import deepdive_phases
 from skdeepdive.nn import DeepDIVE
 from skdeepdive.nn.linear_forecast import LinearForecast
@@ -115,12 +116,12 @@ def last_value(train, valid, candidates):
     return LinearForecast(*zeros, train.y.shape[1:], joint=False, source_channels=candidates[0]), []
 
 
-def no_class_maps(module, fold_maps, train, valid):
+def no_class_maps(module, fold_maps, train, valid, before):
     """Leave the linear forecast as it is."""
     return module.linear_forecast, fold_maps
 
 
-def in_sample(fold_maps, train):
+def in_sample(fold_maps, train, before):
     """Let the correction learn from the errors of the forecast on the windows it was fitted to."""
     return None
 
@@ -128,6 +129,11 @@ def in_sample(fold_maps, train):
 def not_completed(out_of_fold, *parts):
     """Leave what classes add to forecasts of training windows to every step, for fresh draws."""
     return out_of_fold
+
+
+def try_all(error, penalties, first):
+    """Choose the penalty of a regression among all, rather than go where the error falls."""
+    return min(penalties, key=error)
 
 
 def standard_prior(module, *parts):
@@ -178,6 +184,17 @@ ROWS = {
     "forecast phase, fresh draws": row(variant(FreshDraws), NOT_COMPLETED),
     "class maps, fresh draws": row(NOT_COMPLETED),
     "eight epochs": row(max_epochs=8),
+    "class maps, all responses": row(patch("skdeepdive._start.class_maps._CLEAR_DEVIATION", 0.0)),
+    "all penalties": row(patch("skdeepdive._start.ridge.descend", try_all)),
+    "pooled asked of more": row(
+        patch(
+            "skdeepdive._start.start._MOST_COMPARED",
+            ((1024, 512, POOLED_WINDOWS), (4096, 1024, POOLED_WINDOWS)),
+        )
+    ),
+    "features computed anew": row(
+        patch("skdeepdive._estimators.fit.with_features", lambda data, features: data)
+    ),
     "1 dimension per factor": row(n_marginal=1),
     "2 dimensions per factor": row(n_marginal=2),
     "no discriminants": row(*WITHOUT_DISCRIMINANTS),

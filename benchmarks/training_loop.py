@@ -12,8 +12,8 @@ seconds and of ratios within a turn count.
 - plain: Adam, batches by indexing, the loss read at every step;
 - best: fused Adam, batches gathered into one place, nothing read;
 - best, kept: the best loop, which is also given what stays as it is and what `fit` computes once
-  where it is small enough: the linear forecasts of the windows, with what classes add to them, and
-  in the last phase the means of the latent variables;
+  where it is small enough: the features of the windows, their linear forecasts, with what classes
+  add to them, and in the last phase the means of the latent variables;
 - DataLoader: the best loop, with batches from a DataLoader;
 - skorch, Lightning, pythae: the trainers of these libraries, with fused Adam, as far as
   requirements-loops.txt is installed.
@@ -82,7 +82,12 @@ class Job:
     def with_kept(self, phase):
         """Return the same job with what fit keeps in a phase."""
         data, out_of_fold = phase.describe(self.data, self.out_of_fold)
-        parts = {"means": data.batch(slice(None)).means, "completed": out_of_fold.completed}
+        batch = data.batch(slice(None))
+        parts = {
+            "features": batch.features,
+            "means": batch.means,
+            "completed": out_of_fold.completed,
+        }
         job = copy.copy(self)
         job.kept = [name for name, part in parts.items() if part is not None]
         job.tensors = [*self.tensors, *(parts[name] for name in job.kept)]
@@ -94,7 +99,7 @@ class Job:
         kept = dict(zip(self.kept, parts, strict=True))
         linear = OutOfFold(self.out_of_fold.maps, folds, None, kept.get("completed"))
         options = {"out_of_fold": linear, "dropout": True}
-        batch = Batch(x, y, labels, means=kept.get("means"))
+        batch = Batch(x, y, labels, features=kept.get("features"), means=kept.get("means"))
         return phase.loss(module, batch, Draws(generator), **options)[0]
 
     def optimizer(self, phase, module, **options):
