@@ -7,6 +7,7 @@ known tells more than the window does. What it adds is a further map of its clas
 labels themselves and added to what the responses make of the window.
 """
 
+import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -90,11 +91,10 @@ class _Encoded:
 
         `before` are forecasts and scores of all windows, if they are known.
         """
-        parts = zip(*(part.split(self.size) for part in before), strict=True) if before else None
-        kept = []
+        kept, parts = [], _split(before, self.size)
         batches = self.data.batches(self.size)
         for responses, batch in zip(self._responses(module), batches, strict=True):
-            known = next(parts) if parts else _before_classes(forecast, batch)
+            known = next(parts) or _before_classes(forecast, batch)
             kept.append((responses, *_inputs_and_residuals(forecast, batch, *known)))
         self.kept = kept
 
@@ -129,6 +129,13 @@ class _Encoded:
             return
         for weights, (_, inputs, residuals) in zip(self.weights(module), self.kept, strict=True):
             residuals -= apply_class_maps(inputs, weights[i][:, classes], maps)[0]
+
+
+def _split(before: _Before | None, sizes: int | list[int]) -> Iterator[_Before | None]:
+    """Yield the parts of so many windows; None for each where nothing is known."""
+    if before is None:
+        return itertools.repeat(None)
+    return zip(*(part.split(sizes) for part in before), strict=True)
 
 
 def _before_classes(forecast: LinearForecast, batch: Batch) -> _Before:
@@ -185,10 +192,9 @@ def fit_class_maps(
     encoded = [_Encoded.by(module, fold) for fold in folds]
     evaluated = _Encoded.by(module, valid, _MOST_EVALUATED)
     if train.shares is None and len(train) * _n_kept_values(module, linear) <= _MOST_KEPT:
-        sizes = [len(fold) for fold in folds]
-        parts = zip(*(part.split(sizes) for part in before), strict=True) if before else None
+        parts = _split(before, [len(fold) for fold in folds])
         for own, forecast in zip(encoded, fold_maps, strict=True):
-            own.keep(module, forecast, next(parts) if parts else None)
+            own.keep(module, forecast, next(parts))
         evaluated.keep(module, linear)
     for i in ready:
         _fit_factor(module, linear, fold_maps, i, encoded, evaluated)
@@ -318,10 +324,11 @@ def _add(
     """
     n_regressions, n_classes, n_inputs, _ = sums.shape
     size = max(1, _GATHERED // values[0].numel())
-    for some in torch.arange(len(rows), device=rows.device).split(size):
-        own = values.index_select(0, rows[some]).double()
-        weighed = own[..., :n_inputs] * weights[some].double()[:, None, None]
-        counts = classes[some].bincount(minlength=n_classes).tolist()
+    parts = zip(*(part.split(size) for part in (rows, classes, weights)), strict=True)
+    for own_rows, own_classes, own_weights in parts:
+        own = values.index_select(0, own_rows).double()
+        weighed = own[..., :n_inputs] * own_weights.double()[:, None, None]
+        counts = own_classes.bincount(minlength=n_classes).tolist()
         # Windows of targets that share a regression are below each other.
         left, right = (
             part.unflatten(1, (n_regressions, -1)).transpose(0, 1) for part in (weighed, own)

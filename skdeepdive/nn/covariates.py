@@ -1,6 +1,6 @@
 """Covariates known for the horizon: what they add to the forecast, step by step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -15,20 +15,18 @@ _N_BEFORE = 3
 
 
 def about_step(covariates: torch.Tensor, step: int) -> torch.Tensor:
-    """Covariates `(n, horizon, n_covariates)` at a step and just before it, `(n, n_about)`.
+    """Covariates `(n, horizon, n_covariates)` at a step and just before it, `(n, n_about)`."""
+    return about_steps(covariates, [step]).squeeze(1)
+
+
+def about_steps(covariates: torch.Tensor, steps: Sequence[int]) -> torch.Tensor:
+    """Covariates at some steps and just before each of them, `(n, n_steps, n_about)`.
 
     Before the first step nothing is known; its own covariates stand in.
     """
-    return covariates[:, [max(0, step - k) for k in range(_N_BEFORE + 1)]].flatten(1)
-
-
-def about_steps(covariates: torch.Tensor) -> torch.Tensor:
-    """Covariates at every step and just before it, `(n, horizon, n_about)`."""
-    n, horizon, _ = covariates.shape
-    steps = torch.arange(horizon, device=covariates.device)
-    before = torch.arange(_N_BEFORE + 1, device=covariates.device)
-    places = (steps.unsqueeze(1) - before).clamp(min=0)
-    return covariates.index_select(1, places.flatten()).reshape(n, horizon, -1)
+    places = [max(0, step - k) for step in steps for k in range(_N_BEFORE + 1)]
+    found = covariates.index_select(1, torch.tensor(places, device=covariates.device))
+    return found.unflatten(1, (len(steps), _N_BEFORE + 1)).flatten(2)
 
 
 def about_every_step(covariates: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -128,7 +126,7 @@ class CovariateEffect(nn.Module):
         """
         n, summary = len(covariates), scores @ self.summary
         sizes = self.directions.shape[1], self.directions.shape[0], self.summary.shape[1], 1
-        steps, hinges, shift = [], summary, 0
+        steps, hinges, shift = [], covariates.new_empty(0), 0
         every = about_every_step(covariates)
         for (about, is_new), weight, intercept in zip(
             every, self.weight, self.intercept, strict=True
@@ -187,8 +185,8 @@ class StepCorrection(nn.Module):
         return torch.cat([self._of_block(*block) for block in blocks])
 
     def _of_block(self, covariates, fused, relative) -> torch.Tensor:
-        inputs = torch.cat([about_steps(covariates), relative], dim=2)
-        hidden = self.from_step(inputs)
+        about = about_steps(covariates, range(covariates.shape[1]))
+        hidden = self.from_step(torch.cat([about, relative], dim=2))
         hidden += self.from_fused(fused).unsqueeze(1)
         hidden += self.step_offset
         return self.head(relu(hidden))

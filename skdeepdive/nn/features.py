@@ -84,9 +84,14 @@ class WindowFeatures(nn.Module):
         return both
 
     @property
+    def _kept_sizes(self) -> tuple[int, int, int]:
+        """Numbers of features, coefficients and scales of a window."""
+        return self.n_features, self.n_coefficients * self.n_channels, self.n_channels
+
+    @property
     def n_kept(self) -> int:
         """Number of values of a window that :meth:`keep` returns, without pooled features."""
-        return self.n_features + (self.n_coefficients + 1) * self.n_channels
+        return sum(self._kept_sizes)
 
     def keep(self, batch: Batch) -> torch.Tensor:
         """Compute what `Batch.features` holds of the windows of a batch, `(n, n_kept)`."""
@@ -96,17 +101,13 @@ class WindowFeatures(nn.Module):
 
     def of(self, batch: Batch) -> "Window":
         """Describe the windows of a batch, which may have their features already."""
-        window, pooled = self.without_pooled(batch), batch.pooled
-        if pooled is None and self.pooled is not None:
-            pooled = self.pooled(batch.x)
-        return replace(window, pooled=pooled, observed=batch.observed)
+        return self._complete(self.without_pooled(batch), batch.pooled, batch.observed)
 
     def without_pooled(self, batch: Batch) -> "Window":
         """Describe the windows of a batch for decoders, which do not look at pooled features."""
         if batch.features is None:
             return self.describe(batch.x)
-        sizes = self.n_features, self.n_coefficients * self.n_channels, self.n_channels
-        features, coefficients, scale = batch.features.split(sizes, dim=1)
+        features, coefficients, scale = batch.features.split(self._kept_sizes, dim=1)
         return Window(
             batch.x,
             features,
@@ -118,12 +119,19 @@ class WindowFeatures(nn.Module):
     def forward(self, x: torch.Tensor) -> "Window":
         """Describe windows `(n, n_timesteps, n_channels)`, and fill what is NaN in them."""
         if not x.sum().isnan():
-            return self._with_pooled(self.describe(x))
-        window = self._with_pooled(self.describe(self.completion(x)))
-        return replace(window, observed=~x.isnan())
+            return self._complete(self.describe(x))
+        return self._complete(self.describe(self.completion(x)), observed=~x.isnan())
 
-    def _with_pooled(self, window: "Window") -> "Window":
-        return replace(window, pooled=self.pooled(window.x)) if self.pooled else window
+    def _complete(
+        self,
+        window: "Window",
+        pooled: torch.Tensor | None = None,
+        observed: torch.Tensor | None = None,
+    ) -> "Window":
+        """Add pooled features, computed where they are not given, and what was observed."""
+        if pooled is None and self.pooled is not None:
+            pooled = self.pooled(window.x)
+        return replace(window, pooled=pooled, observed=observed)
 
     def describe(self, x: torch.Tensor) -> "Window":
         """Describe windows without gaps, and without their pooled features."""
